@@ -1,0 +1,160 @@
+// The frames of the link between a gateway and a pooler.
+//
+// One connection carries many sessions ("streams"). Every frame is a 16-byte header and a payload
+// of at most 32 KiB; all integers are big endian:
+//
+//   0  UInt32  payload bytes        8  UInt8  kind      12  UInt32  value (meaning by kind)
+//   4  UInt32  stream, 0 = link     9  UInt8  flags
+//                                  10  UInt8  transaction status of a READY frame
+//                                  11  UInt8  pins summary of a READY frame
+//
+// A frame carries raw pgwire messages, cut anywhere; its flags tell the other side what it would
+// otherwise have to find by reading those bytes again.
+
+/** The startup packet's request code, as SSLRequest and CancelRequest have theirs. */
+export const LINK_REQUEST_CODE = (1234 << 16) | 7100
+/** Both ends speak exactly this version; another is refused by name. */
+export const LINK_PROTOCOL_VERSION = 1
+
+export const FRAME_HEADER_BYTES = 16
+/** Small enough that one stream's frame never delays the others' by much: 32 KiB is 0.1 ms or less. */
+export const FRAME_PAYLOAD_BYTES_MAX = 32 * 1024
+/** Payload bytes of BATCH and DATA that a sender may have under way on one stream, each direction. */
+export const STREAM_WINDOW_BYTES = 256 * 1024
+/** A receiver gives credit back in portions of at least this, so that credits stay rare. */
+export const CREDIT_BYTES_MIN = STREAM_WINDOW_BYTES / 4
+
+export const Kind = {
+  // The first three make the handshake; see handshake.ts.
+  Hello: 1,
+  Proof: 2,
+  Welcome: 3,
+  // Gateway to pooler.
+  Open: 10,
+  Batch: 11,
+  Cancel: 12,
+  Close: 13,
+  Define: 14,
+  Release: 15,
+  Login: 16,
+  // Both ways.
+  Data: 20,
+  Credit: 21,
+  // Pooler to gateway.
+  Opened: 30,
+  Failed: 31,
+  Refused: 32,
+  Lost: 33,
+  Closed: 34,
+  Parameters: 35,
+  LoginRow: 36,
+  Health: 37,
+} as const
+export type Kind = (typeof Kind)[keyof typeof Kind]
+
+export const Flag = {
+  /** The payload's raw bytes end on a message boundary. */
+  Boundary: 1,
+  /** Towards the pooler: a table of operations stands before the raw bytes. */
+  HasOps: 2,
+  /** Towards the pooler: the bytes up to here end with the message that makes a ReadyForQuery. */
+  Final: 4,
+  /** Towards the gateway: the last message is ReadyForQuery; status, pins and value are set. */
+  Ready: 2,
+  /** Towards the gateway: an ErrorResponse is among the messages. */
+  Error: 4,
+  /** Towards the gateway: the last message is that Copy...Response. */
+  CopyIn: 8,
+  CopyOut: 16,
+  CopyBoth: 32,
+} as const
+
+/** What the pooler does at one message of a frame. 8 bytes: UInt8 op, 0, UInt16 offset, UInt32 id. */
+export const Op = {
+  /** The client's own Parse; id 0 is the unnamed statement. */
+  Parse: 1,
+  /** The backend must hold statement `id` before the message at `offset`. */
+  Need: 2,
+  /** A Parse that the gateway replays: its ParseComplete is not the client's. */
+  Injected: 3,
+  /** After this batch the backend's prepared statements are unknown. */
+  Forget: 4,
+  /** A Close of the gateway's own: its CloseComplete is not the client's. */
+  InjectedClose: 5,
+} as const
+export const OP_BYTES = 8
+/** The table's head: UInt16 count of operations, UInt16 zero. */
+export const OPS_HEAD_BYTES = 4
+export const OPS_PER_FRAME_MAX = 512
+
+/** BATCH begins with the rule that the gateway believes (term, subterm: UInt64 each) and the pins. */
+export const BATCH_HEAD_BYTES = 20
+
+/** Why a backend stays with a session. A bit mask; the pooler is the authority. */
+export const Pin = {
+  Transaction: 1 << 0,
+  Batch: 1 << 1,
+  SlowClient: 1 << 2,
+  TempObjects: 1 << 3,
+  SqlPrepare: 1 << 4,
+  CursorWithHold: 1 << 5,
+  AdvisoryLock: 1 << 6,
+  Listen: 1 << 7,
+  Sequence: 1 << 8,
+  Setseed: 1 << 9,
+  Replication: 1 << 10,
+  Copy: 1 << 11,
+  /** Settings that cannot be carried to another backend. */
+  Settings: 1 << 12,
+  /** The client or the configuration asked for a backend of its own. */
+  Explicit: 1 << 13,
+  /** State that a statement may leave behind and that nobody can name: DO, CALL, unknown commands. */
+  Unknown: 1 << 14,
+  /** Custom setting names or a loaded library: DISCARD ALL does not undo them. */
+  NotCleanable: 1 << 15,
+} as const
+
+/** The two facts about pins that a gateway needs at every ReadyForQuery. */
+export const PinSummary = { Transaction: 1, Session: 2 } as const
+
+/** Status of a LOST frame: whether a byte of the batch was given to a socket towards the backend. */
+export const LostStatus = { NothingSent: 0, Sent: 1 } as const
+
+/** Kinds that keep their order with DATA; all others overtake it in the sender's queue. */
+export function keepsDataOrder(kind: number): boolean {
+  switch (kind) {
+    case Kind.Batch:
+    case Kind.Data:
+    case Kind.Define: // a BATCH that needs the statement may follow at once
+    case Kind.Parameters: // before the READY that names the vector
+    case Kind.Opened:
+    case Kind.Failed:
+    case Kind.Refused:
+    case Kind.Lost:
+    case Kind.Closed:
+      return true
+    default:
+      return false
+  }
+}
+
+/** Writes a frame header at `at`; arguments, not an object, because it runs for every frame. */
+export function writeFrameHeader(
+  bytes: Buffer,
+  at: number,
+  payloadBytes: number,
+  stream: number,
+  kind: number,
+  flags: number,
+  status: number,
+  pins: number,
+  value: number,
+): void {
+  bytes.writeUInt32BE(payloadBytes, at)
+  bytes.writeUInt32BE(stream, at + 4)
+  bytes[at + 8] = kind
+  bytes[at + 9] = flags
+  bytes[at + 10] = status
+  bytes[at + 11] = pins
+  bytes.writeUInt32BE(value, at + 12)
+}
