@@ -1,0 +1,87 @@
+import { mkdtemp, rm, writeFile, chown } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { debianTool } from '../support/debian.ts'
+import { freePort } from '../support/ports.ts'
+import { runAs } from '../support/run-as.ts'
+import { until } from '../support/until.ts'
+
+/** A running PgBouncer in transaction mode over one Postgres's unix socket. */
+export type PgBouncer = AsyncDisposable & { port: number; pid: number; version: string }
+
+/** How the clients log in: the verifier of user postgres, so that SCRAM is done as by the gateway. */
+export type PgBouncerOptions = {
+  socketDir: string
+  postgresPort: number
+  poolSize: number
+  verifier: string
+}
+
+/** Starts Debian's PgBouncer on a free port. @throws Error with the reason when there is none. */
+export async function startPgBouncer(options: PgBouncerOptions): Promise<PgBouncer> {
+  const tool = await debianTool('pgbouncer')
+  if ('skipped' in tool) throw new Error(`no PgBouncer: ${tool.skipped}`)
+  const dir = await mkdtemp(join(tmpdir(), 'mg-bouncer-'))
+  const port = await freePort()
+  await writeFile(join(dir, 'users.txt'), `"postgres" "${options.verifier}"\n`)
+  await writeFile(join(dir, 'pgbouncer.ini'), configText(dir, port, options))
+  const user = runAs()
+  if (user !== undefined) {
+    for (const name of ['', 'users.txt', 'pgbouncer.ini'])
+      await chown(join(dir, name), user.uid, user.gid)
+  }
+  const child = Bun.spawn([tool.path, join(dir, 'pgbouncer.ini')], {
+    env: { ...process.env, ...tool.env },
+    stdout: 'ignore',
+    stderr: Bun.file(join(dir, 'log')),
+    ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),
+  })
+  const answers = async () => {
+    if (child.exitCode !== null)
+      throw new Error(`PgBouncer ended: ${await Bun.file(join(dir, 'log')).text()}`)
+    return canConnect(port)
+  }
+  await until(answers, 5_000, 'PgBouncer answers')
+  const version = Bun.spawnSync([tool.path, '--version'], { env: { ...process.env, ...tool.env } })
+  return {
+    port,
+    pid: child.pid,
+    version: version.stdout.toString().split('\n')[0] ?? '',
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM')
+      await child.exited
+      await rm(dir, { recursive: true })
+    },
+  }
+}
+
+function configText(dir: string, port: number, options: PgBouncerOptions): string {
+  return `[databases]
+postgres = host=${options.socketDir} port=${options.postgresPort} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = ${join(dir, 'users.txt')}
+pool_mode = transaction
+default_pool_size = ${options.poolSize}
+max_client_conn = 2000
+log_connections = 0
+log_disconnections = 0
+log_stats = 0
+ignore_startup_parameters = extra_float_digits
+`
+}
+
+async function canConnect(port: number): Promise<boolean> {
+  const socket = await Bun.connect({
+    hostname: '127.0.0.1',
+    port,
+    socket: { data: () => undefined },
+  }).catch(
+    () => undefined, // not listening yet
+  )
+  socket?.end()
+  return socket !== undefined
+}
