@@ -2,7 +2,7 @@
 // so that a test or the simulator can put a clock of its own in (`useTimeSource`).
 import { readFileSync } from 'node:fs'
 import { PgError } from '../errors/pg-error.ts'
-import { formatDuration } from './duration.ts'
+import { formatDuration } from '../config/units.ts'
 
 /** Where time and chance come from. The real one is the system's; fakes are for tests. */
 export interface TimeSource {
