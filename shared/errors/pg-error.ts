@@ -10,6 +10,7 @@ export const CONDITIONS = {
   transaction_resolution_unknown: { sqlstate: '08007', code: Code.UNKNOWN },
   protocol_violation: { sqlstate: '08P01', code: Code.INVALID_ARGUMENT },
   feature_not_supported: { sqlstate: '0A000', code: Code.UNIMPLEMENTED },
+  character_not_in_repertoire: { sqlstate: '22021', code: Code.INVALID_ARGUMENT },
   invalid_parameter_value: { sqlstate: '22023', code: Code.INVALID_ARGUMENT },
   in_failed_sql_transaction: { sqlstate: '25P02', code: Code.FAILED_PRECONDITION },
   invalid_sql_statement_name: { sqlstate: '26000', code: Code.NOT_FOUND },
