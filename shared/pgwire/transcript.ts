@@ -1,4 +1,5 @@
 import { decodeBackend, type BackendMessage } from './backend-decode.ts'
+import type { ErrorFields } from './error-fields.ts'
 import { TransactionStatus } from './message-types.ts'
 import type { MessageReader } from './message-reader.ts'
 
@@ -8,6 +9,27 @@ const STATUS_WORDS: Readonly<Record<TransactionStatus, string>> = {
   [TransactionStatus.Failed]: 'failed',
 }
 
+type Details = { [M in BackendMessage as M['name']]?: (message: M) => string }
+
+/** What is told of a message beside its name. */
+const DETAILS: Details = {
+  AuthenticationSASL: (message) => message.mechanisms.join(','),
+  BackendKeyData: (message) => `${message.key.length} bytes`,
+  CommandComplete: (message) => message.tag,
+  CopyData: (message) => message.data.toString('utf8').trimEnd(),
+  DataRow: (message) => message.values.map(valueText).join(','),
+  ErrorResponse: (message) => severityAndCode(message.fields),
+  FunctionCallResponse: (message) => valueText(message.value),
+  NegotiateProtocolVersion: (message) =>
+    [versionText(message.version), ...message.options].join(' '),
+  NoticeResponse: (message) => severityAndCode(message.fields),
+  NotificationResponse: (message) => `${message.channel} ${message.payload}`.trimEnd(),
+  ParameterDescription: (message) => message.types.join(','),
+  ParameterStatus: (message) => `${message.parameter}=${message.value}`,
+  ReadyForQuery: (message) => STATUS_WORDS[message.status],
+  RowDescription: (message) => message.columns.map((column) => column.name).join(','),
+}
+
 /**
  * The current message of `reader`, a backend's, as one line that a test can compare: its name,
  * then what matters of it. 'ErrorResponse ERROR 22012', 'ReadyForQuery idle', 'DataRow 1,NULL'.
@@ -15,49 +37,13 @@ const STATUS_WORDS: Readonly<Record<TransactionStatus, string>> = {
  */
 export function describeBackend(reader: MessageReader): string {
   const message = decodeBackend(reader)
-  const details = detailsOf(message)
-  return details === '' ? message.name : `${message.name} ${details}`
+  const details = DETAILS[message.name] as ((message: BackendMessage) => string) | undefined
+  const text = details?.(message) ?? ''
+  return text === '' ? message.name : `${message.name} ${text}`
 }
 
-function detailsOf(message: BackendMessage): string {
-  switch (message.name) {
-    case 'AuthenticationSASL':
-      return message.mechanisms.join(',')
-    case 'ParameterStatus':
-      return `${message.parameter}=${message.value}`
-    case 'NegotiateProtocolVersion':
-      return [versionText(message.version), ...message.options].join(' ')
-    case 'BackendKeyData':
-      return `${message.key.length} bytes`
-    case 'ReadyForQuery':
-      return STATUS_WORDS[message.status]
-    case 'ErrorResponse':
-    case 'NoticeResponse':
-      return `${message.fields.severityNonLocalized ?? message.fields.severity} ${message.fields.code}`
-    case 'CommandComplete':
-      return message.tag
-    case 'NotificationResponse':
-      return message.payload === '' ? message.channel : `${message.channel} ${message.payload}`
-    default:
-      return resultDetailsOf(message)
-  }
-}
-
-function resultDetailsOf(message: BackendMessage): string {
-  switch (message.name) {
-    case 'RowDescription':
-      return message.columns.map((column) => column.name).join(',')
-    case 'DataRow':
-      return message.values.map(valueText).join(',')
-    case 'ParameterDescription':
-      return message.types.join(',')
-    case 'FunctionCallResponse':
-      return valueText(message.value)
-    case 'CopyData':
-      return message.data.toString('utf8').trimEnd()
-    default:
-      return ''
-  }
+function severityAndCode(fields: ErrorFields): string {
+  return `${fields.severityNonLocalized ?? fields.severity} ${fields.code}`
 }
 
 function versionText(version: number): string {
