@@ -1,0 +1,56 @@
+import type { PoolMember } from './pool-member.ts'
+import type { PoolWaiter } from './pool-waiter.ts'
+
+/** What a pool's backends have in common: whoever differs in any of it is in another pool. */
+export type PoolKey = {
+  readonly database: string
+  readonly user: string
+  /** Startup options, sorted by name: they are the session's reset values. */
+  readonly options: readonly (readonly [string, string])[]
+}
+
+/**
+ * The backends of one key and who waits for them. Only PoolSet changes it; others read.
+ * `size` counts what is not pinned, opening and closing ones included: it is what `poolSize` bounds.
+ */
+export class Pool<M extends PoolMember<M>> {
+  readonly id: string
+  readonly key: PoolKey
+  readonly members = new Set<M>()
+  /** Free backends; the last one was released last and is taken first, so the others can idle out. */
+  readonly idle: M[] = []
+  size = 0
+  opening = 0
+  closing = 0
+  pinned = 0
+  /** First to last in order of waiting. */
+  firstWaiter: PoolWaiter<M> | undefined
+  lastWaiter: PoolWaiter<M> | undefined
+  waiting = 0
+  /** Connects that failed in a row, and the time before which none is tried again. */
+  failures = 0
+  retryAtMs = 0
+  lastUsedMs: number
+  /** A backend was accepted with this key once; cleared when Postgres refuses it. */
+  validated = false
+  /** Sessions that exist in this pool, with or without a backend. */
+  sessions = 0
+  /** Set while waiters are served, so that a grant that comes straight back does not recurse. */
+  serving = false
+
+  constructor(id: string, key: PoolKey, nowMs: number) {
+    this.id = id
+    this.key = key
+    this.lastUsedMs = nowMs
+  }
+
+  /** Backends that are connected: idle, busy or pinned. */
+  get live(): number {
+    return this.members.size - this.opening - this.closing
+  }
+}
+
+/** The one text that two equal keys have in common. */
+export function poolId(key: PoolKey): string {
+  return JSON.stringify([key.database, key.user, key.options])
+}
