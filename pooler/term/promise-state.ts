@@ -1,0 +1,73 @@
+// What a pooler promised, and its text form in the promise file.
+import type { RuleNumber } from '../../shared/consensus/rule.ts'
+import { NO_REVOCATION, type TermRevocation } from '../../shared/consensus/revocation.ts'
+
+/** A node that may have lost acknowledged WAL is not recruited before it is back at this point. */
+export type WalFloor = { readonly rule: RuleNumber; readonly lsn: bigint }
+
+/** Fsynced before a promotion begins, so that a half-promoted node is known as such after any crash. */
+export type PromotingMarker = {
+  readonly term: bigint
+  readonly timeline: number
+  readonly lsn: bigint
+  /** `PID/START`: a Postgres started after the marker is promoted only in a new term. */
+  readonly postmaster: string
+}
+
+/** Everything that must survive a crash, a full disk and a restore of the data directory. */
+export type PromiseState = {
+  /** Names this member's memory: who lost it counts as somebody else. */
+  readonly incarnation: string
+  readonly revocation: TermRevocation
+  readonly recruitBlockedUntil: WalFloor | undefined
+  readonly promoting: PromotingMarker | undefined
+}
+
+/** Of a member that has just come to life. */
+export function newPromiseState(): PromiseState {
+  return {
+    incarnation: crypto.randomUUID(),
+    revocation: NO_REVOCATION,
+    recruitBlockedUntil: undefined,
+    promoting: undefined,
+  }
+}
+
+/** JSON with 64-bit numbers as decimal strings. */
+export function formatState(state: PromiseState): string {
+  return JSON.stringify(state, (_, value: unknown) =>
+    typeof value === 'bigint' ? value.toString() : value,
+  )
+}
+
+type Text<T> = T extends bigint ? string : T extends object ? { [K in keyof T]: Text<T[K]> } : T
+
+/** Reads what `formatState` wrote; its checksum vouches for the shape. @throws SyntaxError */
+export function parseState(text: string): PromiseState {
+  const { incarnation, revocation, recruitBlockedUntil, promoting } = JSON.parse(
+    text,
+  ) as Text<PromiseState>
+  return {
+    incarnation,
+    revocation: {
+      revokedBelowTerm: BigInt(revocation.revokedBelowTerm),
+      coordinatorId: revocation.coordinatorId,
+      coordinatorInitiatedUnixMs: BigInt(revocation.coordinatorInitiatedUnixMs),
+      outgoingRule: parseNumber(revocation.outgoingRule),
+    },
+    recruitBlockedUntil: recruitBlockedUntil && {
+      rule: parseNumber(recruitBlockedUntil.rule),
+      lsn: BigInt(recruitBlockedUntil.lsn),
+    },
+    promoting: promoting && {
+      ...promoting,
+      term: BigInt(promoting.term),
+      lsn: BigInt(promoting.lsn),
+    },
+  }
+}
+
+const parseNumber = (number: Text<RuleNumber>): RuleNumber => ({
+  coordinatorTerm: BigInt(number.coordinatorTerm),
+  leaderSubterm: BigInt(number.leaderSubterm),
+})
