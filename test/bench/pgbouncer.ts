@@ -1,9 +1,9 @@
-import { mkdtemp, rm, writeFile, chown } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { debianTool } from '../support/debian.ts'
 import { freePort } from '../support/ports.ts'
-import { runAs } from '../support/run-as.ts'
+import { giveTo, resolveRunAs, spawnIdentity } from '../../pgctld/postgres/run-as.ts'
 import { until } from '../support/until.ts'
 
 /** A running PgBouncer in transaction mode over one Postgres's unix socket. */
@@ -25,23 +25,20 @@ export async function startPgBouncer(options: PgBouncerOptions): Promise<PgBounc
   const port = await freePort()
   await writeFile(join(dir, 'users.txt'), `"postgres" "${options.verifier}"\n`)
   await writeFile(join(dir, 'pgbouncer.ini'), configText(dir, port, options))
-  const user = runAs()
-  if (user !== undefined) {
-    for (const name of ['', 'users.txt', 'pgbouncer.ini'])
-      await chown(join(dir, name), user.uid, user.gid)
-  }
+  const user = resolveRunAs(undefined)
+  for (const name of ['', 'users.txt', 'pgbouncer.ini']) giveTo(user, join(dir, name))
   const child = Bun.spawn([tool.path, join(dir, 'pgbouncer.ini')], {
     env: { ...process.env, ...tool.env },
     stdout: 'ignore',
     stderr: Bun.file(join(dir, 'log')),
-    ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),
+    ...spawnIdentity(user),
   })
   const answers = async () => {
     if (child.exitCode !== null)
       throw new Error(`PgBouncer ended: ${await Bun.file(join(dir, 'log')).text()}`)
     return canConnect(port)
   }
-  await until(answers, 5_000, 'PgBouncer answers')
+  await until(answers, { what: 'PgBouncer answers' })
   const version = Bun.spawnSync([tool.path, '--version'], { env: { ...process.env, ...tool.env } })
   return {
     port,
