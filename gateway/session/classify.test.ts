@@ -1,0 +1,181 @@
+import { describe, expect, test } from 'bun:test'
+import { Pin } from '../../shared/link/frame.ts'
+import { classify } from './classify.ts'
+import { LexMode } from './sql-lexer.ts'
+import { IN_DOUBT, PIN_BITS, Trait } from './traits.ts'
+
+function traits(sql: string, mode = 0): number {
+  const bytes = Buffer.from(`${sql}\0`)
+  return classify(bytes, 0, bytes.length - 1, mode)
+}
+const pins = (sql: string, mode = 0): number => traits(sql, mode) & PIN_BITS
+const has = (sql: string, trait: number): boolean => (traits(sql) & trait) !== 0
+
+describe('texts that leave nothing', () => {
+  test.each([
+    '',
+    ';',
+    '-- nothing',
+    'select 1',
+    'SELECT abalance FROM pgbench_accounts WHERE aid = 12345;',
+    '(select 1) union (select 2)',
+    'with x as (select 1) select * from x',
+    'table t',
+    'values (1)',
+    "insert into t values ('set x = 1; listen y')",
+    'update t set a = 1',
+    'merge into t using s on true when matched then delete',
+    'begin isolation level serializable',
+    'start transaction read only',
+    'commit',
+    'end',
+    'rollback to savepoint s',
+    'set local search_path = a',
+    'set transaction isolation level serializable',
+    'set constraints all deferred',
+    'reset all',
+    'reset search_path',
+    'discard all',
+    'deallocate all',
+    'DEALLOCATE PREPARE ALL',
+    'unlisten *',
+    'close all',
+    'select pg_advisory_unlock_all()',
+    'select pg_advisory_xact_lock(1)',
+    "prepare transaction 'x'",
+    "commit prepared 'x'",
+    'declare c cursor for select 1',
+    'create table temp (temp int)',
+    'insert into temp values (1)',
+    'select temp, hold from t',
+    'select * from t -- set x = 1\n where a',
+    'select $$set_config($$, $a$ $$ nextval $a$',
+    "select 'set_config(', E'\\' set_config(\\''",
+    'select "Set_config" from t',
+    'select /* /* setseed(1) */ nextval */ 1',
+    'notify c',
+    'explain analyze select 1',
+    'alter table t alter column c set not null',
+    'create function f() returns int language sql set search_path = x as $$ select 1 $$',
+    "copy t from stdin with (format csv, quote '\"')",
+    'vacuum full t',
+    'lock table t',
+    'create rule r as on insert to t do also (delete from u; select 1)',
+    'select * from t where name = $1 and $2 > 3',
+    'select a.set, b.listen from a, b',
+  ])('%s', (sql) => {
+    expect(pins(sql)).toBe(0)
+  })
+})
+
+describe('texts that pin', () => {
+  test.each([
+    ['set search_path = a', Pin.Settings],
+    ['SET SESSION x TO 1', Pin.Settings],
+    ['set session characteristics as transaction read only', Pin.Settings],
+    ['set role r', Pin.Settings],
+    ['set time zone utc', Pin.Settings],
+    ['select 1; set a to 1; select 2', Pin.Settings],
+    ['/* x */ set a = 1', Pin.Settings],
+    ["set app.tenant = '1'", Pin.Settings | Pin.NotCleanable],
+    ["set local app.tenant = '1'", Pin.NotCleanable],
+    ['set local "app.tenant" = 1', Pin.NotCleanable],
+    ["set search_path = a.b", Pin.Settings],
+    ['reset app.tenant', Pin.NotCleanable],
+    ['set seed = 0.5', Pin.Settings | Pin.Setseed],
+    ["select set_config('search_path', 'x', true)", Pin.Settings],
+    ["select set_config('app.x', 'x', true)", Pin.Settings | Pin.NotCleanable],
+    ['select set_config($1, $2, false)', Pin.Settings | Pin.NotCleanable],
+    ["select pg_catalog . \"set_config\" ('a', 'b', false)", Pin.Settings],
+    ["select set_config('seed', '1', false)", Pin.Settings | Pin.Setseed],
+    ['select SETSEED(0)', Pin.Setseed],
+    ["select nextval('s')", Pin.Sequence],
+    ['insert into t values (lastval())', Pin.Sequence],
+    ['select pg_try_advisory_lock(1)', Pin.AdvisoryLock],
+    ['listen c', Pin.Listen],
+    ['prepare p as select 1', Pin.SqlPrepare],
+    ['execute p', Pin.SqlPrepare],
+    ['explain (analyze) execute p', Pin.SqlPrepare],
+    ['deallocate p', Pin.SqlPrepare],
+    ['create temp table t (a int)', Pin.TempObjects],
+    ['create or replace temporary view v as select 1', Pin.TempObjects],
+    ['create local temp table t (a int)', Pin.TempObjects],
+    ['create unlogged table pg_temp.t (a int)', Pin.TempObjects],
+    ['select 1 into temp t', Pin.TempObjects],
+    ['select 1into temporary table t', Pin.TempObjects],
+    ['with x as (select 1) select * into temp t from x', Pin.TempObjects],
+    ['declare c cursor with hold for select 1', Pin.CursorWithHold],
+    ["load 'auto_explain'", Pin.NotCleanable | Pin.Unknown],
+    ['do $$ begin end $$', Pin.Unknown],
+    ['call p()', Pin.Unknown],
+    ['frobnicate', Pin.Unknown],
+    ["select 'a", Pin.Unknown],
+    ['select 1 /* ', Pin.Unknown],
+    ['select "a', Pin.Unknown],
+    ['select $x$ a', Pin.Unknown],
+    ['select U&"set\\005fconfig"(1)', Pin.Unknown | Pin.NotCleanable],
+    ["select dblink_connect('x')", Pin.Unknown | Pin.NotCleanable],
+    ["select E'a\\\\'; set a = 1", Pin.Settings],
+    ["select E'a'\n  'b\\'; set a = 1'; listen x", Pin.Listen],
+    ["select 'a\\'; listen x", Pin.Listen],
+    ['select a$b$; listen x; select c$b$', Pin.Listen],
+  ])('%s', (sql, expected) => {
+    expect(pins(sql)).toBe(expected)
+  })
+
+  test('with standard_conforming_strings off a backslash hides the quote', () => {
+    expect(pins("select 'a\\'; listen x'", LexMode.Backslash)).toBe(0)
+    expect(pins("select 'a\\\\'; listen x", LexMode.Backslash)).toBe(Pin.Listen)
+  })
+
+  test('turning standard_conforming_strings off in the text itself is in doubt', () => {
+    expect(traits("set standard_conforming_strings = off; select '\\'; commit") & IN_DOUBT).toBe(
+      IN_DOUBT,
+    )
+    expect(pins('show standard_conforming_strings')).toBe(0)
+  })
+
+  test('the second byte of a character is no backslash', () => {
+    const sql = Buffer.from([...Buffer.from("select E'"), 0x95, 0x5c, ...Buffer.from("'; listen x")])
+    expect(classify(sql, 0, sql.length, LexMode.MultiByte) & PIN_BITS).toBe(Pin.Listen)
+  })
+})
+
+describe('traits', () => {
+  test('what may commit says so', () => {
+    for (const sql of ['commit', 'END', "prepare transaction 'x'", 'do $$ $$', 'rollback; select 1']) {
+      expect(has(sql, Trait.MayCommit)).toBe(true)
+    }
+    for (const sql of ['rollback', 'begin', 'insert into t values (1)', 'select 1; select 2']) {
+      expect(has(sql, Trait.MayCommit)).toBe(false)
+    }
+  })
+
+  test('only reads without a call are reads', () => {
+    for (const sql of ['select a from t', 'show all']) expect(has(sql, Trait.MayWrite)).toBe(false)
+    for (const sql of ['select f(1)', 'select 1 into t', 'insert into t values (1)', 'table t']) {
+      expect(has(sql, Trait.MayWrite)).toBe(true)
+    }
+  })
+
+  test('literals that Postgres reads by the clock are not shared', () => {
+    for (const literal of ["'now'", "'TODAY 12:00'", '$$tomorrow$$', "E'n\\x6fw'", "U&'yesterday'"]) {
+      expect(has(`select ${literal}::timestamptz`, Trait.NotShared)).toBe(true)
+    }
+    expect(has("select now(), '2024-01-01'", Trait.NotShared)).toBe(false)
+  })
+
+  test('what removes prepared statements says so', () => {
+    expect(has('discard all', Trait.ClearsStatements)).toBe(true)
+    expect(has('select 1; deallocate all', Trait.ClearsStatements)).toBe(true)
+    expect(has('discard plans', Trait.ClearsStatements)).toBe(false)
+    expect(has('deallocate a', Trait.Forget)).toBe(true)
+  })
+
+  test('settings of a transaction are seen', () => {
+    for (const sql of ['set local a = 1', "select set_config('a', 'b', true)", 'call p()']) {
+      expect(has(sql, Trait.LocalSettings)).toBe(true)
+    }
+    expect(has('set transaction read only', Trait.LocalSettings)).toBe(false)
+  })
+})

@@ -1,0 +1,179 @@
+// The words that the classifier knows, found in the bytes of a statement without making a string.
+//
+// A word is looked up by a hash over its bytes with ASCII letters folded, then compared byte by
+// byte, so that a collision of hashes never makes a word out of another.
+
+/** Codes of commands, keywords and functions. Functions come last: they also match when quoted. */
+export const Word = {
+  None: 0,
+  // Commands that leave nothing behind in a session, beside what their other words say.
+  Plain: 1,
+  Select: 2,
+  Show: 3,
+  // Commands that are looked at more closely.
+  Begin: 10,
+  Commit: 11,
+  Rollback: 12,
+  Prepare: 13,
+  Execute: 14,
+  Deallocate: 15,
+  Set: 16,
+  Reset: 17,
+  Discard: 18,
+  Listen: 19,
+  Load: 20,
+  Procedural: 21,
+  Declare: 22,
+  Create: 23,
+  Insert: 24,
+  Explain: 25,
+  // Keywords that matter inside a statement.
+  All: 40,
+  Transaction: 41,
+  Constraints: 42,
+  Local: 43,
+  Session: 44,
+  Global: 45,
+  Temp: 46,
+  Or: 47,
+  Replace: 48,
+  Into: 49,
+  Hold: 50,
+  With: 51,
+  To: 52,
+  Seed: 53,
+  // Functions and relations that reach session state. From here on quoted names match too.
+  SetConfig: 80,
+  Setseed: 81,
+  Sequence: 82,
+  AdvisoryLock: 83,
+  PgTemp: 84,
+  SessionBound: 85,
+  PreparedStatements: 86,
+  CustomSetting: 87,
+  StandardStrings: 88,
+} as const
+
+/** The first code that a quoted identifier can have too. */
+export const FIRST_FUNCTION = Word.SetConfig
+
+const SPELLINGS: readonly (readonly [number, string])[] = [
+  [
+    Word.Plain,
+    `update delete merge values table savepoint release copy alter drop truncate grant revoke comment
+    analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security import notify
+    fetch move close unlisten`,
+  ],
+  [Word.Select, 'select'],
+  [Word.Show, 'show'],
+  [Word.Begin, 'begin start'],
+  [Word.Commit, 'commit end'],
+  [Word.Rollback, 'rollback abort'],
+  [Word.Prepare, 'prepare'],
+  [Word.Execute, 'execute'],
+  [Word.Deallocate, 'deallocate'],
+  [Word.Set, 'set'],
+  [Word.Reset, 'reset'],
+  [Word.Discard, 'discard'],
+  [Word.Listen, 'listen'],
+  [Word.Load, 'load'],
+  [Word.Procedural, 'do call'],
+  [Word.Declare, 'declare'],
+  [Word.Create, 'create'],
+  [Word.Insert, 'insert'],
+  [Word.Explain, 'explain'],
+  [Word.All, 'all'],
+  [Word.Transaction, 'transaction'],
+  [Word.Constraints, 'constraints'],
+  [Word.Local, 'local'],
+  [Word.Session, 'session'],
+  [Word.Global, 'global'],
+  [Word.Temp, 'temp temporary'],
+  [Word.Or, 'or'],
+  [Word.Replace, 'replace'],
+  [Word.Into, 'into'],
+  [Word.Hold, 'hold'],
+  [Word.With, 'with'],
+  [Word.To, 'to'],
+  [Word.Seed, 'seed'],
+  [Word.SetConfig, 'set_config'],
+  [Word.Setseed, 'setseed'],
+  [Word.Sequence, 'nextval currval lastval setval'],
+  [
+    Word.AdvisoryLock,
+    `pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared`,
+  ],
+  [Word.PgTemp, 'pg_temp'],
+  // Connections, origins, slots and backups that end with the session, and nothing sooner.
+  [
+    Word.SessionBound,
+    `dblink_connect dblink_connect_u dblink_open pg_replication_origin_session_setup
+    pg_create_logical_replication_slot pg_create_physical_replication_slot
+    pg_copy_logical_replication_slot pg_copy_physical_replication_slot
+    pg_backup_start pg_start_backup`,
+  ],
+  [Word.PreparedStatements, 'pg_prepared_statements pg_prepared_statement'],
+  [Word.CustomSetting, 'set_limit'],
+  [Word.StandardStrings, 'standard_conforming_strings'],
+]
+
+const SLOTS = 1024 // a power of two, about ten times the words: most lookups end at an empty slot
+const slotWord = new Int16Array(SLOTS).fill(-1)
+const texts: Buffer[] = []
+const codes: number[] = []
+
+/** The hash of one more byte; letters fold, other bytes of identifiers stay apart well enough. */
+export function foldHash(hash: number, byte: number): number {
+  return Math.imul(hash ^ (byte | 0x20), 0x01000193)
+}
+/** Where `foldHash` begins (FNV-1a). */
+export const HASH_SEED = 0x811c9dc5 | 0
+
+function add(code: number, text: string): void {
+  let hash: number = HASH_SEED
+  for (const byte of Buffer.from(text)) hash = foldHash(hash, byte)
+  let slot = hash & (SLOTS - 1)
+  while (slotWord[slot] !== -1) slot = (slot + 1) & (SLOTS - 1)
+  slotWord[slot] = texts.length
+  texts.push(Buffer.from(text))
+  codes.push(code)
+}
+for (const [code, spellings] of SPELLINGS) {
+  for (const text of spellings.split(/\s+/)) add(code, text)
+}
+
+/**
+ * The code of the word `bytes[start, end)`, whose hash is given; Word.None for all others.
+ * @param exact letters must be small already, as in a quoted identifier.
+ */
+export function wordCode(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  hash: number,
+  exact: boolean,
+): number {
+  let slot = hash & (SLOTS - 1)
+  for (;;) {
+    const index = slotWord[slot] as number
+    if (index === -1) return Word.None
+    if (same(texts[index] as Buffer, bytes, start, end, exact)) return codes[index] as number
+    slot = (slot + 1) & (SLOTS - 1)
+  }
+}
+
+function same(
+  text: Buffer,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  exact: boolean,
+): boolean {
+  if (text.length !== end - start) return false
+  for (let i = 0; i < text.length; i++) {
+    let byte = bytes[start + i] as number
+    if (!exact && byte >= 0x41 && byte <= 0x5a) byte |= 0x20
+    if (byte !== text[i]) return false
+  }
+  return true
+}
