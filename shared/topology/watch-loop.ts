@@ -38,6 +38,7 @@ export async function* watchLoop(
   const retry = backoff({ minMs: RETRY_MS_MIN, maxMs: RETRY_MS_MAX })
   const told = new Told()
   let next = options.from
+  if (next !== undefined && next < 1n) next = 1n // the first there can be; nothing was told before
   let begun = false
   while (!signal.aborted) {
     try {
@@ -46,7 +47,7 @@ export async function* watchLoop(
         const events = told.difference(state)
         next = state.revision + 1n
         if (events.length > 0 || !begun) yield events
-      } else if (!begun) {
+      } else if (!begun && next > 1n) {
         told.start(await unlessAborted(source.revisionsAt(prefix, next - 1n), signal))
       }
       begun = true

@@ -138,14 +138,16 @@ export class EtcdCluster implements AsyncDisposable {
 
   /** Forgets all history before the present revision. */
   async compact(): Promise<void> {
-    const post = async (path: string, body: unknown) => {
-      const url = `http://${this.members[0]?.address}/v3/${path}`
-      const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) })
-      if (!response.ok) throw new Error(`etcd ${path}: ${await response.text()}`)
-      return (await response.json()) as { header: { revision: string } }
-    }
-    const { header } = await post('kv/range', { key: 'AA==' })
-    await post('kv/compaction', { revision: header.revision, physical: true })
+    const { header } = await this.post('kv/range', { key: 'AA==' })
+    await this.post('kv/compaction', { revision: header.revision, physical: true })
+  }
+
+  /** Calls etcd's JSON gateway at the first member, past any client of ours. */
+  async post(path: string, body: unknown): Promise<{ header: { revision: string } }> {
+    const url = `http://${this.members[0]?.address}/v3/${path}`
+    const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) })
+    if (!response.ok) throw new Error(`etcd ${path}: ${await response.text()}`)
+    return (await response.json()) as { header: { revision: string } }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

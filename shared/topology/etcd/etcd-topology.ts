@@ -143,8 +143,6 @@ class EtcdTopology implements Topology {
   readonly #source: WatchSource = {
     list: (prefix) => this.list(prefix),
     revisionsAt: async (prefix, revision) => {
-      // etcd takes revision 0 for "now"; before its first there is nothing, and it starts at 1.
-      if (revision < 1n) return new Map()
       const { entries } = await this.#list(prefix, { revision, keysOnly: true })
       return new Map(entries.map((entry) => [entry.key, entry.revision]))
     },
