@@ -16,13 +16,13 @@ export class RefusedError extends Error {
   readonly exitCode = 1
 }
 
-/** Somebody asked for an end while work was going on, so it was not done. Exit code 130. */
+/** Somebody asked for an end before it was done. Exit code 1. */
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError'
-  readonly exitCode = 130
+  readonly exitCode = 1
 
   constructor() {
-    super('interrupted')
+    super('interrupted before the cluster served; nothing is left running')
   }
 }
 

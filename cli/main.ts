@@ -35,7 +35,9 @@ const CLUSTER = new Map<string, { summary: string; load: () => Promise<Command> 
   ],
 ])
 
-const commandList = [...CLUSTER].map(([name, { summary }]) => `  cluster ${name.padEnd(8)}${summary}`)
+const commandList = [...CLUSTER].map(
+  ([name, { summary }]) => `  cluster ${name.padEnd(8)}${summary}`,
+)
 
 const HELP = `multigres: high availability, pooling and one address for PostgreSQL servers.
 
@@ -108,4 +110,8 @@ function complain(error: unknown): number {
   return 1
 }
 
-if (import.meta.main) process.exitCode = await main(Bun.argv.slice(2))
+if (import.meta.main) {
+  // bin/multigres starts Bun in the project, whose bunfig.toml counts, and says where it was called.
+  process.chdir(process.env['MULTIGRES_CWD'] ?? '.')
+  process.exitCode = await main(Bun.argv.slice(2))
+}

@@ -1,8 +1,8 @@
 // The folder of one local cluster. Invariant: nothing is written into, or removed from, a folder
 // that does not carry our marker, `multigres.json`, unless it was empty or absent.
 import { randomUUID } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { RefusedError, messageOf } from '../errors.ts'
 import { writeFileWhole } from './files.ts'
 
@@ -73,8 +73,8 @@ export function readMarker(dir: string): Marker | undefined {
 /** Writes the marker, making the folder (0700) where it is absent. @throws RefusedError. */
 export function writeMarker(dir: string, marker: Marker): void {
   try {
-    mkdirSync(dir, { recursive: true, mode: OWNER_ONLY })
-    chmodSync(dir, OWNER_ONLY)
+    mkdirSync(dirname(dir), { recursive: true }) // these are the user's, with their own umask
+    if (!existsSync(dir)) mkdirSync(dir, { mode: OWNER_ONLY })
     writeFileWhole(join(dir, MARKER), `${JSON.stringify(marker, undefined, 2)}\n`)
   } catch (error) {
     throw new RefusedError(`cannot write to ${dir}: ${messageOf(error)}`)
@@ -106,7 +106,9 @@ function parseMarker(text: string, file: string): Marker {
     throw new RefusedError(`${file} is not a marker of multigres`)
   }
   if (marker.version !== FORMAT_VERSION) {
-    throw new RefusedError(`${file} has format ${marker.version}; this program knows ${FORMAT_VERSION}`)
+    throw new RefusedError(
+      `${file} has format ${marker.version}; this program knows ${FORMAT_VERSION}`,
+    )
   }
   return { sets: [], ...marker } as Marker
 }

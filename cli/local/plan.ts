@@ -66,6 +66,10 @@ export interface ClusterPlan {
   readonly poolers: readonly PoolerPlan[]
   readonly orchs: readonly MemberPlan[]
   readonly etcd?: EtcdPlan
+  /** Folders of sockets; outside `dir` where paths in it would be too long. */
+  readonly runDirs: readonly string[]
+  /** What clients verify the gateways' certificate with, when it was made here. */
+  readonly sslRootCert?: string
 }
 
 type Kind = 'gateway' | 'pooler' | 'orch' | 'pgctld'
@@ -161,6 +165,7 @@ export interface PlanInput {
   readonly runDir: string
   /** Where Postgres's sockets lie: `runDir` unless its user cannot reach that. */
   readonly postgresRunDir: string
+  readonly sslRootCert?: string
 }
 
 /** The plan. */
@@ -182,6 +187,8 @@ export function planCluster(input: PlanInput): ClusterPlan {
     }),
     orchs: ids.orch.map((member) => ({ ...member, ...memberPorts(ports, member.id) })),
     ...(etcd === undefined ? {} : { etcd }),
+    runDirs: [...new Set([input.runDir, input.postgresRunDir])],
+    ...(input.sslRootCert === undefined ? {} : { sslRootCert: input.sslRootCert }),
   }
 }
 

@@ -16,15 +16,28 @@ export const JSON_FIELD = boolean({ default: false, help: 'Print one JSON object
 /** The flags of `cluster start`, save --set. */
 export const START_FIELDS = {
   dir: DIR_FIELD,
-  port: port({ default: 15_432, help: "The gateways' port for clients; 0 takes free ports for all." }),
+  port: port({
+    default: 15_432,
+    help: "The gateways' port for clients; 0 takes free ports for all.",
+  }),
   listen: string({
     default: '127.0.0.1',
     help: 'Address of that port. Others than loopback need a password of your own.',
   }),
   replicaPort: port({ optional: true, help: 'A second port, for reads from followers.' }),
   poolers: integer({ default: 3, min: 1, max: MEMBERS_MAX, help: 'PostgreSQL servers.' }),
-  cells: integer({ default: 1, min: 1, max: MEMBERS_MAX, help: 'Failure domains they spread over.' }),
-  gateways: integer({ default: 1, min: 1, max: MEMBERS_MAX, help: 'Processes clients connect to.' }),
+  cells: integer({
+    default: 1,
+    min: 1,
+    max: MEMBERS_MAX,
+    help: 'Failure domains they spread over.',
+  }),
+  gateways: integer({
+    default: 1,
+    min: 1,
+    max: MEMBERS_MAX,
+    help: 'Processes clients connect to.',
+  }),
   orchs: integer({ default: 1, min: 1, max: MEMBERS_MAX, help: 'Orchestrators.' }),
   topology: string({
     default: 'embedded',
@@ -53,7 +66,10 @@ export const START_FIELDS = {
     help: 'Password of the user postgres for a new cluster; without it, postgres.',
   }),
   startTimeoutMs: duration({ default: '60s', min: '1s', help: 'How long a start may take.' }),
-  detach: boolean({ default: false, help: 'Return when it serves; multigres cluster stop ends it.' }),
+  detach: boolean({
+    default: false,
+    help: 'Return when it serves; multigres cluster stop ends it.',
+  }),
   json: JSON_FIELD,
 }
 

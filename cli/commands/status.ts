@@ -1,0 +1,80 @@
+// `cluster status`: who leads, who follows and where everything listens.
+import { existsSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { readCommandFlags } from '../flags.ts'
+import { commandHelp } from '../help.ts'
+import { clusterPaths, readMarker } from '../local/cluster-dir.ts'
+import { clusterStatus, NOT_RUNNING } from '../local/cluster-status.ts'
+import type { ShardView, StatusView } from '../local/cluster-status.ts'
+import { table } from '../local/describe.ts'
+import { postgresPassword } from '../local/secrets.ts'
+import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
+import { isSupervised, readState, type ClusterState } from '../local/state.ts'
+import type { Command } from '../main.ts'
+
+const FIELDS = { dir: DIR_FIELD, json: JSON_FIELD }
+
+/** `multigres cluster status`. */
+export const command: Command = {
+  help: () =>
+    commandHelp({
+      name: 'cluster status',
+      about:
+        'Shows each shard with its leader and followers, as their poolers see themselves, and where everything listens. Where nothing runs it says so: exit code 0.',
+      fields: FIELDS,
+      examples: [
+        ['multigres cluster status', 'a table'],
+        ['multigres cluster status --json | jq .shards[0].leader', 'for a script'],
+      ],
+    }),
+  async run(argv) {
+    const { values } = readCommandFlags(FIELDS, argv)
+    const dir = resolve(values.dir)
+    const state = readMarker(dir) === undefined ? undefined : readState(clusterPaths(dir).state)
+    const view = isSupervised(state) ? await ask(dir, state) : NOT_RUNNING
+    const text = values.json ? JSON.stringify(view) : forPeople(dir, view, state?.phase)
+    process.stdout.write(`${text}\n`)
+    return 0
+  },
+}
+
+async function ask(dir: string, state: ClusterState): Promise<StatusView> {
+  const { secrets } = clusterPaths(dir)
+  const file = join(secrets, 'token')
+  const token = existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined
+  return await clusterStatus(state, { password: postgresPassword(secrets), token })
+}
+
+function forPeople(dir: string, view: StatusView, phase: string | undefined): string {
+  if (!view.running) return `${dir}: not running`
+  const [gateway] = view.gateways
+  const others = [...view.gateways, ...view.orchs].map(({ id, pid, http }) => [id, show(pid), http])
+  return [
+    `${dir}: ${phase ?? 'unknown'}`,
+    ...view.shards.flatMap((shard) => ['', ...shardLines(shard)]),
+    '',
+    table([['ID', 'PID', 'HTTP'], ...others]),
+    '',
+    ...(gateway === undefined ? [] : [`psql "${gateway.url}"`]),
+  ].join('\n')
+}
+
+function shardLines(shard: ShardView): string[] {
+  const rule = shard.rule === null ? 'no rule known' : `rule ${shard.rule}`
+  const head = `${shard.database}/${shard.shard}: ${rule}, ${shard.durability}, leader ${shard.leader ?? 'none'}`
+  const rows = shard.poolers.map(({ id, role, serving, pid, postgres, reason }) => [
+    id,
+    role,
+    serving ? 'yes' : 'no',
+    show(pid),
+    show(postgres.pid),
+    show(postgres.timeline),
+    postgres.lsn ?? '-',
+    show(postgres.lag_bytes),
+    reason,
+  ])
+  const titles = ['ID', 'ROLE', 'SERVES', 'PID', 'POSTGRES', 'TIMELINE', 'LSN', 'LAG', 'NOTE']
+  return [head, table([titles, ...rows])]
+}
+
+const show = (value: number | null): string => (value === null ? '-' : String(value))

@@ -1,0 +1,133 @@
+// `cluster stop`: asks the supervisor to end its cluster, waits until nothing of it runs, and with
+// --clean removes the folder.
+import { existsSync, rmSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { boolean } from '../../shared/config/fields.ts'
+import { now, sleep } from '../../shared/time/clock.ts'
+import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
+import { findAgain, signalProcess } from '../../pgctld/postgres/process.ts'
+import { RefusedError } from '../errors.ts'
+import { readCommandFlags } from '../flags.ts'
+import { commandHelp } from '../help.ts'
+import { clusterPaths, readMarker, type Marker } from '../local/cluster-dir.ts'
+import { removeOutside } from '../local/postgres-home.ts'
+import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
+import { isSupervised, readState, survivors, type ClusterState } from '../local/state.ts'
+import type { Command } from '../main.ts'
+import { openProgress } from '../progress.ts'
+
+const FIELDS = {
+  dir: DIR_FIELD,
+  clean: boolean({
+    default: false,
+    help: 'Remove the folder, with all data, once it has stopped.',
+  }),
+  json: JSON_FIELD,
+}
+const POLL_MS = 20
+/** More than the supervisor's own deadlines together. */
+const STOP_TIMEOUT_MS = 130_000
+/** What a process whose supervisor was killed gets to end by itself. */
+const ORPHAN_TIMEOUT_MS = 15_000
+
+/** `multigres cluster stop`. */
+export const command: Command = {
+  help: () =>
+    commandHelp({
+      name: 'cluster stop',
+      about:
+        'Stops a cluster in order: clients are let go, then PostgreSQL is shut down. Returns when nothing of it runs. A cluster that is not running is none to stop: exit code 0.',
+      fields: FIELDS,
+      examples: [
+        ['multigres cluster stop', 'data stays, the next start goes on'],
+        ['multigres cluster stop --clean', 'nothing stays'],
+      ],
+    }),
+  async run(argv) {
+    const { values } = readCommandFlags(FIELDS, argv)
+    const dir = resolve(values.dir)
+    const marker = readMarker(dir)
+    const stopped = marker !== undefined && (await stopCluster(dir))
+    if (values.clean && marker !== undefined) clean(dir, marker)
+    const cleaned = values.clean && marker !== undefined
+    if (values.json) {
+      process.stdout.write(`${JSON.stringify({ dir, running: false, stopped, cleaned })}\n`)
+    } else {
+      const what = stopped ? 'stopped' : 'was not running'
+      process.stderr.write(`${dir}: ${what}${cleaned ? ', removed' : ''}\n`)
+    }
+    return 0
+  },
+}
+
+/** Resolves to whether anything ran. */
+async function stopCluster(dir: string): Promise<boolean> {
+  const paths = clusterPaths(dir)
+  const state = readState(paths.state)
+  const say = openProgress()
+  const supervised = isSupervised(state)
+  if (supervised) {
+    say(`stopping ${state.processes.length} processes`)
+    signalProcess(state.supervisor, 'SIGTERM')
+    await supervisorGone(dir, state, say)
+  }
+  const orphans = survivors(readState(paths.state))
+  if (orphans.length > 0) await endOrphans(paths.state, say)
+  const postgres = await endPostgres(state)
+  return supervised || orphans.length > 0 || postgres
+}
+
+async function supervisorGone(
+  dir: string,
+  { supervisor }: ClusterState,
+  say: (text: string) => void,
+): Promise<void> {
+  const { state: file } = clusterPaths(dir)
+  const end = now() + STOP_TIMEOUT_MS
+  let told = Number.POSITIVE_INFINITY
+  while (findAgain(supervisor) !== undefined) {
+    const left = survivors(readState(file))
+    if (left.length > 0 && left.length < told) {
+      say(`waiting for ${left.map(({ id }) => id).join(', ')}`)
+      told = left.length
+    }
+    if (now() > end) throw new RefusedError(`process ${supervisor.pid} of ${dir} does not stop`)
+    await sleep(POLL_MS)
+  }
+}
+
+async function endOrphans(file: string, say: (text: string) => void): Promise<void> {
+  const state = readState(file)
+  const end = now() + ORPHAN_TIMEOUT_MS
+  say(`ending ${survivors(state).length} processes whose supervisor is gone`)
+  for (const process of survivors(state)) signalProcess(process, 'SIGTERM')
+  while (survivors(state).length > 0) {
+    if (now() > end) for (const process of survivors(state)) signalProcess(process, 'SIGKILL')
+    await sleep(POLL_MS)
+  }
+}
+
+/** A Postgres without its pgctld: shuts it down as pgctld would. */
+async function endPostgres(state: ClusterState | undefined): Promise<boolean> {
+  let found = false
+  for (const { pgctld } of state?.plan.poolers ?? []) {
+    if (!existsSync(pgctld.dataDir)) continue
+    const end = now() + ORPHAN_TIMEOUT_MS
+    for (let first = true; ; first = false) {
+      const left = processesOf(pgctld.dataDir)
+      if (left.length === 0) break
+      found = true
+      const signal = now() < end ? 'SIGINT' : 'SIGKILL'
+      if (first || signal === 'SIGKILL') left.forEach((process) => signalProcess(process, signal))
+      await sleep(POLL_MS)
+    }
+  }
+  return found
+}
+
+function clean(dir: string, marker: Marker): void {
+  const state = readState(clusterPaths(dir).state)
+  for (const runDir of state?.plan.runDirs ?? []) rmSync(runDir, { recursive: true, force: true })
+  if (marker.dataRoot !== undefined) removeOutside(marker.dataRoot)
+  rmSync(dir, { recursive: true, force: true })
+}

@@ -1,0 +1,171 @@
+// The state of a running cluster, asked of its poolers; what does not answer is shown as unknown.
+import { PoolerClient, type StatusReply } from '../../proto/gen/pooler.ts'
+import type { Rule } from '../../proto/gen/consensus.ts'
+import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
+import { compareNumbers, formatNumber } from '../../shared/consensus/rule.ts'
+import { formatLsn } from '../../shared/pgwire/lsn.ts'
+import { gatewayViews, pidOf, type GatewayView } from './describe.ts'
+import { grpcAddress, httpUrl } from './members.ts'
+import { DATABASE, SHARD, type PoolerPlan } from './plan.ts'
+import type { ClusterState } from './state.ts'
+
+const CALL_TIMEOUT_MS = 2_000
+
+/** What `status --json` prints. Fields may be added, never removed. */
+export interface StatusView {
+  readonly running: boolean
+  readonly shards: readonly ShardView[]
+  readonly gateways: readonly GatewayView[]
+  readonly orchs: readonly OrchView[]
+}
+
+/** One shard. `term` is 0 and `rule` null while nobody could say. */
+export interface ShardView {
+  readonly database: string
+  readonly shard: string
+  readonly term: number
+  readonly rule: string | null
+  readonly leader: string | null
+  readonly durability: string
+  readonly poolers: readonly PoolerView[]
+}
+
+/** One pooler and its Postgres. */
+export interface PoolerView {
+  readonly id: string
+  readonly cell: string
+  readonly role: string
+  readonly serving: boolean
+  /** Why it does not serve, or what it is busy with; empty when there is nothing to say. */
+  readonly reason: string
+  readonly pid: number | null
+  readonly http: string
+  readonly grpc: string
+  readonly data_port: number
+  readonly socket: string
+  readonly pgctld_pid: number | null
+  readonly postgres: PostgresView
+}
+
+/** A Postgres as its pooler sees it; null where that does not answer. */
+export interface PostgresView {
+  readonly pid: number | null
+  readonly port: number
+  readonly socket_dir: string
+  readonly version: string | null
+  readonly timeline: number | null
+  readonly lsn: string | null
+  readonly lag_bytes: number | null
+}
+
+/** One orchestrator. */
+export interface OrchView {
+  readonly id: string
+  readonly pid: number | null
+  readonly http: string
+  readonly grpc: string
+}
+
+/** Nothing runs. */
+export const NOT_RUNNING: StatusView = { running: false, shards: [], gateways: [], orchs: [] }
+
+/** Who has the secrets of a cluster's folder. */
+export interface StatusAccess {
+  readonly password: string
+  readonly token: string | undefined
+}
+
+/** Asks every pooler at once, each for at most CALL_TIMEOUT_MS. */
+export async function clusterStatus(
+  state: ClusterState,
+  access: StatusAccess,
+): Promise<StatusView> {
+  const asked = await Promise.all(
+    state.plan.poolers.map(async (pooler) => ({ pooler, reply: await ask(pooler, access.token) })),
+  )
+  const views = asked.map(({ pooler, reply }) => poolerView(state, pooler, reply))
+  const rule = newestRule(asked.map(({ reply }) => reply))
+  const leader = views.find(({ role }) => role === 'leader')
+  const shard: ShardView = {
+    database: DATABASE,
+    shard: SHARD,
+    term: Number(rule?.number?.coordinatorTerm ?? 0n),
+    rule: rule?.number === undefined ? null : formatNumber(rule.number),
+    leader: leader?.id ?? null,
+    durability: rule?.durability || state.plan.durability,
+    poolers: views,
+  }
+  const orchs = state.plan.orchs.map((orch) => ({
+    id: orch.id,
+    pid: pidOf(state.processes, orch.id),
+    http: httpUrl(orch),
+    grpc: grpcAddress(orch),
+  }))
+  return { running: true, shards: [shard], gateways: gatewayViews(state, access.password), orchs }
+}
+
+async function ask(
+  pooler: PoolerPlan,
+  token: string | undefined,
+): Promise<StatusReply | undefined> {
+  const client = rpcClient(PoolerClient, grpcAddress(pooler), { token })
+  try {
+    return await callUnary(client, 'status', { header: undefined }, { timeoutMs: CALL_TIMEOUT_MS })
+  } catch {
+    return undefined // it is down, or busy beyond our patience: shown as unknown
+  } finally {
+    client.close()
+  }
+}
+
+function poolerView(
+  { processes }: ClusterState,
+  pooler: PoolerPlan,
+  reply: StatusReply | undefined,
+): PoolerView {
+  return {
+    id: pooler.id,
+    cell: pooler.cell,
+    role: reply?.serving?.role || 'unknown',
+    serving: reply?.serving?.serving ?? false,
+    reason: reply === undefined ? 'the pooler does not answer' : reasonOf(reply),
+    pid: pidOf(processes, pooler.id),
+    http: httpUrl(pooler),
+    grpc: grpcAddress(pooler),
+    data_port: pooler.port,
+    socket: pooler.socket,
+    pgctld_pid: pidOf(processes, pooler.pgctld.id),
+    postgres: postgresView(pooler, reply),
+  }
+}
+
+function reasonOf({ serving, blocked, diverged, action, postgres }: StatusReply): string {
+  const said = [serving?.reason, blocked, diverged, action?.name, postgres?.message]
+  return said.find((text) => text !== undefined && text !== '') ?? ''
+}
+
+function postgresView({ pgctld }: PoolerPlan, reply: StatusReply | undefined): PostgresView {
+  const { postgres, position, serving } = reply ?? {}
+  const lag = serving?.role === 'leader' ? 0 : Number(serving?.lagBytes ?? 0n)
+  return {
+    pid: postgres?.pid || null,
+    port: pgctld.postgresPort,
+    socket_dir: pgctld.postgresSocketDir,
+    version: postgres?.version || null,
+    timeline: postgres?.timeline || null,
+    lsn: position === undefined ? null : formatLsn(position.lsn),
+    lag_bytes: position === undefined ? null : lag,
+  }
+}
+
+/** The newest decided rule that any of them has read. */
+function newestRule(replies: readonly (StatusReply | undefined)[]): Rule | undefined {
+  let newest: Rule | undefined
+  for (const reply of replies) {
+    const rule = reply?.position?.decision
+    if (rule?.number === undefined) continue
+    if (newest?.number === undefined || compareNumbers(rule.number, newest.number) > 0)
+      newest = rule
+  }
+  return newest
+}

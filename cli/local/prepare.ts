@@ -1,0 +1,126 @@
+// Everything between the flags and the first process: the folder, secrets, Postgres, ports, the
+// plan. Complaints that need no cluster to be found are all made here.
+import { join, resolve } from 'node:path'
+import { RefusedError } from '../errors.ts'
+import { makeCertificates } from './certificates.ts'
+import { clusterPaths, newMarker, writeMarker, type ClusterPaths } from './cluster-dir.ts'
+import type { Marker } from './cluster-dir.ts'
+import { makeFolders } from './folders.ts'
+import { memberIds, planCluster, portSlots, type ClusterPlan } from './plan.ts'
+import { choosePorts } from './ports.ts'
+import { openToPostgres, preparePostgres } from './postgres-home.ts'
+import { DEFAULT_PASSWORD, makeSecrets, postgresPassword, type TlsFiles } from './secrets.ts'
+import { parseSettings, type Setting } from './settings.ts'
+import { shortEnough } from './socket-dir.ts'
+import { processSpecs, type ProcessSpec } from './specs.ts'
+import { checkServices } from './check-services.ts'
+import type { StartOptions } from './start-options.ts'
+
+/** A cluster that is ready to be started. */
+export interface PreparedCluster {
+  readonly paths: ClusterPaths
+  readonly plan: ClusterPlan
+  readonly specs: readonly ProcessSpec[]
+  readonly password: string
+  /** Lines that a person should read. */
+  readonly notes: readonly string[]
+}
+
+/** What a start was asked for. */
+export interface Request {
+  readonly options: StartOptions
+  readonly sets: readonly string[]
+  /** Flags to remember, as texts by external name. */
+  readonly flags: Readonly<Record<string, string>>
+}
+
+const LOOPBACKS = new Set(['127.0.0.1', '::1', 'localhost'])
+
+/** The settings of a request. @throws UsageError. */
+export function settingsOf({ options, sets }: Request): Setting[] {
+  const ids = Object.values(memberIds(options)).flatMap((members) => members.map(({ id }) => id))
+  return parseSettings(sets, ids)
+}
+
+/**
+ * Makes a request's folder and everything in it that its processes need. The caller holds the
+ * folder's lock. `marker` is what the folder had before.
+ * @throws UsageError, RefusedError.
+ */
+export async function prepareCluster(
+  request: Request,
+  marker: Marker | undefined,
+): Promise<PreparedCluster> {
+  const { options } = request
+  const paths = clusterPaths(resolve(options.dir))
+  const settings = settingsOf(request)
+  const etcd = findEtcd(options.topology)
+  const home = await preparePostgres(options.postgres, paths)
+  const ports = choosePorts(portSlots(options, settings), marker?.ports ?? {})
+  makeSecrets(paths.secrets, options.passwordFile)
+  const password = postgresPassword(paths.secrets)
+  refuseOpenDefault(options, password, paths)
+  openToPostgres(paths, home)
+  const { dataRoot } = home
+  const runDir = shortEnough(paths.run, 'run')
+  const postgresRunDir = dataRoot === undefined ? runDir : shortEnough(join(dataRoot, 'run'), 'pg')
+  const { clusterId } = marker ?? newMarker({}, [])
+  const data = dataRoot ?? paths.poolers
+  const tls = await tlsFiles(options, paths)
+  const plan = planCluster({
+    options,
+    paths,
+    clusterId,
+    ports,
+    dataRoot: data,
+    runDir,
+    postgresRunDir,
+    ...(tls?.ca === undefined ? {} : { sslRootCert: tls.ca }),
+  })
+  const specs = processSpecs({
+    plan,
+    paths,
+    settings,
+    poolSize: options.poolSize,
+    binDir: home.binDir,
+    ...(home.runAs.drop ? { runAs: home.runAs.name } : {}),
+    ...(tls === undefined ? {} : { tls }),
+    ...(etcd === undefined ? {} : { etcd }),
+  })
+  await checkServices(specs)
+  makeFolders(paths, plan, home.runAs)
+  const remembered = dataRoot === undefined ? {} : { dataRoot }
+  const { flags, sets } = request
+  writeMarker(paths.dir, { ...newMarker(flags, sets), clusterId, ports, ...remembered })
+  return {
+    paths,
+    plan,
+    specs,
+    password,
+    notes: home.note === undefined ? [] : [home.note],
+  }
+}
+
+function findEtcd(topology: string): string | undefined {
+  if (topology !== 'etcd') return undefined
+  const program = Bun.which('etcd')
+  if (program !== null) return program
+  throw new RefusedError('--topology etcd: there is no program etcd in PATH')
+}
+
+function refuseOpenDefault(options: StartOptions, password: string, paths: ClusterPaths): void {
+  if (LOOPBACKS.has(options.listen) || password !== DEFAULT_PASSWORD) return
+  throw new RefusedError(
+    `--listen ${options.listen} would open a cluster whose password is the default: start a new one with --password-file FILE (this one's is in ${paths.secrets})`,
+  )
+}
+
+async function tlsFiles(
+  { tls, listen }: StartOptions,
+  paths: ClusterPaths,
+): Promise<TlsFiles | undefined> {
+  if (tls === 'off') return undefined
+  if (tls === 'auto') return await makeCertificates(paths.secrets, listen)
+  const [cert = '', key = ''] = tls.split(',')
+  return { cert: resolve(cert), key: resolve(key) }
+}

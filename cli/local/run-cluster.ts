@@ -1,0 +1,130 @@
+// The life of a cluster in one function: start, say so, keep, stop. Whatever goes wrong in between,
+// nothing is left running.
+import { join } from 'node:path'
+import { sleep, timer } from '../../shared/time/clock.ts'
+import { formatDuration } from '../../shared/config/units.ts'
+import { InterruptedError, RefusedError } from '../errors.ts'
+import type { EndRequests } from '../signals.ts'
+import { signalProcess } from '../../pgctld/postgres/process.ts'
+import { openJournal } from './journal.ts'
+import type { PreparedCluster } from './prepare.ts'
+import { waitUntilServing, type NotReady } from './readiness.ts'
+import { seedTopology } from './seed.ts'
+import { readState, survivors, type ClusterState } from './state.ts'
+import { Supervisor } from './supervisor.ts'
+
+const LEFTOVER_TIMEOUT_MS = 15_000
+const LEFTOVER_POLL_MS = 20
+
+/** What a person or a parent process is told on the way. */
+export interface Reporter {
+  /** One line of progress. */
+  progress(text: string): void
+  /** Once: the cluster serves. */
+  ready(state: ClusterState): void
+}
+
+/** What `runCluster` needs. */
+export interface RunOptions {
+  readonly cluster: PreparedCluster
+  readonly startTimeoutMs: number
+  readonly end: EndRequests
+  readonly report: Reporter
+}
+
+/**
+ * Runs a prepared cluster until it is asked to end; the caller holds the folder's lock.
+ * @throws RefusedError when it does not come to serve, InterruptedError when asked to end before.
+ */
+export async function runCluster(options: RunOptions): Promise<void> {
+  const { cluster, end, report } = options
+  const log = openJournal(join(cluster.paths.logs, 'supervisor.log'))
+  await endLeftovers(cluster, report)
+  const { plan, paths, specs } = cluster
+  const supervisor = new Supervisor({ plan, paths, specs, log })
+  try {
+    supervisor.start()
+    report.progress(`started ${specs.length} processes`)
+    await untilServing(options, supervisor, log)
+    supervisor.ready()
+    const state = readState(paths.state)
+    if (state !== undefined) report.ready(state)
+    await aborted(end.stop)
+    report.progress('stopping')
+  } finally {
+    await supervisor.stop(end.cut)
+  }
+}
+
+async function untilServing(
+  { cluster, startTimeoutMs, end, report }: RunOptions,
+  supervisor: Supervisor,
+  log: ReturnType<typeof openJournal>,
+): Promise<void> {
+  const { plan, password } = cluster
+  const giveUp = new AbortController()
+  const asked = (): void => giveUp.abort(new InterruptedError())
+  end.stop.addEventListener('abort', asked, { once: true })
+  if (end.stop.aborted) asked()
+  let missing: readonly NotReady[] = []
+  const onWaiting = (now: readonly NotReady[]): void => {
+    missing = now
+    const [first] = now
+    const more = now.length > 1 ? ` and ${now.length - 1} more` : ''
+    if (first) report.progress(`waiting for ${first.member.id}${more}: ${first.reasons.join(', ')}`)
+  }
+  const onUnreachable = (why: string): void =>
+    report.progress(`warning: the topology is away, waiting for it: ${why}`)
+  using _deadline = timer(startTimeoutMs, () =>
+    giveUp.abort(tooLate(startTimeoutMs, missing, cluster)),
+  )
+  const { signal } = giveUp
+  try {
+    await Promise.race([
+      supervisor.failed,
+      Promise.all([
+        seedTopology({ plan, log, signal, onUnreachable }),
+        waitUntilServing({ plan, password, signal, onWaiting }),
+      ]),
+    ])
+  } finally {
+    giveUp.abort(new InterruptedError()) // whichever did not win the race ends, too
+    end.stop.removeEventListener('abort', asked)
+  }
+}
+
+function tooLate(
+  timeoutMs: number,
+  missing: readonly NotReady[],
+  { paths }: PreparedCluster,
+): RefusedError {
+  const time = formatDuration(timeoutMs)
+  const [first] = missing
+  if (first === undefined) {
+    return new RefusedError(`no query got through within ${time} (logs: ${paths.logs})`)
+  }
+  const { member, reasons } = first
+  const log = join(paths.logs, `${member.service}-${member.id}.log`)
+  const who = `${member.service} ${member.id}`
+  return new RefusedError(`not serving after ${time}: ${who}: ${reasons.join(', ')} (log: ${log})`)
+}
+
+/** Processes of a run whose supervisor was killed are stopping by themselves: waits for them. */
+async function endLeftovers({ paths }: PreparedCluster, report: Reporter): Promise<void> {
+  const state = readState(paths.state)
+  const left = survivors(state)
+  if (left.length === 0) return
+  report.progress(`waiting for ${left.length} processes of the last run to end`)
+  const give = timer(LEFTOVER_TIMEOUT_MS, () => {
+    for (const process of survivors(state)) signalProcess(process, 'SIGKILL')
+  })
+  using _ = give
+  while (survivors(state).length > 0) await sleep(LEFTOVER_POLL_MS)
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

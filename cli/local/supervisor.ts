@@ -1,0 +1,154 @@
+// Keeps the processes of a cluster running, in one object that ends them all in order.
+//
+// Invariant: after `stop` nothing of the cluster runs, Postgres included, however its processes took
+// it; and state.json names every process at every moment, so that others can tell what runs.
+import { existsSync } from 'node:fs'
+import type { Logger } from '../../shared/log/logger.ts'
+import { bootId, interval, now, sleep, timer } from '../../shared/time/clock.ts'
+import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
+import { signalProcess } from '../../pgctld/postgres/process.ts'
+import { RefusedError } from '../errors.ts'
+import { Child, type Exit } from './child.ts'
+import type { ClusterPaths } from './cluster-dir.ts'
+import { lastComplaint, rotateLogs } from './log-files.ts'
+import type { ClusterPlan } from './plan.ts'
+import type { ProcessSpec } from './specs.ts'
+import { self, writeState, type ClusterState } from './state.ts'
+
+/**
+ * Who is stopped together: what takes work first, what others stand on last. Each gets this long
+ * before it is killed: longer than its own deadline for a drain, or for Postgres's shutdown.
+ */
+const STOP_STAGES = [
+  { services: ['gateway', 'orch'], timeoutMs: 15_000 },
+  { services: ['pooler'], timeoutMs: 15_000 },
+  { services: ['pgctld'], timeoutMs: 75_000 },
+  { services: ['etcd'], timeoutMs: 10_000 },
+] as const
+/** What is left to a stage once somebody asked to cut it short. */
+const CUT_TIMEOUT_MS = 5_000
+const ROTATE_EVERY_MS = 15_000
+const SWEEP_TIMEOUT_MS = 5_000
+const SWEEP_POLL_MS = 20
+
+/** What a supervisor works on. */
+export interface SupervisorOptions {
+  readonly plan: ClusterPlan
+  readonly paths: ClusterPaths
+  readonly specs: readonly ProcessSpec[]
+  readonly log: Logger
+}
+
+/** The parent of all processes of one cluster. */
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #children: readonly Child[]
+  readonly #failed = Promise.withResolvers<never>()
+  #phase: ClusterState['phase'] = 'starting'
+  #rotation: Disposable | undefined
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+    this.#children = options.specs.map((spec) => new Child(spec, this.#changed))
+    this.#failed.promise.catch(() => {}) // a start that has ended listens no more
+  }
+
+  get children(): readonly Child[] {
+    return this.#children
+  }
+
+  /** Rejects with a RefusedError when a process gives up before the cluster has served. */
+  get failed(): Promise<never> {
+    return this.#failed.promise
+  }
+
+  /** Starts everything at once: services wait for what they need by themselves. */
+  start(): void {
+    for (const child of this.#children) child.start()
+    const { paths, log } = this.#options
+    this.#rotation = interval(ROTATE_EVERY_MS, () => {
+      rotateLogs(paths.logs).catch((error: unknown) => log.error('cannot rotate logs', { error }))
+    })
+  }
+
+  /** From now on a process that dies is started again, whatever its exit code. */
+  ready(): void {
+    this.#phase = 'ready'
+    this.#record()
+  }
+
+  /** Ends everything; `cut` makes it short. Resolves when nothing is left. */
+  async stop(cut: AbortSignal): Promise<void> {
+    this.#phase = 'stopping'
+    this.#record()
+    this.#rotation?.[Symbol.dispose]()
+    for (const { services, timeoutMs } of STOP_STAGES) {
+      const names: readonly string[] = services
+      const children = this.#children.filter(({ spec }) => names.includes(spec.service))
+      await this.#stopStage(children, timeoutMs, cut)
+    }
+    await this.#sweep()
+    this.#phase = 'stopped'
+    this.#record()
+  }
+
+  async #stopStage(children: readonly Child[], timeoutMs: number, cut: AbortSignal): Promise<void> {
+    const ask = (): void => children.forEach((child) => child.stop())
+    const kill = (): void => children.forEach((child) => child.kill())
+    using killers = new DisposableStack()
+    const hurry = (): void => {
+      ask()
+      killers.use(timer(CUT_TIMEOUT_MS, kill))
+    }
+    ask()
+    killers.use(timer(timeoutMs, kill))
+    if (cut.aborted) killers.use(timer(CUT_TIMEOUT_MS, kill))
+    cut.addEventListener('abort', hurry)
+    killers.defer(() => cut.removeEventListener('abort', hurry))
+    await Promise.all(children.map((child) => child.ended))
+    this.#record()
+  }
+
+  /** Ends a Postgres whose pgctld was killed before it could. */
+  async #sweep(): Promise<void> {
+    const end = now() + SWEEP_TIMEOUT_MS
+    for (const { pgctld } of this.#options.plan.poolers) {
+      if (!existsSync(pgctld.dataDir)) continue
+      for (let first = true; ; first = false) {
+        const left = processesOf(pgctld.dataDir)
+        if (left.length === 0) break
+        const signal = now() < end ? 'SIGQUIT' : 'SIGKILL'
+        if (first || signal === 'SIGKILL') {
+          for (const process of left) signalProcess(process, signal)
+          this.#options.log.warn('Postgres was left', { data_dir: pgctld.dataDir, signal })
+        }
+        await sleep(SWEEP_POLL_MS)
+      }
+    }
+  }
+
+  readonly #changed = (child: Child, exit: Exit | undefined): void => {
+    const { spec, record } = child
+    this.#record()
+    if (exit === undefined) {
+      this.#options.log.info('started', { service: spec.service, id: spec.id, pid: record?.pid })
+      return
+    }
+    this.#options.log.info('ended', { service: spec.service, id: spec.id, ...exit })
+    // One that ends by itself in the start says that it cannot work; one that was killed may.
+    if (this.#phase === 'starting' && exit.code !== null) this.#failed.reject(failure(spec, exit))
+  }
+
+  #record(): void {
+    const { plan, paths } = this.#options
+    const processes = this.#children.flatMap(({ record }) => record ?? [])
+    const state = { phase: this.#phase, bootId: bootId(), supervisor: self(), processes, plan }
+    writeState(paths.state, state)
+  }
+}
+
+function failure(spec: ProcessSpec, { code }: Exit): RefusedError {
+  const why = lastComplaint(spec.log) ?? 'it said nothing'
+  const who = `${spec.service} ${spec.id}`
+  return new RefusedError(`${who} ended with exit code ${code}: ${why} (log: ${spec.log})`)
+}
