@@ -1,0 +1,142 @@
+// SetPrimary: here is your leader. No node is pointed at one before its WAL is proven a prefix of the
+// leader's; who is no prefix has diverged, connects to nobody and says so.
+import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
+import { possiblyUndecided } from '../../shared/consensus/position.ts'
+import {
+  compareNumbers,
+  formatNumber,
+  INITIAL_NUMBER,
+  type Rule,
+} from '../../shared/consensus/rule.ts'
+import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
+import { ServerError } from '../../shared/pgwire/server-error.ts'
+import { readLeaderWal, readOwnEnd } from '../replication/leader-wal.ts'
+import { whyNoPrefix } from '../replication/prefix-proof.ts'
+import { Deadline } from './deadline.ts'
+import type { Member } from './member.ts'
+import { pointAt, quiesce, requirePromises } from './recruit.ts'
+import { type Answering, ensureRunning } from './run-standby.ts'
+import { SYSTEM_ROLE } from './schema.ts'
+
+const BUDGET_MS = 15_000
+const LOCK_WAIT_MS = 5000
+const POLL_MS = 20
+
+/** Whom to follow, and the newest rule known, which says so. */
+export type FollowOrder = {
+  readonly rule: Rule
+  readonly leaderId: string
+  readonly host: string
+  readonly port: number
+}
+
+/** What came of it. `diverged` and `foreign` nodes follow nobody. */
+export type Followed =
+  | { readonly outcome: 'following' }
+  | { readonly outcome: 'diverged' | 'foreign'; readonly reason: string }
+
+/**
+ * Proves and follows. A stale leader is demoted on the way.
+ * @throws PgError object_not_in_prerequisite_state when the order is older than what is known here.
+ */
+export function follow(member: Member, order: FollowOrder): Promise<Followed> {
+  return member.lock.run('follow', LOCK_WAIT_MS, async () => {
+    const deadline = new Deadline('follow', BUDGET_MS)
+    requirePromises(member)
+    const seen = await ensureRunning(member, deadline)
+    refuseStale(member, order, seen)
+    if (followsAlready(member, order, seen)) return { outcome: 'following' }
+    member.fence = `it is being pointed at ${order.leaderId}`
+    try {
+      await quiesce(member, seen, deadline)
+      const verdict = await compare(member, order, deadline)
+      if (verdict.outcome === 'following') await pointAt(member, order)
+      else reject(member, verdict)
+      return verdict
+    } finally {
+      member.fence = ''
+    }
+  })
+}
+
+/** The timeline on which the leader of `rule` writes: its term plus one. */
+export function timelineOf(rule: Rule): number {
+  return Number(rule.number.coordinatorTerm) + 1
+}
+
+function refuseStale(member: Member, order: FollowOrder, seen: Answering): void {
+  const { rule, leaderId } = order
+  const refuse = (why: string) =>
+    new PgError('object_not_in_prerequisite_state', `not following ${leaderId}: ${why}`)
+  if (leaderId === member.identity.id) throw refuse('that is this node itself')
+  const initial = compareNumbers(rule.number, INITIAL_NUMBER) === 0
+  if (!initial && rule.leaderId !== leaderId) throw refuse(`${rule.leaderId} leads by that rule`)
+  const own = possiblyUndecided(seen.standing.position).number
+  if (compareNumbers(own, rule.number) > 0) {
+    throw refuse(`this node knows rule ${formatNumber(own)}, not ${formatNumber(rule.number)}`)
+  }
+  const { revocation } = requirePromises(member).state
+  if (!initial && isRuleRevoked({ decision: rule, proposal: undefined }, revocation)) {
+    throw refuse(`it promised not to help rules below term ${revocation.revokedBelowTerm}`)
+  }
+}
+
+/**
+ * Nothing to do where this process proved it, or a stream on the leader's own timeline shows it: a
+ * standby that is ahead of the fork never gets onto that.
+ */
+function followsAlready(member: Member, order: FollowOrder, { view }: Answering): boolean {
+  const pointed = view.primary?.host === order.host && view.primary.port === order.port
+  const streams = view.receiver === 'streaming' && view.receivedTimeline === timelineOf(order.rule)
+  if (!pointed || !streams) return false
+  const { leaderId, host, port } = order
+  member.proven = { leaderId, host, port }
+  member.diverged = ''
+  return true
+}
+
+/** The leader may not be promoted yet: asks until it is, or somebody needs this node for more. */
+async function compare(member: Member, order: FollowOrder, deadline: Deadline): Promise<Followed> {
+  const { host, port, leaderId } = order
+  const secret = await member.replicationSecret()
+  const leader = await deadline.poll(`${leaderId} to lead`, POLL_MS, async () => {
+    const found = await leaderWal({ host, port, secret }, timelineOf(order.rule))
+    if (found !== undefined || !member.lock.contended) return found
+    throw new PgError('serialization_failure', 'gave way to another action on this pooler')
+  })
+  const { socketDir = '', port: ownPort = 0 } = member.seen.pg ?? {}
+  const own = await readOwnEnd({
+    socketPath: `${socketDir}/.s.PGSQL.${ownPort}`,
+    user: SYSTEM_ROLE,
+  })
+  if (own.systemId !== leader.systemId) {
+    const reason = `system identifier ${own.systemId}, the leader's is ${leader.systemId}`
+    return { outcome: 'foreign', reason }
+  }
+  const reason = whyNoPrefix(own, leader)
+  return reason === undefined ? { outcome: 'following' } : { outcome: 'diverged', reason }
+}
+
+/** A leader that does not listen yet is one that does not lead yet. */
+async function leaderWal(...args: Parameters<typeof readLeaderWal>) {
+  try {
+    return await readLeaderWal(...args)
+  } catch (error) {
+    if (isRefused(error)) return undefined
+    throw error
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  if (error instanceof ServerError) return error.sqlstate === CONDITIONS.cannot_connect_now.sqlstate
+  return error instanceof PgError && error.condition === 'connection_failure'
+}
+
+function reject(member: Member, verdict: Exclude<Followed, { outcome: 'following' }>): void {
+  member.diverged = verdict.reason
+  member.foreign = verdict.outcome === 'foreign'
+  member.log.error('this node is no prefix of its leader and follows nobody', {
+    reason: verdict.reason,
+    foreign: member.foreign,
+  })
+}
