@@ -1,0 +1,34 @@
+import { afterAll, expect, test } from 'bun:test'
+import { appendFileSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { openSync, closeSync, writeSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { lastComplaint, rotateLogs } from './log-files.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'mg-logs-'))
+afterAll(() => rmSync(dir, { recursive: true }))
+
+test('a full log is kept twice and its writer goes on', async () => {
+  const path = join(dir, 'a.log')
+  const writer = openSync(path, 'a')
+  for (const round of ['one', 'two', 'three', 'four']) {
+    writeSync(writer, round.repeat(10))
+    await rotateLogs(dir, 20)
+  }
+  writeSync(writer, 'now')
+  closeSync(writer)
+  expect(readdirSync(dir).toSorted()).toEqual(['a.log', 'a.log.1', 'a.log.2'])
+  expect(readFileSync(path, 'utf8')).toBe('now')
+  expect(readFileSync(`${path}.1`, 'utf8')).toBe('four'.repeat(10))
+  expect(readFileSync(`${path}.2`, 'utf8')).toBe('three'.repeat(10))
+})
+
+test('the last error of a log is its complaint, else its last line', () => {
+  const path = join(dir, 'b.log')
+  expect(lastComplaint(path)).toBeUndefined()
+  writeFileSync(path, '{"level":"error","message":"cannot open","error":{"message":"no file"}}\n')
+  appendFileSync(path, '{"level":"info","message":"stopped"}\n')
+  expect(lastComplaint(path)).toBe('cannot open: no file')
+  writeFileSync(path, '{"level":"info","message":"x"}\nplain text\n')
+  expect(lastComplaint(path)).toBe('plain text')
+})
