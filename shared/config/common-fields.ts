@@ -66,3 +66,6 @@ export function commonFields(service: Service, ports: { httpPort: number; grpcPo
     }),
   }
 }
+
+/** The fields of every service. */
+export type CommonFields = ReturnType<typeof commonFields>

@@ -79,7 +79,10 @@ export function readFlags(argv: readonly string[], env: Env, catalog: Catalog): 
     else if (flag === '--set') {
       const pair = next()
       if (pair !== undefined) readSet(reading, catalog, pair, '--set')
-    } else readFlag(reading, { flags, catalog, flag, inline, next })
+    } else if (!readFlag(reading, { flags, catalog, flag, inline, next })) {
+      reading.problems.push(`unknown flag ${flag}${didYouMean(flag, flags.keys())}`)
+      if (inline === undefined && argv[at + 1]?.startsWith('-') === false) at += 1 // its value
+    }
   }
   for (const line of (env['MULTIGRES_SET'] ?? '').split('\n').map((pair) => pair.trim())) {
     if (line !== '') readSet(reading, catalog, line, 'MULTIGRES_SET')
@@ -103,22 +106,22 @@ interface FlagContext {
   next: () => string | undefined
 }
 
-function readFlag(reading: Reading, { flags, catalog, flag, inline, next }: FlagContext): void {
+/** False when there is no such flag. */
+function readFlag(reading: Reading, { flags, catalog, flag, inline, next }: FlagContext): boolean {
   const positive = flag.startsWith('--no-') ? `--${flag.slice('--no-'.length)}` : undefined
   const name = flags.get(flag)
   const field = catalog.get(name ?? '')?.field
   const negated = flags.get(positive ?? '')
   if (name !== undefined && field !== undefined) {
     const text = field.boolean ? (inline ?? 'on') : next()
-    if (text === undefined) return
+    if (text === undefined) return true
     const before = field.repeatable ? reading.layer.get(name)?.text : undefined
     const whole = before === undefined || before === '' ? text : `${before},${text}`
     reading.layer.set(name, { text: whole, source: 'flag', where: flag })
   } else if (negated !== undefined && catalog.get(negated)?.field.boolean && inline === undefined) {
     reading.layer.set(negated, { text: 'off', source: 'flag', where: flag })
-  } else {
-    reading.problems.push(`unknown flag ${flag}${didYouMean(flag, flags.keys())}`)
-  }
+  } else return false
+  return true
 }
 
 /** Reads the service's own environment variables; an empty one counts as not given. */
