@@ -207,7 +207,7 @@ export interface StatusReply {
   /** answers a startup packet */
   accepting: boolean;
   systemIdentifier: string;
-  /** of the last checkpoint in pg_control */
+  /** of its WAL and pg_control, the newest */
   timeline: number;
   /** why UNUSABLE, or how the last Postgres ended; names what and where */
   message: string;
@@ -215,6 +215,8 @@ export interface StatusReply {
   inRecovery: boolean;
   /** in clock ticks since boot, as /proc gives it */
   postmasterStartTime: bigint;
+  /** for primary_conninfo; written at every start, beside the data directory */
+  passfile: string;
 }
 
 export interface CloneRequest {
@@ -868,6 +870,7 @@ function createBaseStatusReply(): StatusReply {
     message: "",
     inRecovery: false,
     postmasterStartTime: 0n,
+    passfile: "",
   };
 }
 
@@ -911,6 +914,9 @@ export const StatusReply: MessageFns<StatusReply> = {
         throw new globalThis.Error("value provided for field message.postmasterStartTime of type uint64 too large");
       }
       writer.uint32(96).uint64(message.postmasterStartTime);
+    }
+    if (message.passfile !== "") {
+      writer.uint32(106).string(message.passfile);
     }
     return writer;
   },
@@ -1024,6 +1030,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.postmasterStartTime = reader.uint64() as bigint;
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.passfile = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1055,6 +1069,7 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.postmasterStartTime = (object.postmasterStartTime !== undefined && object.postmasterStartTime !== null)
       ? BigInt(object.postmasterStartTime)
       : 0n;
+    message.passfile = object.passfile ?? "";
     return message;
   },
 };

@@ -77,7 +77,6 @@ const DEFAULT_SETTINGS = {
   listen_addresses: '127.0.0.1',
   fsync: false,
   synchronous_commit: 'on',
-  full_page_writes: false,
   max_connections: 100,
   shared_buffers: '32MB',
   wal_level: 'replica',
@@ -193,7 +192,7 @@ export async function startPostgres(options: TestPostgresOptions = {}): Promise<
 /** postmaster.pid's eighth line says so once connections are let in. */
 function accepting(dataDir: string): boolean {
   const status = readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n')[7]
-  return status?.trim() === 'ready'
+  return status?.trim() === 'ready' || status?.trim() === 'standby'
 }
 
 function writeConf(dataDir: string, settings: Record<string, string | number | boolean>): void {

@@ -1,0 +1,308 @@
+// The one Postgres of a pgctld: what it is now, and every change to it, one at a time.
+import { PgError } from '../../shared/errors/pg-error.ts'
+import type { StatusReply } from '../../proto/gen/pgctld.ts'
+import { now, sleep, wallTimeMs } from '../../shared/time/clock.ts'
+import { ActionLock } from '../action-lock.ts'
+import { changeAutoConf } from '../conf/auto-conf.ts'
+import { writePassfile } from '../conf/write-conf.ts'
+import { findPostmaster } from './find-postmaster.ts'
+import { requireReachable } from './folders.ts'
+import { HealthProbe } from './health.ts'
+import { initialize } from './initialize.ts'
+import { inspectDataDirectory } from './data-directory.ts'
+import { lastComplaint, logSince, logSize } from './log-file.ts'
+import { killAll } from './orphans.ts'
+import {
+  confInput,
+  postmasterArguments,
+  socketOf,
+  SUPERUSER,
+  type PostgresOptions,
+} from './postgres-options.ts'
+import { Postmaster } from './postmaster.ts'
+import { prepareStart } from './prepare-start.ts'
+import { promote } from './promote.ts'
+import { describeStatus } from './status.ts'
+import { stopPostmaster, type StopOutcome } from './stop.ts'
+
+/** Lines for postgresql.auto.conf; `''` removes one. */
+export type Settings = Readonly<Record<string, string>>
+
+/** How to stop. */
+export interface StopRequest {
+  readonly mode: 'fast' | 'immediate'
+  readonly timeoutMs: number
+}
+
+const START_POLL_MS = 10
+
+/** Starts, stops and watches one Postgres. Disposing it lets go of it: Postgres runs on. */
+export class ManagedPostgres implements Disposable {
+  readonly options: PostgresOptions
+  readonly #lock = new ActionLock()
+  readonly #listeners = new Set<() => void>()
+  #postmaster: Postmaster | undefined
+  #health: HealthProbe | undefined
+  #stopping = false
+  #lastEnding = ''
+  #logFrom = 0
+  #giveUpStart: AbortController | undefined
+
+  constructor(options: PostgresOptions) {
+    this.options = options
+  }
+
+  /** Calls back whenever the status may have changed: a start, an end, a changed answer. */
+  onChange(listener: () => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  /** What it is now. A few system calls, no program, no connection. */
+  status(): StatusReply {
+    const { postmaster, problem } = this.#lookForPostmaster()
+    return describeStatus({
+      options: this.options,
+      directory: inspectDataDirectory(this.options),
+      postmaster,
+      problem,
+      health: this.#health?.current ?? 'absent',
+      stopping: this.#stopping,
+      lastEnding: this.#lastEnding,
+    })
+  }
+
+  /** initdb, configuration and `sql`. @throws PgError; then nothing is left behind. */
+  init(sql: readonly string[], signal?: AbortSignal): Promise<void> {
+    return this.#change('init', async () => {
+      const { dataDir, installation, runAs } = this.options
+      const superuserPassword = this.options.superuserPassword()
+      if (superuserPassword === undefined) {
+        throw new PgError(
+          'object_not_in_prerequisite_state',
+          'init needs the file with the password of user postgres',
+        )
+      }
+      this.#requireVacant()
+      requireReachable(dataDir, runAs)
+      const conf = confInput(this.options)
+      const abort = signal === undefined ? {} : { signal }
+      await initialize({ dataDir, installation, conf, superuserPassword, sql, ...abort })
+      writePassfile(dataDir, conf)
+      this.options.log.info('initialised', { data_dir: dataDir, statements: sql.length })
+    })
+  }
+
+  /**
+   * Starts it as a standby and waits until it answers. Running already: only applies `settings`.
+   * @throws PgError query_canceled at the deadline or when stopped meanwhile (at the deadline it is
+   * left to go on starting), internal_error with Postgres's last words when it ended.
+   */
+  start(settings: Settings, timeoutMs: number): Promise<void> {
+    return this.#change('start', () => this.#start(settings, timeoutMs))
+  }
+
+  /** Stops it, whatever it takes; a start under way gives up first. Nothing running: no error. */
+  stop(request: StopRequest): Promise<void> {
+    this.#giveUpStart?.abort()
+    return this.#change('stop', () => this.#stop(request))
+  }
+
+  /** `stop`, then `start`. */
+  restart(settings: Settings, stop: StopRequest): Promise<void> {
+    this.#giveUpStart?.abort()
+    return this.#change('restart', async () => {
+      await this.#stop(stop)
+      await this.#start(settings, stop.timeoutMs)
+    })
+  }
+
+  /** Writes `settings` and has a running Postgres read its files again. */
+  reload(settings: Settings): Promise<void> {
+    return this.#change('reload', async () => {
+      this.#requireUsable()
+      changeAutoConf(this.options.dataDir, settings, this.options.runAs)
+      this.#lookForPostmaster().postmaster?.signal('SIGHUP')
+    })
+  }
+
+  /** Ends recovery on exactly `timeline`. @throws as `promote`. */
+  promote(timeline: number, timeoutMs: number): Promise<void> {
+    return this.#change('promote', async () => {
+      this.#requireUsable()
+      const { postmaster } = this.#lookForPostmaster()
+      if (postmaster === undefined) {
+        throw new PgError(
+          'object_not_in_prerequisite_state',
+          'cannot promote: Postgres does not run',
+        )
+      }
+      const { dataDir, runAs } = this.options
+      const where = { dataDir, runAs, socket: socketOf(this.options), user: SUPERUSER }
+      await promote(postmaster, { ...where, timeline, timeoutMs })
+      this.options.log.info('promoted', { timeline })
+    })
+  }
+
+  /** Runs `action` as the only change, for what fills the data directory (a clone). */
+  async fill(name: string, action: () => Promise<void>): Promise<void> {
+    await this.#change(name, async () => {
+      this.#requireVacant()
+      requireReachable(this.options.dataDir, this.options.runAs)
+      await action()
+      writePassfile(this.options.dataDir, confInput(this.options))
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#health?.[Symbol.dispose]()
+    this.#listeners.clear()
+  }
+
+  async #change<T>(name: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#lock.run(name, action)
+    } finally {
+      this.#changed()
+    }
+  }
+
+  async #start(settings: Settings, timeoutMs: number): Promise<void> {
+    const { options } = this
+    this.#requireUsable()
+    const running = this.#lookForPostmaster().postmaster
+    if (running !== undefined) {
+      if (changeAutoConf(options.dataDir, settings, options.runAs)) running.signal('SIGHUP')
+      return await this.#untilAccepting(running, timeoutMs)
+    }
+    const { dataDir, socketDir, log } = options
+    const conf = confInput(options)
+    await prepareStart({ dataDir, socketDir, socket: socketOf(options), conf, settings, log })
+    this.#logFrom = logSize(options.logFile)
+    const postmaster = Postmaster.launch({ ...options, arguments: postmasterArguments(options) })
+    log.info('started Postgres', {
+      pid: postmaster.name.pid,
+      version: options.installation.version,
+    })
+    this.#hold(postmaster)
+    await this.#untilAccepting(postmaster, timeoutMs)
+  }
+
+  async #stop(request: StopRequest): Promise<void> {
+    const { dataDir, log } = this.options
+    const { postmaster } = this.#lookForPostmaster()
+    if (postmaster === undefined) return await this.#killOrphans()
+    this.#stopping = true
+    this.#changed()
+    try {
+      const begun = now()
+      const outcome: StopOutcome = await stopPostmaster(postmaster, { dataDir, ...request })
+      log.info('stopped Postgres', { outcome, took_ms: Math.round(now() - begun) })
+    } finally {
+      this.#stopping = false
+    }
+  }
+
+  /** After its postmaster has died by itself, a stop still means that nothing of it runs. */
+  async #killOrphans(): Promise<void> {
+    const directory = inspectDataDirectory(this.options)
+    if (directory.kind !== 'usable' || findPostmaster(this.options.dataDir).kind === 'standalone')
+      return
+    const orphans = await killAll(this.options.dataDir)
+    if (orphans > 0) this.options.log.warn('killed backends without a postmaster', { orphans })
+  }
+
+  async #untilAccepting(postmaster: Postmaster, timeoutMs: number): Promise<void> {
+    const giveUp = (this.#giveUpStart = new AbortController())
+    const end = now() + timeoutMs
+    try {
+      while ((await this.#health?.probe()) !== 'accepting') {
+        if (!postmaster.alive) await this.#throwEnding(postmaster)
+        if (giveUp.signal.aborted) throw new PgError('query_canceled', 'start: stopped meanwhile')
+        if (now() > end) {
+          const why = `Postgres does not answer after ${timeoutMs} ms, it goes on starting`
+          throw new PgError('query_canceled', `start: ${why}; its log is ${this.options.logFile}`)
+        }
+        await Promise.race([postmaster.ended, sleep(START_POLL_MS)])
+      }
+    } finally {
+      this.#giveUpStart = undefined
+    }
+  }
+
+  async #throwEnding(postmaster: Postmaster): Promise<never> {
+    await postmaster.ended
+    throw new PgError('internal_error', `start: ${this.#lastEnding}; log ${this.options.logFile}`)
+  }
+
+  /** The one that is held, or one that somebody else left running here, which is adopted. */
+  #lookForPostmaster(): { postmaster?: Postmaster; problem?: string } {
+    if (this.#postmaster?.alive === true) return { postmaster: this.#postmaster }
+    try {
+      const found = findPostmaster(this.options.dataDir)
+      if (found.kind === 'standalone') {
+        return { problem: `in use by a standalone backend (process ${found.process.pid})` }
+      }
+      if (found.kind !== 'running') return {}
+      this.options.log.info('adopted a running Postgres', { pid: found.process.pid })
+      return { postmaster: this.#hold(Postmaster.adopt(found.process)) }
+    } catch (error) {
+      if (error instanceof PgError) return { problem: error.message }
+      throw error
+    }
+  }
+
+  #hold(postmaster: Postmaster): Postmaster {
+    this.#health?.[Symbol.dispose]()
+    this.#postmaster = postmaster
+    const { dataDir } = this.options
+    this.#health = new HealthProbe({
+      dataDir,
+      socket: socketOf(this.options),
+      user: SUPERUSER,
+      onChange: () => this.#changed(),
+    })
+    void postmaster.ended.then((how) => {
+      if (this.#postmaster === postmaster) this.#ended(postmaster, how)
+    })
+    this.#changed()
+    return postmaster
+  }
+
+  #ended(postmaster: Postmaster, how: string): void {
+    this.#health?.[Symbol.dispose]()
+    this.#health = undefined
+    this.#postmaster = undefined
+    const failed = how.startsWith('exited')
+    const words = failed ? lastComplaint(logSince(this.options.logFile, this.#logFrom)) : undefined
+    const at = new Date(wallTimeMs()).toISOString()
+    const said = words === undefined ? '' : `: ${words}`
+    this.#lastEnding = `Postgres (process ${postmaster.name.pid}) ${how} at ${at}${said}`
+    if (!this.#stopping) this.options.log.error('Postgres ended', { how, said: words })
+    this.#changed()
+  }
+
+  #requireUsable(): void {
+    const directory = inspectDataDirectory(this.options)
+    if (directory.kind === 'usable') return
+    const why =
+      directory.kind === 'unusable'
+        ? directory.message
+        : `${this.options.dataDir} is ${directory.kind}`
+    throw new PgError('object_not_in_prerequisite_state', why)
+  }
+
+  #requireVacant(): void {
+    const directory = inspectDataDirectory(this.options)
+    if (directory.kind === 'absent' || directory.kind === 'empty') return
+    const why =
+      directory.kind === 'unusable'
+        ? directory.message
+        : `${this.options.dataDir} is initialised already: it is left as it is`
+    throw new PgError('object_not_in_prerequisite_state', why)
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}
