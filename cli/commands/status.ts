@@ -4,13 +4,15 @@ import { join, resolve } from 'node:path'
 import { readCommandFlags } from '../flags.ts'
 import { commandHelp } from '../help.ts'
 import { clusterPaths, readMarker } from '../local/cluster-dir.ts'
-import { clusterStatus, NOT_RUNNING } from '../local/cluster-status.ts'
 import type { ShardView, StatusView } from '../local/cluster-status.ts'
 import { table } from '../local/describe.ts'
 import { postgresPassword } from '../local/secrets.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
 import { isSupervised, readState, type ClusterState } from '../local/state.ts'
 import type { Command } from '../main.ts'
+
+/** Nothing runs. */
+const NOT_RUNNING: StatusView = { running: false, shards: [], gateways: [], orchs: [] }
 
 const FIELDS = { dir: DIR_FIELD, json: JSON_FIELD }
 
@@ -39,6 +41,7 @@ export const command: Command = {
 }
 
 async function ask(dir: string, state: ClusterState): Promise<StatusView> {
+  const { clusterStatus } = await import('../local/cluster-status.ts') // gRPC takes 100 ms to load
   const { secrets } = clusterPaths(dir)
   const file = join(secrets, 'token')
   const token = existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined

@@ -11,13 +11,13 @@ import type { ProcessSpec } from './specs.ts'
  */
 export async function checkServices(specs: readonly ProcessSpec[]): Promise<void> {
   const problems = new Set<string>()
-  for (const { service, id, flags } of specs) {
+  for (const { service, flags } of specs) {
     if (service === 'etcd') continue
     try {
       loadConfig({ service, fields: await fieldsOf(service), argv: flags, env: process.env })
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
-      for (const problem of error.problems) problems.add(`${service} ${id}: ${problem}`)
+      for (const problem of error.problems) problems.add(`${service}: ${problem}`)
     }
   }
   if (problems.size > 0) throw new UsageError([...problems])
@@ -26,11 +26,11 @@ export async function checkServices(specs: readonly ProcessSpec[]): Promise<void
 async function fieldsOf(service: Exclude<ProcessSpec['service'], 'etcd'>): Promise<Fields> {
   switch (service) {
     case 'gateway':
-      return (await import('../../gateway/config.ts')).fields
+      return (await import('../../gateway/config.ts')).gatewayFields
     case 'pooler':
-      return (await import('../../pooler/config.ts')).fields
+      return (await import('../../pooler/config.ts')).poolerFields
     case 'orch':
-      return (await import('../../orch/config.ts')).fields
+      return (await import('../../orch/config.ts')).orchFields
     case 'pgctld':
       return (await import('../../pgctld/config.ts')).pgctldFields
   }

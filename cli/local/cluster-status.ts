@@ -66,9 +66,6 @@ export interface OrchView {
   readonly grpc: string
 }
 
-/** Nothing runs. */
-export const NOT_RUNNING: StatusView = { running: false, shards: [], gateways: [], orchs: [] }
-
 /** Who has the secrets of a cluster's folder. */
 export interface StatusAccess {
   readonly password: string

@@ -34,7 +34,8 @@ export function choosePorts(slots: readonly PortSlot[], remembered: Ports): Port
   const fixed = slots.filter(({ free }) => !free)
   refuseTwice(fixed)
   const busy = fixed.flatMap((slot) => complaintAbout(slot))
-  if (busy.length > 0) throw new RefusedError(busy.join('; '))
+  if (busy.length > 0)
+    throw new RefusedError(`${busy.join(', ')}; --port 0 takes free ports for all`)
   const ports = Object.fromEntries(fixed.map((slot) => [slot.name, slot.preferred]))
   const taken = new Set(Object.values(ports))
   for (const slot of slots.filter(({ free }) => free)) {
@@ -63,17 +64,17 @@ function refuseTwice(slots: readonly PortSlot[]): void {
   if (problems.length > 0) throw new UsageError(problems)
 }
 
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'is in use',
+  EACCES: 'needs root',
+  EADDRNOTAVAIL: 'is on no address of this machine',
+}
+
 function complaintAbout(slot: PortSlot): string[] {
   const code = probe(slot.address, slot.preferred)
   if (code === undefined) return []
-  const reasons: Record<string, string> = {
-    EADDRINUSE: 'is in use',
-    EACCES: 'needs root',
-    EADDRNOTAVAIL: 'is on no address of this machine',
-  }
-  const where = `port ${slot.preferred} on ${slot.address} (${slot.owner})`
-  const way = `choose another with ${slot.flag}, or free ones for all with --port 0`
-  return [`${where} ${reasons[code] ?? `cannot be used: ${code}`}: ${way}`]
+  const where = `port ${slot.preferred} of ${slot.owner} on ${slot.address}`
+  return [`${where} ${REASONS[code] ?? `cannot be used (${code})`} (change it with ${slot.flag})`]
 }
 
 const isFree = (address: string, port: number): boolean => probe(address, port) === undefined

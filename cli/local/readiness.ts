@@ -22,7 +22,7 @@ export interface ServingOptions {
   readonly plan: ClusterPlan
   readonly password: string
   readonly signal: AbortSignal
-  /** Told whenever what is missing has changed. */
+  /** Told whenever the first that is missing, or its reasons, have changed. */
   readonly onWaiting: (missing: readonly NotReady[]) => void
 }
 
@@ -34,7 +34,7 @@ export async function waitUntilServing(options: ServingOptions): Promise<void> {
     signal.throwIfAborted()
     const missing = await notReady(plan)
     if (missing.length === 0) break
-    const now = JSON.stringify(missing.map(({ member, reasons }) => [member.id, reasons]))
+    const now = JSON.stringify([missing[0]?.member.id, missing[0]?.reasons])
     if (now !== told) onWaiting(missing)
     told = now
     await sleep(POLL_MS, signal)
