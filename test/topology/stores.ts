@@ -81,14 +81,21 @@ class Etcd implements Store {
   }
 }
 
-/** A logger that keeps the messages of warnings and errors. */
+/** A logger that keeps warnings and errors, each as message and JSON of its fields. */
 export class Messages {
   readonly said: string[] = []
   readonly log: Logger
 
   constructor() {
-    const say = (message: string) => void this.said.push(message)
-    const log = { debug() {}, info() {}, warn: say, error: say, child: () => log } as Logger
+    const say: Logger['warn'] = (message, fields) =>
+      void this.said.push(`${message} ${JSON.stringify(fields)}`)
+    const log = {
+      debug: () => {},
+      info: () => {},
+      warn: say,
+      error: say,
+      child: () => log,
+    } as Logger
     this.log = log
   }
 }

@@ -54,11 +54,12 @@ export function openDatabase(path: string): Database {
   closeSync(openSync(path, 'a', 0o600)) // SQLite's own would be 0644; -wal and -shm take this one's
   const db = new Database(path, { readwrite: true, safeIntegers: true, strict: true })
   try {
-    // In this order: journal_mode without a busy_timeout fails when processes start together.
+    // First of all: without it everything below fails when processes start together.
     db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
+    const version = checkVersion(db) // before anything is written to it
     db.run('PRAGMA journal_mode = WAL')
     db.run('PRAGMA synchronous = FULL')
-    if (schemaVersion(db) !== SCHEMA_VERSION) db.transaction(migrate).immediate(db)
+    if (version === 0n) db.transaction(migrate).immediate(db)
   } catch (error) {
     db.close()
     throw error
@@ -67,18 +68,14 @@ export function openDatabase(path: string): Database {
 }
 
 function migrate(db: Database): void {
-  const version = schemaVersion(db)
-  if (version === SCHEMA_VERSION) return // another process was faster
-  if (version !== 0n) {
-    throw new TopologyError(
-      'invalid',
-      `topology file has version ${version}, not ${SCHEMA_VERSION}`,
-    )
-  }
+  if (checkVersion(db) === SCHEMA_VERSION) return // another process was faster
   db.run(SCHEMA)
   db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`)
 }
 
-function schemaVersion(db: Database): bigint | undefined {
-  return db.query<{ user_version: bigint }, []>('PRAGMA user_version').get()?.user_version
+/** Ours, or 0 for an empty file. */
+function checkVersion(db: Database): bigint {
+  const version = db.query<{ user_version: bigint }, []>('PRAGMA user_version').get()?.user_version
+  if (version === 0n || version === SCHEMA_VERSION) return version
+  throw new TopologyError('invalid', `topology file has version ${version}, not ${SCHEMA_VERSION}`)
 }

@@ -12,9 +12,9 @@ import { toTopologyError, type EtcdLibrary } from './etcd-errors.ts'
 /** One answer of one member. An election takes about as long. */
 const ATTEMPT_MS = 2000
 /** A write waits out an election, in which it cannot be repeated elsewhere. */
-const WRITE_MS = 4000
+const WRITE_MS = 3000
 /** A read goes round the members for so long before it is `unavailable`. */
-const READ_MS = 4000
+const READ_MS = 3000
 const ROUND_PAUSE_MS = 100
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 const RECONNECT_MS_MIN = 100
@@ -110,6 +110,8 @@ function newClient(library: EtcdLibrary, host: string): Etcd3 {
   return new library.Etcd3({
     hosts: [host],
     grpcOptions: {
+      // A shared one would hand the dead connection to the channel that replaces the first.
+      'grpc.use_local_subchannel_pool': 1,
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
       'grpc.initial_reconnect_backoff_ms': RECONNECT_MS_MIN,
       'grpc.max_reconnect_backoff_ms': RECONNECT_MS_MAX,

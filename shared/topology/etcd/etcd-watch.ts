@@ -11,9 +11,9 @@ import type { Endpoints } from './endpoints.ts'
 import type { Keyspace } from './keyspace.ts'
 
 /** After so long a silence the member is asked how far it is ... */
-const SILENCE_MS = 4000
+const SILENCE_MS = 2000
 /** ... and given up when it has not said a word for so long: a connection can die unseen. */
-const SILENCE_MS_MAX = 7000
+const SILENCE_MS_MAX = 4000
 const SILENCE_CHECK_MS = 500
 
 type Stream = ClientDuplexStream<IWatchRequest, IWatchResponse>
