@@ -109,7 +109,7 @@ export class ReplicationConnection implements Disposable {
     return baseBackup(this.#stream, { ...options, serverMajor: this.serverMajor })
   }
 
-  /** START_REPLICATION. @throws ServerError (58P01: the WAL is gone), PgError. */
+  /** START_REPLICATION. @throws ServerError when the server refuses, here or in the stream. */
   startReplication(options: StartReplicationOptions): Promise<ReplicationStream> {
     return ReplicationStream.start(this.#stream, options)
   }

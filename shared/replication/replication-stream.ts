@@ -66,13 +66,19 @@ export class ReplicationStream implements AsyncIterable<ReplicationMessage> {
     return ended
   }
 
-  /** Messages until the timeline ends or `stop` was called. */
+  /**
+   * Messages until the timeline ends or `stop` was called. @throws ServerError: the server looks
+   * for the WAL asked for only now (58P01: it is gone); the connection can be used again.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<ReplicationMessage, void> {
     while (this.#streaming) {
       const type = await this.#stream.next()
       if (type === Backend.CopyData) yield decode(this.#stream.reader)
       else if (type === Backend.CopyDone) await this.#finish()
-      else await unexpected(this.#stream)
+      else {
+        this.#streaming = false
+        await unexpected(this.#stream)
+      }
     }
   }
 
