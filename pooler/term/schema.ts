@@ -23,8 +23,8 @@ export type InitSqlOptions = {
   readonly leaseMs: number
   /** Plain text, or a SCRAM verifier (`SCRAM-SHA-256$…`), which Postgres stores as it is. */
   readonly postgresPassword: string
-  /** As `postgresPassword`. */
-  readonly replicationPassword: string
+  /** As `postgresPassword`; undefined: nobody can stream from it over TCP. */
+  readonly replicationPassword: string | undefined
 }
 
 /**
@@ -33,11 +33,11 @@ export type InitSqlOptions = {
  */
 export function initSql(options: InitSqlOptions): string[] {
   return [
-    ...roleSql(USER_ROLE, `SUPERUSER LOGIN PASSWORD ${literal(options.postgresPassword)}`),
+    ...roleSql(USER_ROLE, `SUPERUSER LOGIN PASSWORD ${password(options.postgresPassword)}`),
     ...roleSql(SYSTEM_ROLE, 'SUPERUSER LOGIN REPLICATION PASSWORD NULL'),
     ...roleSql(
       REPLICATION_ROLE,
-      `NOSUPERUSER LOGIN REPLICATION PASSWORD ${literal(options.replicationPassword)}`,
+      `NOSUPERUSER LOGIN REPLICATION PASSWORD ${password(options.replicationPassword)}`,
     ),
     `CREATE SCHEMA multigres AUTHORIZATION ${SYSTEM_ROLE}`,
     'REVOKE ALL ON SCHEMA multigres FROM PUBLIC',
@@ -134,6 +134,10 @@ function firstHistorySql({ durability, leaseMs }: InitSqlOptions): string {
       durability_policy, lease_ms, decided, created_at)
     VALUES (0, 1, 'init', NULL, '', NULL, 'initdb', '{}', '{}', '{}', ${literal(durability)},
       ${leaseMs}, true, now())`)
+}
+
+function password(text: string | undefined): string {
+  return text === undefined ? 'NULL' : literal(text)
 }
 
 /** A string constant of SQL. @throws RangeError on what a single-user line cannot carry. */

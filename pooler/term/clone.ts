@@ -1,0 +1,102 @@
+// CloneFrom: fill this member with a copy of its leader (of the first node, while nobody leads yet).
+//
+// Invariant: before data is thrown away, the WAL floor is on disk: this member may have acknowledged
+// writes that only its old data held, so it is not recruited before it has regained the WAL that the
+// leader had at that moment.
+import { compareNumbers, INITIAL_NUMBER, type Rule } from '../../shared/consensus/rule.ts'
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { formatConninfo } from '../replication/conninfo.ts'
+import { readLeaderWal } from '../replication/leader-wal.ts'
+import { Deadline } from './deadline.ts'
+import type { Action } from './action-lock.ts'
+import { timelineOf } from './follow.ts'
+import type { Member } from './member.ts'
+import { requirePromises } from './recruit.ts'
+import { answering, ensureRunning, LONE_STANDBY } from './run-standby.ts'
+
+const LOCK_WAIT_MS = 5000
+const STOP_TIMEOUT_MS = 30_000
+const START_TIMEOUT_MS = 60_000
+const MEBIBYTE = 1024n * 1024n
+
+/** Whom to copy, and by which rule that is the one to copy from. */
+export type CloneOrder = {
+  readonly rule: Rule
+  readonly sourceId: string
+  readonly host: string
+  readonly port: number
+  /** A diverged data directory may be thrown away. */
+  readonly replace: boolean
+}
+
+/**
+ * Runs to the end, however long that takes; the status shows how far it is. Calls `begun` once
+ * nothing more speaks against it.
+ * @throws PgError object_not_in_prerequisite_state where there is data that must not be replaced.
+ */
+export function cloneFrom(member: Member, order: CloneOrder, begun: () => void): Promise<void> {
+  return member.lock.run('clone', LOCK_WAIT_MS, async (action) => {
+    await member.observeAnew()
+    requireReplaceable(member, order)
+    const floor = await floorFrom(member, order)
+    const promises = requirePromises(member)
+    if (floor !== undefined) await promises.update({ recruitBlockedUntil: floor })
+    begun()
+    if (member.hasData) await member.pgctld.stop(STOP_TIMEOUT_MS)
+    await copy(member, order, action)
+    const deadline = new Deadline('start of the clone', START_TIMEOUT_MS)
+    await member.pgctld.start(settings(member, order), START_TIMEOUT_MS)
+    await ensureRunning(member, deadline)
+    const { sourceId: leaderId, host, port } = order
+    member.proven = { leaderId, host, port }
+    member.diverged = ''
+    member.log.info('cloned', { from: leaderId })
+  })
+}
+
+function requireReplaceable(member: Member, order: CloneOrder): void {
+  const refuse = (why: string) =>
+    new PgError('object_not_in_prerequisite_state', `not cloned from ${order.sourceId}: ${why}`)
+  if (order.sourceId === member.identity.id) throw refuse('that is this node itself')
+  if (!member.hasData) return
+  if (!order.replace) throw refuse('this member has data')
+  if (member.foreign) throw refuse(`it holds other data: ${member.diverged}`)
+  const seen = answering(member.seen)
+  if (seen !== undefined && !seen.standing.inRecovery) throw refuse('its Postgres is a primary')
+  if (member.diverged === '') throw refuse('its data is not known to have diverged')
+}
+
+/** The leader's present end of WAL; nothing was acknowledged under the rule {0,1}. */
+async function floorFrom(member: Member, { rule, host, port }: CloneOrder) {
+  if (compareNumbers(rule.number, INITIAL_NUMBER) === 0) return undefined
+  const secret = await member.replicationSecret()
+  const leader = await readLeaderWal({ host, port, secret }, timelineOf(rule))
+  if (leader === undefined) {
+    throw new PgError('cannot_connect_now', 'the leader to clone from is not promoted yet')
+  }
+  return { rule: rule.number, lsn: leader.lsn }
+}
+
+async function copy(member: Member, order: CloneOrder, action: Action): Promise<void> {
+  const { host, port, replace } = order
+  const request = {
+    host,
+    port,
+    applicationName: 'multigres_clone', // in nobody's list of synchronous standbys
+    settings: settings(member, order),
+    replace,
+  }
+  await member.pgctld.clone(request, ({ phase, bytesDone, bytesTotal }) => {
+    action.detail = `${phase}: ${bytesDone / MEBIBYTE} of ${bytesTotal / MEBIBYTE} MB`
+  })
+}
+
+/** A copy of the leader is its prefix by construction, so it may stream from it at once. */
+function settings(member: Member, { host, port }: CloneOrder) {
+  const passfile = member.seen.pg?.passfile ?? ''
+  const applicationName = member.identity.id
+  return {
+    ...LONE_STANDBY,
+    primary_conninfo: formatConninfo({ host, port, applicationName, passfile }),
+  }
+}

@@ -1,0 +1,112 @@
+// What a pooler does of its own accord, between the calls of orch: make its promise file while it has
+// no data, keep Postgres running as a standby, lift a WAL floor that was regained, see its quorum
+// again after a restart of its own. Never a promotion.
+import { State } from '../../proto/gen/pgctld.ts'
+import { compareNumbers } from '../../shared/consensus/rule.ts'
+import { backoff, now } from '../../shared/time/clock.ts'
+import { flushedBeyond } from '../replication/view.ts'
+import { Deadline } from './deadline.ts'
+import type { Member } from './member.ts'
+import { PromiseFile } from './promise-file.ts'
+import { holdersSatisfy } from './quorum-wait.ts'
+import { answering, restartStandby, startStandby } from './run-standby.ts'
+
+const RETRY = { minMs: 200, maxMs: 5000 } as const
+const RESTART_BUDGET_MS = 30_000
+
+/** Does what is due, one thing at a time, when no action is under way. */
+export class Maintenance {
+  readonly #member: Member
+  readonly #retry = backoff(RETRY)
+  #notBeforeMs = 0
+
+  constructor(member: Member) {
+    this.#member = member
+  }
+
+  /** After each look. Never rejects: a failure is logged, and tried again later. */
+  async run(): Promise<void> {
+    const chore = this.#due()
+    if (chore === undefined || now() < this.#notBeforeMs) return
+    try {
+      await this.#member.lock.run(chore.name, 0, chore.body)
+      this.#retry.reset()
+      this.#member.publish()
+    } catch (error) {
+      this.#notBeforeMs = now() + this.#retry.next()
+      this.#member.log.warn(`${chore.name} failed`, { error })
+    }
+  }
+
+  #due(): { name: string; body: () => Promise<void> } | undefined {
+    const member = this.#member
+    if (member.lock.current !== undefined || member.lock.contended) return undefined
+    const { pg, pgctldError } = member.seen
+    if (
+      pgctldError === '' &&
+      pg?.state === State.NOT_INITIALIZED &&
+      member.promises === undefined
+    ) {
+      return { name: 'make the promise file', body: () => this.#makePromises() }
+    }
+    if (pgctldError === '' && pg?.state === State.STOPPED) {
+      return { name: 'start', body: () => startStandby(member) }
+    }
+    return this.#dueWhileRunning()
+  }
+
+  #dueWhileRunning(): { name: string; body: () => Promise<void> } | undefined {
+    const member = this.#member
+    const seen = answering(member.seen)
+    if (seen === undefined) return undefined
+    if (seen.standing.inRecovery && seen.view.standbyNames === '') {
+      // Not a reload: from empty, a list takes effect only when the checkpointer looks.
+      const body = async () => {
+        await restartStandby(member, new Deadline('restart with a list', RESTART_BUDGET_MS))
+      }
+      return { name: 'restart with a list of standbys', body }
+    }
+    if (this.#regained()) {
+      return { name: 'lift the WAL floor', body: () => this.#liftFloor() }
+    }
+    if (!seen.standing.inRecovery && !member.confirmed && this.#quorumStreams()) {
+      return { name: 'confirm the quorum', body: async () => member.confirm() }
+    }
+    return undefined
+  }
+
+  async #makePromises(): Promise<void> {
+    const { stateDir, id } = this.#member.identity
+    this.#member.promises = await PromiseFile.create(stateDir)
+    const { incarnation } = this.#member.promises.state
+    this.#member.log.info('a new member', { member: id, incarnation })
+  }
+
+  /** Back at the floor, or at a decision past it, which carries all that was acknowledged before. */
+  #regained(): boolean {
+    const floor = this.#member.promises?.state.recruitBlockedUntil
+    const position = this.#member.seen.standing?.position
+    if (floor === undefined || position === undefined) return false
+    const order = compareNumbers(position.decision.number, floor.rule)
+    return order > 0 || (order === 0 && position.lsn >= floor.lsn)
+  }
+
+  async #liftFloor(): Promise<void> {
+    await this.#member.promises?.update({ recruitBlockedUntil: undefined })
+  }
+
+  /**
+   * A pooler that finds a primary running may have been away while another was appointed: members
+   * that were recruited for that stream from it no more.
+   */
+  #quorumStreams(): boolean {
+    const { seen, identity } = this.#member
+    const { standing, view } = seen
+    if (standing === undefined || view === undefined) return false
+    const { decision, proposal } = standing.position
+    if (decision.leaderId !== identity.id) return false
+    const streaming = view.followers.filter(({ state }) => state === 'streaming')
+    const rules = proposal === undefined ? [decision] : [decision, proposal]
+    return holdersSatisfy(rules, [identity.id, ...flushedBeyond(streaming, 1n)])
+  }
+}

@@ -1,0 +1,122 @@
+// The pooler's gRPC service for orch: checks who is meant, reads the message, runs the action.
+import {
+  PoolerService,
+  type SetPrimaryReply,
+  SetPrimaryReply_Outcome as Outcome,
+  type StatusReply,
+} from '../../proto/gen/pooler.ts'
+import type { CallHeader } from '../../proto/gen/consensus.ts'
+import {
+  positionToWire,
+  revocationFromWire,
+  revocationToWire,
+  ruleFromWire,
+} from '../../shared/consensus/wire.ts'
+import { type RpcServer, serverStream, unary } from '../../shared/rpc/server.ts'
+import { timer } from '../../shared/time/clock.ts'
+import { cloneFrom, type CloneOrder } from './clone.ts'
+import { follow, type Followed } from './follow.ts'
+import { checkHeader } from './header.ts'
+import { initialize } from './initialize.ts'
+import type { Member } from './member.ts'
+import { promote } from './promote.ts'
+import { recruit } from './recruit.ts'
+
+/** What the service needs besides the member. */
+export type ServiceOptions = {
+  readonly member: Member
+  readonly status: () => StatusReply
+  readonly statusIntervalMs: () => number
+  readonly secrets: { read(name: string): Promise<string | undefined> }
+}
+
+/** Adds it to `server`. */
+export function addPoolerService(server: RpcServer, options: ServiceOptions): void {
+  const { member, status, secrets } = options
+  const check = (header: CallHeader | undefined): void => checkHeader(member, header)
+  server.add(PoolerService, {
+    recruit: unary(async ({ header, revocation }) => {
+      check(header)
+      const recruited = await recruit(member, revocationFromWire(revocation))
+      return {
+        incarnation: member.promises?.state.incarnation ?? '',
+        position: positionToWire(recruited.position),
+        revocation: revocationToWire(recruited.revocation),
+      }
+    }),
+    promote: unary(async (request) => {
+      check(request.header)
+      await promote(member, {
+        revocation: revocationFromWire(request.revocation),
+        rule: ruleFromWire(request.rule),
+        outgoing: {
+          decision: ruleFromWire(request.outgoingDecision),
+          proposal: request.outgoingProposal && ruleFromWire(request.outgoingProposal),
+        },
+        reason: request.reason,
+        accepted: request.accepted,
+      })
+      return status()
+    }),
+    setPrimary: unary(async ({ header, rule, leaderId, host, port }) => {
+      check(header)
+      return outcomeOf(await follow(member, { rule: ruleFromWire(rule), leaderId, host, port }))
+    }),
+    initializeShard: unary(async ({ header, durability, leaseMs }) => {
+      check(header)
+      // Without a secret file, as on a developer's machine: the documented default.
+      const postgresPassword = (await secrets.read('postgres.password')) ?? 'postgres'
+      const replicationPassword = await secrets.read('replication.password')
+      await initialize(member, { durability, leaseMs, postgresPassword, replicationPassword })
+      return status()
+    }),
+    cloneFrom: unary(async ({ header, rule, sourceId, host, port, replace }) => {
+      check(header)
+      await beginClone(member, { rule: ruleFromWire(rule), sourceId, host, port, replace })
+      return status()
+    }),
+    status: unary(async ({ header }) => {
+      if (header !== undefined) check(header)
+      return status()
+    }),
+    watchStatus: serverStream(({ header }, { signal }) => {
+      if (header !== undefined) check(header)
+      return watch(options, signal)
+    }),
+  })
+}
+
+/** A clone outlasts any call: answers once it has begun, or with why it does not. */
+async function beginClone(member: Member, order: CloneOrder): Promise<void> {
+  const begun = Promise.withResolvers<void>()
+  const running = cloneFrom(member, order, begun.resolve)
+  running.catch((error: unknown) => member.log.error('not cloned', { error }))
+  await Promise.race([begun.promise, running])
+}
+
+function outcomeOf(followed: Followed): SetPrimaryReply {
+  if (followed.outcome === 'following') return { outcome: Outcome.FOLLOWING, reason: '' }
+  const outcome = followed.outcome === 'foreign' ? Outcome.FOREIGN : Outcome.DIVERGED
+  return { outcome, reason: followed.reason }
+}
+
+/** A status at once, on every change, and at least every interval. */
+async function* watch(
+  { member, status, statusIntervalMs }: ServiceOptions,
+  signal: AbortSignal,
+): AsyncGenerator<StatusReply> {
+  let wake = Promise.withResolvers<void>()
+  using _listener = member.onChange(() => wake.resolve())
+  const stop = (): void => wake.resolve()
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    while (!signal.aborted) {
+      wake = Promise.withResolvers()
+      yield status()
+      using _timer = timer(statusIntervalMs(), () => wake.resolve())
+      await wake.promise
+    }
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
