@@ -2,7 +2,6 @@
 // plan. Complaints that need no cluster to be found are all made here.
 import { join, resolve } from 'node:path'
 import { RefusedError } from '../errors.ts'
-import { makeCertificates } from './certificates.ts'
 import { clusterPaths, newMarker, writeMarker, type ClusterPaths } from './cluster-dir.ts'
 import type { Marker } from './cluster-dir.ts'
 import { makeFolders } from './folders.ts'
@@ -120,7 +119,10 @@ async function tlsFiles(
   paths: ClusterPaths,
 ): Promise<TlsFiles | undefined> {
   if (tls === 'off') return undefined
-  if (tls === 'auto') return await makeCertificates(paths.secrets, listen)
+  if (tls === 'auto') {
+    const { makeCertificates } = await import('./certificates.ts') // 60 ms to load
+    return await makeCertificates(paths.secrets, listen)
+  }
   const [cert = '', key = ''] = tls.split(',')
   return { cert: resolve(cert), key: resolve(key) }
 }
