@@ -151,10 +151,10 @@ function splitLine(line: string): [string, string] {
 
 function badLine(parts: readonly string[]): string | undefined {
   for (const line of joinLines(parts)) {
-    if (!/^[\w.]+\s*=/.test(line)) return `: ${line} is not NAME=VALUE`
+    if (!/^[\w.]+\s*=/.test(line)) return `is not NAME=VALUE: ${line}`
     const [name] = splitLine(line)
     const why = whyOwned(name)
-    if (why !== undefined) return `: ${name} cannot be set: ${why}`
+    if (why !== undefined) return `sets ${name}, which is not the user's to set: ${why}`
   }
   return undefined
 }

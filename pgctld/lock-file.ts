@@ -1,8 +1,7 @@
 // DATADIR.lock: at most one pgctld, service or command, works on a data directory. The lock is the
 // kernel's (flock), so it ends with its holder however that dies; the text in the file only tells
 // who holds it and where its gRPC answers, and is trusted only while that very process lives.
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { pid as ownPid } from 'node:process'
 import { PgError } from '../shared/errors/pg-error.ts'
 import { findAgain, viewProcess, type ProcessName } from './postgres/process.ts'
@@ -52,7 +51,6 @@ export function takeLock(dataDir: string): LockResult {
 
 function openLockFile(path: string): number {
   try {
-    mkdirSync(dirname(path), { recursive: true })
     return openSync(path, 'a+', MODE)
   } catch (cause) {
     throw new PgError('insufficient_privilege', `cannot open ${path}: ${String(cause)}`, { cause })

@@ -5,37 +5,46 @@ import { serverStream, unary } from '../shared/rpc/server.ts'
 import { cloneFrom } from './clone/clone.ts'
 import type { ManagedPostgres, StopRequest } from './postgres/managed-postgres.ts'
 
-/** How long calls may take that do not say. */
+/** How long calls may take that do not say. Read at each call. */
 export interface Timeouts {
   readonly startTimeoutMs: number
   readonly stopTimeoutMs: number
 }
 
-/** Adds the service to `server`. `timeouts` are read at each call. */
-export function addPgctldService(
-  server: RpcServer,
-  postgres: ManagedPostgres,
-  timeouts: () => Timeouts,
-): void {
+/** What the service works with. */
+export interface ServiceParts {
+  readonly postgres: ManagedPostgres
+  readonly timeouts: Timeouts
+  /** Aborted when pgctld stops: it ends what fills a data directory. */
+  readonly stopping: AbortSignal
+}
+
+/** Adds the service to `server`. */
+export function addPgctldService(server: RpcServer, parts: ServiceParts): void {
+  const { postgres, timeouts, stopping } = parts
   const status = () => Promise.resolve(postgres.status())
   const then = async (action: Promise<void>): Promise<StatusReply> => {
     await action
     return postgres.status()
   }
   server.add(PgctldService, {
-    init: unary(({ sql }, { signal }) => then(postgres.init(sql, signal))),
-    start: unary(({ settings, timeoutMs }) =>
-      then(postgres.start(settings, timeoutMs || timeouts().startTimeoutMs)),
+    init: unary(({ sql }, { signal }) =>
+      then(postgres.init(sql, AbortSignal.any([signal, stopping]))),
     ),
-    stop: unary((request) => then(postgres.stop(stopRequest(request, timeouts())))),
+    start: unary(({ settings, timeoutMs }) =>
+      then(postgres.start(settings, timeoutMs || timeouts.startTimeoutMs)),
+    ),
+    stop: unary((request) => then(postgres.stop(stopRequest(request, timeouts)))),
     restart: unary((request) =>
-      then(postgres.restart(request.settings, stopRequest(request, timeouts()))),
+      then(postgres.restart(request.settings, stopRequest(request, timeouts))),
     ),
     reload: unary(({ settings }) => then(postgres.reload(settings))),
     status: unary(status),
-    clone: serverStream((request, { signal }) => cloneFrom(postgres, request, signal)),
+    clone: serverStream((request, { signal }) =>
+      cloneFrom(postgres, request, AbortSignal.any([signal, stopping])),
+    ),
     promote: unary(({ timeline, timeoutMs }) =>
-      then(postgres.promote(timeline, timeoutMs || timeouts().startTimeoutMs)),
+      then(postgres.promote(timeline, timeoutMs || timeouts.startTimeoutMs)),
     ),
     version: unary(async () => {
       const { version, binDir, hasPgRewind } = postgres.options.installation

@@ -72,6 +72,12 @@ export class ManagedPostgres implements Disposable {
     })
   }
 
+  /** Takes over a Postgres that runs already, if there is one, and asks whether it answers. */
+  async adopt(): Promise<void> {
+    this.#lookForPostmaster()
+    await this.#health?.probe()
+  }
+
   /** initdb, configuration and `sql`. @throws PgError; then nothing is left behind. */
   init(sql: readonly string[], signal?: AbortSignal): Promise<void> {
     return this.#change('init', async () => {
@@ -275,9 +281,10 @@ export class ManagedPostgres implements Disposable {
     this.#postmaster = undefined
     const failed = how.startsWith('exited')
     const words = failed ? lastComplaint(logSince(this.options.logFile, this.#logFrom)) : undefined
+    const what = this.#stopping ? 'was stopped' : how
     const at = new Date(wallTimeMs()).toISOString()
     const said = words === undefined ? '' : `: ${words}`
-    this.#lastEnding = `Postgres (process ${postmaster.name.pid}) ${how} at ${at}${said}`
+    this.#lastEnding = `Postgres (process ${postmaster.name.pid}) ${what} at ${at}${said}`
     if (!this.#stopping) this.options.log.error('Postgres ended', { how, said: words })
     this.#changed()
   }
