@@ -261,9 +261,9 @@ describe('PoolSet under random operations', () => {
     }
     // Everything ends: what is busy comes back, what closes goes, and nothing is left.
     for (let i = 0; i < 200; i++) {
-      for (const member of [...world.opening]) world.opened(member)
-      for (const member of [...world.busy, ...world.pinned]) world.release(member)
-      for (const member of [...world.closing]) world.removed(member)
+      for (const member of world.opening.slice()) world.opened(member)
+      for (const member of world.busy.concat(world.pinned)) world.release(member)
+      for (const member of world.closing.slice()) world.removed(member)
       world.tick(100)
       world.judge()
     }
@@ -271,7 +271,7 @@ describe('PoolSet under random operations', () => {
     expect(world.busy).toEqual([])
     expect(waiters.filter((one) => one.member !== undefined).length).toBeGreaterThan(100)
     world.tick(LIMITS.warmMs + LIMITS.lifetimeMs)
-    for (const member of [...world.closing]) world.removed(member)
+    for (const member of world.closing.slice()) world.removed(member)
     world.tick(LIMITS.idleMs)
     expect(world.set.total).toBe(0)
     expect(world.set.pools.size).toBe(0)
@@ -286,7 +286,7 @@ describe('PoolSet', () => {
   }
   function fill(world: World, name: string, count: number): Waiter[] {
     const waiters = Array.from({ length: count }, () => world.acquire(world.pool(name)))
-    for (const member of [...world.opening]) world.opened(member)
+    for (const member of world.opening.slice()) world.opened(member)
     return waiters
   }
 
@@ -341,7 +341,7 @@ describe('PoolSet', () => {
     fill(world, 'b', 0)
     for (let i = 0; i < 4; i++) world.acquire(world.pool('a'))
     expect(world.opening.length).toBe(4)
-    for (const member of [...world.opening]) {
+    for (const member of world.opening.slice()) {
       move(member, [world.opening], [])
       world.set.openFailed(member, false)
     }

@@ -195,7 +195,7 @@ export class PoolSet<M extends PoolMember<M>> {
   /** Retires every member: Postgres, its role or its settings are not what they were. */
   retireAll(reason: CloseReason): void {
     for (const pool of this.pools.values()) {
-      for (const member of [...pool.members]) this.retire(member, reason)
+      for (const member of pool.members) this.retire(member, reason)
     }
   }
 

@@ -33,6 +33,8 @@ export class Pool<M extends PoolMember<M>> {
   lastUsedMs: number
   /** A backend was accepted with this key once; cleared when Postgres refuses it. */
   validated = false
+  /** The ErrorResponse with which Postgres last refused a backend of this key; the owner's. */
+  refusal: Buffer | undefined
   /** Sessions that exist in this pool, with or without a backend. */
   sessions = 0
   /** Set while waiters are served, so that a grant that comes straight back does not recurse. */

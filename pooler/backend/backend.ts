@@ -1,0 +1,445 @@
+// One connection to Postgres, driven by its socket's events. What it sends goes to the owner of the
+// moment (a session's stream, a plain session, a cleaning unit) as it comes; nobody owns an idle one.
+//
+// Invariants:
+// - A batch begins with `beginBatch` and ends with the backend's ReadyForQuery, never with a message
+//   of the client.
+// - Of an idle backend nothing reaches a client: what it says then belongs to the pooler.
+// - A FATAL is never passed on as bytes: it is the `Loss` that the owner hears when the socket closes.
+import { assert } from '../../shared/errors/assert.ts'
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { Flag } from '../../shared/link/frame.ts'
+import { sqlstateOf } from '../../shared/pgwire/error-fields.ts'
+import { terminate } from '../../shared/pgwire/frontend.ts'
+import { MessageScanner } from '../../shared/pgwire/message-scanner.ts'
+import { Backend as Message, TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { PoolMember, type CloseReason } from '../pool/pool-member.ts'
+import type { Pool } from '../pool/pool.ts'
+import { sendCancel } from './cancel-connection.ts'
+import { CLOSED_UNEXPECTEDLY, endsSession, lossOf, type Loss } from './loss.ts'
+import { Forwarder } from './forwarder.ts'
+import { OutBuffer, type ByteSink } from './out-buffer.ts'
+import type { ParameterVector, VectorTable } from './parameters.ts'
+import { PreparedMap } from './prepared-map.ts'
+import { ReplyOrder } from './reply-order.ts'
+import { isFinalRefusal, StartupExchange, startupPacket } from './startup-exchange.ts'
+
+/** Who gets what a backend sends. Methods of the hot path take plain arguments. */
+export interface BackendOwner {
+  /**
+   * Raw messages bytes[start, end), cut anywhere. `flags` are the link's towards the gateway;
+   * `status` is ReadyForQuery's when `Flag.Ready` is set. Bytes may be kept, not written to.
+   */
+  backendData(bytes: Buffer, start: number, end: number, flags: number, status: number): void
+  /** The batch is over, and all that came with its ReadyForQuery has been passed on. */
+  backendReady(status: number): void
+  /** All that was written has been handed to the kernel. */
+  backendDrained(): void
+  /** A cancel that was under way is done: the next batch may begin. */
+  backendCancelDone(): void
+  /** The connection is gone; nothing follows. */
+  backendLost(loss: Loss): void
+}
+
+/** What backends report to whoever keeps them, and share. */
+export interface BackendHost {
+  readonly vectors: VectorTable
+  readonly limits: { readonly cancelTimeoutMs: number; readonly messageBytesMax: number }
+  /** Milliseconds of the owner's clock, coarse. */
+  nowMs: number
+  backendOpened(backend: Backend): void
+  /** It could not connect; `final` when trying again cannot help. */
+  backendRefused(backend: Backend, refusal: Buffer | undefined, final: boolean): void
+  /** Its socket is closed, after it had been open. */
+  backendGone(backend: Backend, loss: Loss): void
+  /** No cancel of it is under way any more; it may be handed on, or go on. */
+  cancelDone(backend: Backend): void
+}
+
+const Phase = { Connecting: 0, Startup: 1, Open: 2, Shutting: 3, Closed: 4 } as const
+type Phase = (typeof Phase)[keyof typeof Phase]
+
+const INTEREST = [
+  Message.ReadyForQuery,
+  Message.ParameterStatus,
+  Message.ErrorResponse,
+  Message.ParseComplete,
+  Message.CloseComplete,
+  Message.CopyInResponse,
+  Message.CopyOutResponse,
+  Message.CopyBothResponse,
+]
+/** Larger ErrorResponses and ParameterStatus pass without a look. */
+const HOLD_BYTES_MAX = 64 * 1024
+/** Flags that say what the last message of the bytes is: nothing may follow it in a frame. */
+const LAST_MESSAGE = Flag.Ready | Flag.CopyIn | Flag.CopyOut | Flag.CopyBoth
+const TERMINATE = terminate()
+/**
+ * Errors after which the backend's statements are not what we believe: a name is missing (a hidden
+ * DEALLOCATE), a name is taken, or a plan's result type has changed for good.
+ */
+const DISTRUST = new Set(['26000', '42P05', '0A000'])
+const IDLE = TransactionStatus.Idle
+
+const HANDLERS: Bun.SocketHandler<Backend> = {
+  open: (socket) => socket.data.onOpen(socket),
+  data: (socket, chunk) => socket.data.onData(chunk),
+  drain: (socket) => socket.data.onDrain(),
+  close: (socket) => socket.data.onClose(),
+  error: (socket) => socket.data.onClose(),
+}
+
+/** One Postgres connection over the unix socket at `socketPath`. */
+export class Backend extends PoolMember<Backend> {
+  /** Who has it; changed by the owners alone. */
+  owner: BackendOwner | undefined
+  pid = 0
+  /** Status byte of the last ReadyForQuery. */
+  status: number = IDLE
+  /** The vector it reports; interned when it changes. Also its pool flavor. */
+  parameters: ParameterVector | undefined
+  /** What it reported when it started: the reset values of its sessions. */
+  initialParameters: ParameterVector | undefined
+  readonly prepared = new PreparedMap()
+  readonly replies: ReplyOrder = new ReplyOrder(this.prepared)
+  /** Writes the messages of a link's batch, with what this backend lacks. */
+  readonly forwarder: Forwarder = new Forwarder(this)
+  /** The running batch may have made or dropped prepared statements behind our back. */
+  forgetPrepared = false
+  /** A batch is under way: between beginBatch and its ReadyForQuery. */
+  running = false
+  /** Counts batches, to tell one from the next. */
+  batches = 0
+  /** A plain session has it for good: all passes as it comes, only looked at. */
+  raw = false
+  paused = false
+  /** CancelRequests under way; it is handed to nobody while there are any. */
+  cancels = 0
+  /** Given back while a cancel was under way: released when that is done. */
+  held = false
+  /** The batch (by `batches`) that somebody asked to cancel; 0 when none is looked at. */
+  cancelAsked = 0
+  /** When the present phase, batch or unit began, or last moved on; for deadlines. */
+  sinceMs: number
+  readonly #host: BackendHost
+  readonly #socketPath: string
+  readonly #out = new OutBuffer()
+  readonly #scanner: MessageScanner
+  #phase: Phase = Phase.Connecting
+  #socket: Bun.Socket<Backend> | undefined
+  #startup: StartupExchange | undefined = new StartupExchange()
+  #reported = new Map<string, string>()
+  #parametersChanged = false
+  #cancelKey: Buffer = Buffer.alloc(0)
+  #loss: Loss | undefined
+  #takenBefore = 0
+
+  constructor(pool: Pool<Backend>, host: BackendHost, socketPath: string) {
+    super(pool)
+    this.#host = host
+    this.#socketPath = socketPath
+    this.sinceMs = host.nowMs
+    const { messageBytesMax } = host.limits
+    this.#scanner = new MessageScanner({
+      interest: INTEREST,
+      messageBytesMax,
+      holdBytesMax: HOLD_BYTES_MAX,
+    })
+    Bun.connect({ unix: socketPath, socket: HANDLERS, data: this }).catch(() => this.#refused())
+  }
+
+  /** Accepted by Postgres, and not on the way out. */
+  get open(): boolean {
+    return this.#phase === Phase.Open
+  }
+
+  /** Connecting or starting up. */
+  get opening(): boolean {
+    return this.#phase === Phase.Connecting || this.#phase === Phase.Startup
+  }
+
+  get shutting(): boolean {
+    return this.#phase === Phase.Shutting
+  }
+
+  /** Whether a byte of the running batch was given to the socket. */
+  get batchSent(): boolean {
+    return this.#out.taken > this.#takenBefore
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  get unsentBytes(): number {
+    return this.#out.waiting
+  }
+
+  /** From here to the next ReadyForQuery what it sends is `owner`'s batch. */
+  beginBatch(owner: BackendOwner): void {
+    assert(!this.running && this.cancels === 0, 'one batch at a time, and none during a cancel')
+    this.owner = owner
+    this.running = true
+    this.batches++
+    this.sinceMs = this.#host.nowMs
+    this.#takenBefore = this.#out.taken
+  }
+
+  /** Sends bytes[start, end) of the running batch; what the socket does not take is copied. */
+  write(bytes: Buffer, start: number, end: number): void {
+    if (this.#phase === Phase.Open) this.#out.write(this.#sink, bytes, start, end)
+  }
+
+  /** Until `uncork`, writes gather and leave as one. */
+  cork(): void {
+    this.#out.cork()
+  }
+
+  uncork(): void {
+    if (this.#phase === Phase.Open) this.#out.uncork(this.#sink)
+  }
+
+  /** Stops reading: the client does not. Postgres then stops sending. */
+  pause(): void {
+    if (this.paused || this.#phase !== Phase.Open) return
+    this.paused = true
+    this.#socket?.pause()
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    if (this.#phase === Phase.Open) this.#socket?.resume()
+  }
+
+  /** Sends a CancelRequest for what runs. `host.cancelDone` follows when it can hit nothing more. */
+  cancel(): void {
+    this.cancels++
+    const target = {
+      socketPath: this.#socketPath,
+      pid: this.pid,
+      key: this.#cancelKey,
+      timeoutMs: this.#host.limits.cancelTimeoutMs,
+    }
+    sendCancel(target, (delivered) => {
+      this.cancels--
+      if (!delivered) this.kill() // a late signal could hit whoever has it next
+      if (this.cancels === 0) this.#host.cancelDone(this)
+    })
+  }
+
+  /** Ends the session in good order; `backendGone` follows when Postgres has closed it. */
+  override shut(_reason: CloseReason): void {
+    if (this.#phase !== Phase.Open || this.unsentBytes > 0) return this.kill()
+    this.#phase = Phase.Shutting
+    this.owner = undefined
+    this.sinceMs = this.#host.nowMs
+    if (this.paused) this.#socket?.resume()
+    this.#out.write(this.#sink, TERMINATE, 0, TERMINATE.length)
+  }
+
+  /** Closes the socket at once. Events follow in a later turn, as if Postgres had closed it. */
+  kill(): void {
+    if (this.#phase === Phase.Closed) return
+    const socket = this.#socket
+    if (socket === undefined) queueMicrotask(() => this.onClose())
+    else queueMicrotask(() => socket.terminate())
+    if (this.#phase === Phase.Open) this.#phase = Phase.Shutting
+  }
+
+  onOpen(socket: Bun.Socket<Backend>): void {
+    if (this.#phase !== Phase.Connecting) {
+      socket.terminate()
+      return
+    }
+    this.#socket = socket
+    this.#phase = Phase.Startup
+    const packet = startupPacket(this.pool.key)
+    this.#out.write(this.#sink, packet, 0, packet.length)
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#phase === Phase.Shutting) return
+    try {
+      if (this.#phase === Phase.Startup) this.#starting(chunk)
+      else if (this.raw) this.#relayRaw(chunk)
+      else this.#relay(chunk)
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error
+      this.#loss = { sqlstate: error.sqlstate, message: `from PostgreSQL: ${error.message}` }
+      this.kill()
+    }
+  }
+
+  onDrain(): void {
+    this.#out.flush(this.#sink)
+    if (this.#out.waiting === 0) this.owner?.backendDrained()
+  }
+
+  onClose(): void {
+    if (this.#phase === Phase.Closed) return
+    if (this.opening) return this.#refused()
+    this.#phase = Phase.Closed
+    this.#out.clear()
+    const loss = this.#loss ?? CLOSED_UNEXPECTEDLY
+    const owner = this.owner
+    this.owner = undefined
+    owner?.backendLost(loss)
+    this.#host.backendGone(this, loss)
+  }
+
+  get #sink(): ByteSink {
+    return this.#socket as ByteSink
+  }
+
+  #refused(): void {
+    if (this.#phase === Phase.Closed) return
+    this.#phase = Phase.Closed
+    const refusal = this.#startup?.refusal
+    const final = refusal !== undefined && isFinalRefusal(refusal)
+    this.#socket?.terminate()
+    this.#host.backendRefused(this, refusal, final)
+  }
+
+  #starting(chunk: Buffer): void {
+    const startup = this.#startup
+    assert(startup !== undefined, 'a startup is followed to its end')
+    const progress = startup.feed(chunk)
+    if (progress === 'refused') return this.#refused()
+    if (progress === 'going') return
+    this.#startup = undefined
+    this.#phase = Phase.Open
+    this.pid = startup.pid
+    this.#cancelKey = startup.cancelKey
+    this.#reported = startup.parameters
+    this.#intern()
+    this.initialParameters = this.parameters
+    // Never seen: Postgres says nothing between its first ReadyForQuery and the first query.
+    if (startup.leftOver > 0) this.retired = true
+    this.#host.backendOpened(this)
+  }
+
+  /** Passes a chunk on, less what is not for the client. The hot path. */
+  #relay(chunk: Buffer): void {
+    const scanner = this.#scanner
+    let from = 0 // first byte of the chunk not passed on
+    let flags = 0 // of the bytes from there on
+    let ready = false
+    scanner.feed(chunk)
+    for (let type = scanner.next(); type !== 0; type = scanner.next()) {
+      const { carried, after } = scanner
+      if (scanner.whole && this.#takes(type)) {
+        if (!carried) this.#pass(chunk, from, scanner.at, flags | Flag.Boundary)
+        from = after
+        flags = 0
+        continue
+      }
+      if (type === Message.ReadyForQuery) {
+        flags |= Flag.Ready | Flag.Boundary
+        ready = true
+      } else if (type === Message.ErrorResponse) {
+        flags |= Flag.Error
+      } else {
+        flags |= copyFlag(type)
+      }
+      if (carried) this.#pass(scanner.bytes, scanner.start, scanner.end, flags)
+      else if ((flags & LAST_MESSAGE) !== 0) this.#pass(chunk, from, after, flags)
+      else continue // goes on with its neighbours
+      from = after
+      flags = 0
+    }
+    const whole = scanner.onBoundary && scanner.heldBytes === 0
+    const boundary = scanner.onBoundary ? Flag.Boundary : 0
+    if (scanner.passEnd > from) this.#pass(chunk, from, scanner.passEnd, flags | boundary)
+    if (ready) {
+      // Half a message behind ReadyForQuery would be the next session's: give the backend up for it.
+      if (!whole) this.retired = true
+      this.owner?.backendReady(this.status)
+    } else if (!whole && this.owner === undefined) {
+      this.kill()
+    }
+  }
+
+  /** Passes everything; follows only ReadyForQuery. */
+  #relayRaw(chunk: Buffer): void {
+    const scanner = this.#scanner
+    scanner.feed(chunk)
+    for (let type = scanner.next(); type !== 0; type = scanner.next()) {
+      if (type !== Message.ReadyForQuery) continue
+      this.status = scanner.bytes[scanner.bodyStart] as number
+      this.running = false
+    }
+    this.owner?.backendData(chunk, 0, chunk.length, 0, this.status)
+  }
+
+  #pass(bytes: Buffer, start: number, end: number, flags: number): void {
+    if (end > start) this.owner?.backendData(bytes, start, end, flags, this.status)
+  }
+
+  /** Looks at a message of interest. True when it is not for the client. */
+  #takes(type: number): boolean {
+    const { bytes, bodyStart, end } = this.#scanner
+    switch (type) {
+      case Message.ReadyForQuery:
+        return this.#takesReady(bytes[bodyStart] as number)
+      case Message.ParseComplete:
+        return this.replies.parseComplete()
+      case Message.CloseComplete:
+        return this.replies.closeComplete()
+      case Message.ParameterStatus:
+        this.#takeParameter(bytes, bodyStart, end)
+        return true
+      case Message.ErrorResponse:
+        return this.#takesError(bytes, bodyStart, end)
+      default:
+        return false
+    }
+  }
+
+  /** ReadyForQuery ends the batch. One that nobody waits for is nobody's. */
+  #takesReady(status: number): boolean {
+    this.status = status
+    if (!this.running) return true
+    this.running = false
+    this.replies.end()
+    if (this.forgetPrepared) {
+      this.forgetPrepared = false
+      this.prepared.clear()
+    }
+    if (this.#parametersChanged) this.#intern()
+    return false
+  }
+
+  #takesError(bytes: Buffer, start: number, end: number): boolean {
+    if (endsSession(bytes, start, end)) {
+      this.#loss = lossOf(bytes, start, end)
+      return true
+    }
+    if (DISTRUST.has(sqlstateOf(bytes, start, end))) this.forgetPrepared = true
+    return false
+  }
+
+  #takeParameter(bytes: Buffer, start: number, end: number): void {
+    const nul = bytes.indexOf(0, start)
+    if (nul < 0 || nul >= end - 1) throw new PgError('protocol_violation', 'bad ParameterStatus')
+    const name = bytes.toString('utf8', start, nul)
+    this.#reported.set(name, bytes.toString('utf8', nul + 1, end - 1))
+    this.#parametersChanged = true
+    if (!this.running) this.#intern()
+  }
+
+  #intern(): void {
+    this.#parametersChanged = false
+    this.parameters = this.flavor = this.#host.vectors.intern(this.#reported)
+  }
+}
+
+function copyFlag(type: number): number {
+  switch (type) {
+    case Message.CopyInResponse:
+      return Flag.CopyIn | Flag.Boundary
+    case Message.CopyOutResponse:
+      return Flag.CopyOut | Flag.Boundary
+    case Message.CopyBothResponse:
+      return Flag.CopyBoth | Flag.Boundary
+    default:
+      return 0 // a ParseComplete or CloseComplete of the client's
+  }
+}

@@ -1,0 +1,214 @@
+// Carries a client's messages to a backend, and puts in front of some of them what the backend
+// lacks. A frame that needs nothing of the sort is written as it came, without a look at its bytes:
+// that is the hot path. Otherwise the messages are walked, so that every reply to a Parse or Close
+// finds its owner (see reply-order.ts).
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { Flag, Op, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
+import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
+import { MessageScanner } from '../../shared/pgwire/message-scanner.ts'
+import { Frontend } from '../../shared/pgwire/message-types.ts'
+import type { Definition } from './definition.ts'
+import type { PreparedMap } from './prepared-map.ts'
+import type { ReplyOrder } from './reply-order.ts'
+
+/** The backend as the forwarder needs it. */
+export interface ForwardTarget {
+  readonly prepared: PreparedMap
+  readonly replies: ReplyOrder
+  /** Set when the batch may change prepared statements behind our back. */
+  forgetPrepared: boolean
+  write(bytes: Buffer, start: number, end: number): void
+  cork(): void
+  uncork(): void
+}
+
+/** What a frame's operations refer to, and their bounds. */
+export interface ForwardContext {
+  /** The shared statements of the link, by id. */
+  readonly definitions: ReadonlyMap<number, Definition>
+  readonly limits: { readonly preparedMax: number; readonly messageBytesMax: number }
+}
+
+/** Forwards the frames of one backend's batches. */
+export class Forwarder {
+  readonly #target: ForwardTarget
+  #walk: MessageScanner | undefined
+  // A Parse or Close whose header the frame's end cut: told by its operation, met in the next frame.
+  #cutSwallow = false
+  #cutDefinition: Definition | undefined
+
+  /** All that was forwarded ends between two messages. */
+  get atBoundary(): boolean {
+    return this.#walk === undefined || (this.#walk.onBoundary && this.#walk.heldBytes === 0)
+  }
+
+  constructor(target: ForwardTarget) {
+    this.#target = target
+  }
+
+  /**
+   * Sends the messages of a frame: bytes[start, end), with its table of operations in front when
+   * `flags` say so.
+   * @throws PgError when the operations make no sense; nothing was sent then.
+   */
+  forward(context: ForwardContext, flags: number, bytes: Buffer, start: number, end: number): void {
+    const ops = (flags & Flag.HasOps) === 0 ? 0 : bytes.readUInt16BE(start)
+    const table = start + OPS_HEAD_BYTES
+    const raw = (flags & Flag.HasOps) === 0 ? start : table + ops * OP_BYTES
+    if (raw > end) throw malformed('operations are longer than their frame')
+    const { replies } = this.#target
+    const work = ops > 0 && this.#needsWork(context, bytes, table, ops)
+    if (!work && !replies.active && (flags & Flag.Final) !== 0) {
+      this.#target.write(bytes, raw, end)
+      return
+    }
+    if (ops > 0) checkOps(context, bytes, table, ops, end - raw)
+    if (!replies.active) this.#beginWalk(context)
+    this.#target.cork()
+    this.#walkFrame(context, bytes, table, ops, raw, end)
+    this.#target.uncork()
+  }
+
+  /**
+   * Sends what came behind the end of its batch to a backend that stays with its session: the rest
+   * of copy data, which Postgres ignores at rest, but whose last message must not be cut.
+   */
+  forwardStray(flags: number, bytes: Buffer, start: number, end: number): void {
+    const ops = (flags & Flag.HasOps) === 0 ? 0 : bytes.readUInt16BE(start)
+    const raw = (flags & Flag.HasOps) === 0 ? start : start + OPS_HEAD_BYTES + ops * OP_BYTES
+    if (raw > end || this.#walk === undefined) throw malformed('bytes between two batches')
+    this.#walk.feed(bytes, raw, end)
+    while (this.#walk.next() !== 0) throw malformed('a batch that was not announced')
+    this.#target.write(bytes, raw, end)
+  }
+
+  /** Whether any operation of the frame adds a message or hides a reply. */
+  #needsWork(context: ForwardContext, bytes: Buffer, table: number, ops: number): boolean {
+    let work = false
+    for (let at = table; at < table + ops * OP_BYTES; at += OP_BYTES) {
+      const id = bytes.readUInt32BE(at + 4)
+      switch (bytes[at]) {
+        case Op.Forget:
+          this.#target.forgetPrepared = true
+          break
+        case Op.Parse:
+          if (id !== 0) work = true
+          break
+        case Op.Need:
+          work ||= !this.#target.prepared.holds(definitionOf(context, id))
+          break
+        default:
+          work = true
+      }
+    }
+    return work
+  }
+
+  #beginWalk(context: ForwardContext): void {
+    this.#target.replies.active = true
+    this.#walk ??= new MessageScanner({
+      interest: [Frontend.Parse, Frontend.Close],
+      messageBytesMax: context.limits.messageBytesMax,
+      holdBytesMax: HEADER_BYTES,
+    })
+  }
+
+  #walkFrame(
+    context: ForwardContext,
+    bytes: Buffer,
+    table: number,
+    ops: number,
+    raw: number,
+    end: number,
+  ): void {
+    const walk = this.#walk as MessageScanner
+    const target = this.#target
+    let from = raw
+    let op = 0
+    walk.feed(bytes, raw, end)
+    for (;;) {
+      const type = walk.next()
+      const at = type === 0 ? end : walk.at
+      // What belongs in front of this message, or of one passed over on the way to it.
+      let swallow = type !== 0 && walk.carried && this.#cutSwallow
+      let definition = type !== 0 && walk.carried ? this.#cutDefinition : undefined
+      for (; op < ops; op++) {
+        const entry = table + op * OP_BYTES
+        const place = raw + bytes.readUInt16BE(entry + 2)
+        if (place > at || (place === at && type !== 0 && walk.carried)) break
+        target.write(bytes, from, place)
+        from = place
+        const kind = bytes[entry] as number
+        const id = bytes.readUInt32BE(entry + 4)
+        this.#prepareFor(context, kind, id)
+        if (kind === Op.Need || kind === Op.Forget) continue
+        const own = kind === Op.Parse && id !== 0 ? definitionOf(context, id) : undefined
+        if (type === 0) {
+          this.#cutSwallow = kind !== Op.Parse
+          this.#cutDefinition = own
+        } else {
+          swallow = kind !== Op.Parse
+          definition = own
+        }
+      }
+      if (type === 0) break
+      if (walk.carried) this.#forgetCut()
+      if (type === Frontend.Parse) target.replies.expectParse(swallow, definition)
+      else target.replies.expectClose(swallow)
+    }
+    target.write(bytes, from, end)
+  }
+
+  /** Sends what must stand before the message that the operation names. */
+  #prepareFor(context: ForwardContext, kind: number, id: number): void {
+    const { prepared } = this.#target
+    if (id === 0 || (kind !== Op.Need && kind !== Op.Parse)) return
+    const definition = definitionOf(context, id)
+    if (kind === Op.Need && prepared.holds(definition)) return
+    const evicted = prepared.makeRoom(context.limits.preparedMax)
+    if (evicted !== undefined) this.#sendClose(evicted)
+    this.#sendClose(definition)
+    prepared.begin(definition)
+    if (kind === Op.Parse) return // the client's own follows
+    this.#target.write(definition.parse, 0, definition.parse.length)
+    this.#target.replies.expectParse(true, definition)
+  }
+
+  #sendClose(definition: Definition): void {
+    this.#target.write(definition.close, 0, definition.close.length)
+    this.#target.replies.expectClose(true)
+  }
+
+  #forgetCut(): void {
+    this.#cutSwallow = false
+    this.#cutDefinition = undefined
+  }
+}
+
+function definitionOf(context: ForwardContext, id: number): Definition {
+  const definition = context.definitions.get(id)
+  if (definition === undefined) throw malformed(`statement ${id} is not defined on this link`)
+  return definition
+}
+
+/** Operations stand in the order of their messages, at messages of this frame. */
+function checkOps(
+  context: ForwardContext,
+  bytes: Buffer,
+  table: number,
+  ops: number,
+  rawBytes: number,
+): void {
+  let last = 0
+  for (let at = table; at < table + ops * OP_BYTES; at += OP_BYTES) {
+    const offset = bytes.readUInt16BE(at + 2)
+    if (offset < last || offset > rawBytes) throw malformed('operations are out of order')
+    last = offset
+    const id = bytes.readUInt32BE(at + 4)
+    if (id !== 0 && bytes[at] !== Op.Forget) definitionOf(context, id)
+  }
+}
+
+function malformed(what: string): PgError {
+  return new PgError('protocol_violation', `link: ${what}`)
+}

@@ -1,0 +1,170 @@
+import { commonFields } from '../shared/config/common-fields.ts'
+import { duration, integer, path, port, size, type ConfigOf } from '../shared/config/fields.ts'
+import { termFields } from './term/fields.ts'
+
+const pools = 'Pools'
+const limits = 'Limits'
+
+/** The pooler's settings. */
+export const poolerFields = {
+  ...commonFields('pooler', { httpPort: 15500, grpcPort: 15600 }),
+  port: port({
+    default: 15400,
+    help: 'The data port: gateways and plain drivers connect here; 0 takes a free one.',
+  }),
+  socketDir: path({
+    optional: true,
+    help: 'Folder (mode 0700) for the unix socket of the data port, named as PostgreSQL names its own.',
+  }),
+  ...termFields,
+
+  poolSize: integer({
+    default: 16,
+    min: 1,
+    max: 10_000,
+    live: true,
+    group: pools,
+    help: 'Most backends of one (database, user, startup options); sessions beyond that wait.',
+  }),
+  poolWaitTimeoutMs: duration({
+    default: '30s',
+    min: '1ms',
+    live: true,
+    group: pools,
+    help: 'Longest time a batch waits for a backend before it fails with 53300.',
+  }),
+  poolWaitersMax: integer({
+    default: 10_000,
+    min: 1,
+    live: true,
+    group: pools,
+    help: 'Most sessions that wait in one pool; the next fails with 53300 at once.',
+  }),
+  poolsMax: integer({
+    default: 256,
+    min: 1,
+    live: true,
+    group: pools,
+    help: 'Most pools: variants of startup options are bounded by it.',
+  }),
+  backendsMax: integer({
+    default: 0,
+    min: 0,
+    live: true,
+    group: pools,
+    help: 'Most backends over all pools; 0 takes what max_connections leaves after --backends-reserved.',
+  }),
+  backendsReserved: integer({
+    default: 10,
+    min: 0,
+    live: true,
+    group: pools,
+    help: 'Connections of max_connections left to the system’s own SQL, replication and people.',
+  }),
+  pinnedBackendsMax: integer({
+    default: 0,
+    min: 0,
+    live: true,
+    group: pools,
+    help: 'Most backends held by sessions that need one of their own; 0 takes half of all backends.',
+  }),
+  backendLifetimeMs: duration({
+    default: '1h',
+    min: '1s',
+    live: true,
+    group: pools,
+    help: 'A backend is replaced after this long, up to a fifth earlier by chance.',
+  }),
+  backendIdleTimeMs: duration({
+    default: '10min',
+    min: '1s',
+    live: true,
+    group: pools,
+    help: 'An idle backend is closed after this long, unless the pool is kept warm with it.',
+  }),
+  poolWarmSize: integer({
+    default: 2,
+    min: 0,
+    live: true,
+    group: pools,
+    help: 'Backends that a pool keeps while it has sessions or was used within --pool-warm-time.',
+  }),
+  poolWarmTimeMs: duration({
+    default: '10min',
+    live: true,
+    group: pools,
+    help: 'How long after its last use a pool without sessions is kept warm.',
+  }),
+  preparedStatementsMax: integer({
+    default: 500,
+    min: 1,
+    live: true,
+    group: pools,
+    help: 'Most shared prepared statements kept on one backend; the least used is closed for the next.',
+  }),
+
+  streamsMax: integer({
+    default: 20_000,
+    min: 1,
+    live: true,
+    group: limits,
+    help: 'Most sessions over all gateways; the next is refused with 53300.',
+  }),
+  plainSessionsMax: integer({
+    default: 100,
+    min: 0,
+    live: true,
+    group: limits,
+    help: 'Most drivers connected to the data port without a gateway; each holds a backend.',
+  }),
+  messageBytesMax: size({
+    default: '1GB',
+    min: '64kB',
+    max: '1GB',
+    group: limits,
+    help: 'Largest message in either direction; PostgreSQL makes none above 1 GB.',
+  }),
+  connectTimeoutMs: duration({
+    default: '5s',
+    min: '10ms',
+    live: true,
+    group: limits,
+    help: 'A new connection to PostgreSQL must be accepted within this time.',
+  }),
+  cancelTimeoutMs: duration({
+    default: '1s',
+    min: '10ms',
+    live: true,
+    group: limits,
+    help: 'A cancel connection that stays open longer costs the backend.',
+  }),
+  cleanUpTimeoutMs: duration({
+    default: '5s',
+    min: '10ms',
+    live: true,
+    group: limits,
+    help: 'Cleaning a backend behind a session that ended takes no longer, or it is closed.',
+  }),
+  unfinishedBatchTimeoutMs: duration({
+    default: '10min',
+    live: true,
+    group: limits,
+    help: 'A client that leaves a batch unfinished this long, and a backend waiting, is cut; 0 never.',
+  }),
+  slowClientTimeoutMs: duration({
+    default: '10min',
+    live: true,
+    group: limits,
+    help: 'A client that reads nothing of its result for this long is cut; 0 never.',
+  }),
+  authenticationTimeoutMs: duration({
+    default: '1min',
+    min: '1s',
+    live: true,
+    group: limits,
+    help: 'A connection to the data port must have proven who it is within this time.',
+  }),
+}
+
+/** The values of the pooler's settings. */
+export type PoolerConfig = ConfigOf<typeof poolerFields>

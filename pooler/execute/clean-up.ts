@@ -1,0 +1,91 @@
+// What happens to a backend whose session ended.
+import { Flag, Pin } from '../../shared/link/frame.ts'
+import { query } from '../../shared/pgwire/frontend.ts'
+import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import type { Backend, BackendOwner } from '../backend/backend.ts'
+
+/** DISCARD ALL leaves these behind: random() would be predictable, or names and libraries stay. */
+const BEYOND_CLEANING = Pin.Setseed | Pin.NotCleanable | Pin.Replication
+
+const ROLLBACK = query('ROLLBACK')
+const DISCARD_ALL = query('DISCARD ALL')
+
+/** The statements that make `backend` like new after a session with `pins`; undefined: close it. */
+export function cleaningOf(backend: Backend, pins: number): readonly Buffer[] | undefined {
+  if ((pins & BEYOND_CLEANING) !== 0) return undefined
+  const statements: Buffer[] = []
+  if (backend.status !== TransactionStatus.Idle) statements.push(ROLLBACK)
+  if (pins !== 0) statements.push(DISCARD_ALL)
+  return statements
+}
+
+/** Cleans a backend, one statement at a time; `done` says whether it is like new. */
+export class CleanUp implements BackendOwner {
+  readonly #backend: Backend
+  readonly #statements: readonly Buffer[]
+  readonly #done: (clean: boolean) => void
+  #next = 0
+  #failed = false
+
+  constructor(backend: Backend, statements: readonly Buffer[], done: (clean: boolean) => void) {
+    this.#backend = backend
+    this.#statements = statements
+    this.#done = done
+    if (backend.cancels === 0) this.#step()
+    else backend.owner = this
+  }
+
+  backendData(_bytes: Buffer, _start: number, _end: number, flags: number): void {
+    if ((flags & Flag.Error) !== 0) this.#failed = true
+  }
+
+  backendReady(status: number): void {
+    if (this.#failed) return this.#finish(false)
+    if (this.#next < this.#statements.length) return this.#step()
+    this.#backend.prepared.clear()
+    this.#finish(status === TransactionStatus.Idle)
+  }
+
+  backendDrained(): void {}
+
+  backendCancelDone(): void {
+    this.#step()
+  }
+
+  backendLost(): void {}
+
+  #step(): void {
+    const statement = this.#statements[this.#next++] as Buffer
+    this.#backend.beginBatch(this)
+    this.#backend.write(statement, 0, statement.length)
+  }
+
+  #finish(clean: boolean): void {
+    this.#backend.owner = undefined
+    this.#done(clean)
+  }
+}
+
+/** Takes what a backend says whose session went away in the middle of a batch; it is closed soon. */
+export class Abandoned implements BackendOwner {
+  readonly #backend: Backend
+
+  constructor(backend: Backend) {
+    this.#backend = backend
+    backend.owner = this
+  }
+
+  backendData(): void {}
+
+  backendReady(): void {
+    if (this.#backend.cancels === 0) this.#backend.kill()
+  }
+
+  backendDrained(): void {}
+
+  backendCancelDone(): void {
+    this.#backend.kill()
+  }
+
+  backendLost(): void {}
+}

@@ -1,0 +1,25 @@
+import type { RefusalCode } from './refusal.ts'
+
+/** What the data plane counts: plain numbers on the hot path, read when somebody asks. */
+export class Counters {
+  batches = 0
+  /** Batches that had to wait for a backend. */
+  waits = 0
+  lost = 0
+  sessions = 0
+  cancels = 0
+  /** Cancels not sent, because the backend waited for its standbys: the commit had happened. */
+  cancelsWithheld = 0
+  backendsOpened = 0
+  backendsRefused = 0
+  backendsGone = 0
+  cleaned = 0
+  cleaningFailed = 0
+  readonly refused: Record<RefusalCode, number> = {
+    rule: 0,
+    not_serving: 0,
+    pool_wait: 0,
+    draining: 0,
+    canceled: 0,
+  }
+}

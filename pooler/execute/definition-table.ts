@@ -1,0 +1,49 @@
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { Definition } from '../backend/definition.ts'
+
+/** Bytes of shared statements that one gateway may have defined at once. */
+const DEFINITIONS_BYTES_MAX = 256 * 1024 * 1024
+
+/** The shared statements that a gateway defined on its link. */
+export class DefinitionTable {
+  readonly definitions = new Map<number, Definition>()
+  readonly #limits: { readonly messageBytesMax: number }
+  readonly #parts = new Map<number, Buffer[]>()
+  #bytes = 0
+
+  constructor(limits: { readonly messageBytesMax: number }) {
+    this.#limits = limits
+  }
+
+  /**
+   * Takes one piece of statement `id`'s Parse message; copies it.
+   * @throws PgError program_limit_exceeded, protocol_violation.
+   */
+  define(id: number, piece: Buffer, last: boolean): void {
+    const parts = this.#parts.get(id) ?? []
+    parts.push(Buffer.from(piece))
+    this.#bytes += piece.length
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    if (this.#bytes > DEFINITIONS_BYTES_MAX || bytes > this.#limits.messageBytesMax) {
+      throw new PgError('program_limit_exceeded', 'link: too many bytes of prepared statements')
+    }
+    if (!last) {
+      this.#parts.set(id, parts)
+      return
+    }
+    this.#parts.delete(id)
+    this.#forget(id)
+    const [first, ...more] = parts as [Buffer, ...Buffer[]]
+    this.definitions.set(id, new Definition(more.length === 0 ? first : Buffer.concat(parts)))
+  }
+
+  /** The gateway will not name `id` again. */
+  release(id: number): void {
+    this.#forget(id)
+    this.definitions.delete(id)
+  }
+
+  #forget(id: number): void {
+    this.#bytes -= this.definitions.get(id)?.parse.length ?? 0
+  }
+}

@@ -1,0 +1,285 @@
+// What all sessions of a pooler share: pools, limits, the rule they may run under, the connection
+// for the system's own questions.
+//
+// Invariants:
+// - No batch starts unless this node serves, under exactly the rule that the gateway named.
+// - When serving ends, every session has lost its backend before the change returns to its author.
+// - A backend is handed on only when it says 'I', is on a message boundary, has taken all that was
+//   written to it, and no cancel of it is under way.
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { Kind } from '../../shared/link/frame.ts'
+import type { Logger } from '../../shared/log/logger.ts'
+import { random } from '../../shared/time/clock.ts'
+import { AdminConnection } from '../backend/admin-connection.ts'
+import { Backend, type BackendHost } from '../backend/backend.ts'
+import { lossOf, type Loss } from '../backend/loss.ts'
+import { VectorTable } from '../backend/parameters.ts'
+import type { Pool, PoolKey } from '../pool/pool.ts'
+import { PoolSet } from '../pool/pool-set.ts'
+import type { ServingState } from '../term/serving-state.ts'
+import { Abandoned, CleanUp, cleaningOf } from './clean-up.ts'
+import { Counters } from './counters.ts'
+import type { ExecutorLimits } from './limits.ts'
+import type { LinkSession } from './link-session.ts'
+import { LOGIN_SQL } from './login.ts'
+import type { Refusal } from './refusal.ts'
+import { ServingGate } from './serving-gate.ts'
+import { Stream } from './stream.ts'
+
+/** What an executor is made of. */
+export type ExecutorOptions = {
+  readonly log: Logger
+  readonly limits: ExecutorLimits
+  /** Path of Postgres's socket; undefined while it is not known. */
+  readonly socketPath: () => string | undefined
+  readonly serving: ServingState
+  readonly nowMs: number
+}
+
+/** Role of the system's own SQL: superuser, without a password, on the unix socket only. */
+const ADMIN = { user: 'multigres', database: 'postgres' }
+const ADMIN_TIMEOUT_MS = 5000
+const ADMIN_STATEMENTS = {
+  login: LOGIN_SQL,
+  wait_event: 'select wait_event from pg_catalog.pg_stat_activity where pid = $1',
+  limits: `select pg_catalog.sum(setting::int) filter (where name = 'max_connections'),
+    pg_catalog.sum(setting::int) filter (where name <> 'max_connections')
+    from pg_catalog.pg_settings
+    where name in ('max_connections', 'superuser_reserved_connections', 'reserved_connections')`,
+}
+const NOWHERE = '/nonexistent/postgres-is-not-known-yet'
+
+/** Runs the sessions of all links on the backends of one Postgres. */
+export class Executor implements BackendHost {
+  readonly log: Logger
+  readonly limits: ExecutorLimits
+  readonly pools: PoolSet<Backend>
+  readonly vectors = new VectorTable()
+  readonly links = new Set<LinkSession>()
+  readonly counters = new Counters()
+  readonly admin: AdminConnection
+  readonly gate: ServingGate
+  /** Of the last tick. */
+  nowMs: number
+  readonly #socketPath: () => string | undefined
+
+  constructor(options: ExecutorOptions) {
+    this.log = options.log
+    this.limits = options.limits
+    this.nowMs = options.nowMs
+    this.#socketPath = options.socketPath
+    this.gate = new ServingGate(options.serving)
+    this.admin = new AdminConnection({
+      ...ADMIN,
+      socketPath: options.socketPath,
+      statements: ADMIN_STATEMENTS,
+      timeoutMs: ADMIN_TIMEOUT_MS,
+    })
+    const open = (pool: Pool<Backend>): Backend =>
+      new Backend(pool, this, this.#socketPath() ?? NOWHERE)
+    this.pools = new PoolSet<Backend>({ open, random }, this.limits, this.nowMs)
+  }
+
+  /** Sessions of all links. */
+  get sessions(): number {
+    let sessions = 0
+    for (const link of this.links) sessions += link.streams.size
+    return sessions
+  }
+
+  /** The pool of a new session. @throws PgError FATAL when there can be no new session. */
+  poolFor(key: PoolKey): Pool<Backend> {
+    const { refusal } = this.gate
+    if (refusal !== undefined) throw new PgError('cannot_connect_now', refusal.message, FATAL)
+    if (this.sessions >= this.limits.streamsMax) {
+      const text = `too many sessions on this pooler (limit ${this.limits.streamsMax})`
+      throw new PgError('too_many_connections', text, FATAL)
+    }
+    return this.poolOf(key)
+  }
+
+  /** The pool of `key`. @throws PgError FATAL when there are too many. */
+  poolOf(key: PoolKey): Pool<Backend> {
+    const pool = this.pools.pool(key)
+    this.counters.sessions++
+    if (pool !== undefined) return pool
+    const text = `too many pools: variants of startup options (limit ${this.limits.poolsMax})`
+    throw new PgError('too_many_connections', text, FATAL)
+  }
+
+  /** Why the batch whose head is at `at` must not start; undefined when it may. */
+  refusalFor(bytes: Buffer, at: number, hasBackend: boolean): Refusal | undefined {
+    this.counters.batches++
+    return this.gate.check(bytes, at, hasBackend)
+  }
+
+  /** This node's standing changed. Synchronous: see the invariants. */
+  onServing(state: ServingState): void {
+    this.gate.set(state)
+    const refusal = this.gate.refusal ?? this.gate.otherRule
+    for (const link of this.links) {
+      for (const stream of link.streams.values()) {
+        if (!state.serving) stream.revoke(refusal)
+        else stream.reject(refusal)
+      }
+    }
+    if (!state.serving) this.pools.retireAll('retired')
+    else void this.#tuneWarm()
+  }
+
+  /** Postgres was asked to stop or to do something no idle backend may watch. */
+  closeIdle(): void {
+    this.pools.retireAll('retired')
+  }
+
+  /** Takes a backend back whose batch is over and that nobody owns. */
+  release(backend: Backend): void {
+    backend.owner = undefined
+    if (backend.cancels > 0) {
+      backend.held = true
+      return
+    }
+    if (!backend.open) return // it is dying; `removed` follows
+    if (backend.unsentBytes > 0 || !backend.forwarder.atBoundary) backend.kill()
+    else this.pools.release(backend)
+  }
+
+  /** A session with `pins` is over and had `backend`. */
+  endSession(backend: Backend, pins: number): void {
+    if (!backend.open) return
+    if (backend.running) {
+      new Abandoned(backend)
+      void this.cancelRunning(backend).then(() => {
+        if (backend.cancels === 0) backend.kill()
+      })
+      return
+    }
+    const statements = cleaningOf(backend, pins)
+    const clean = backend.unsentBytes === 0 && backend.forwarder.atBoundary
+    if (statements === undefined || !clean) {
+      backend.kill()
+    } else if (statements.length === 0) {
+      this.release(backend)
+    } else {
+      new CleanUp(backend, statements, (cleaned) => {
+        if (cleaned) this.counters.cleaned++
+        else this.counters.cleaningFailed++
+        if (cleaned) this.release(backend)
+        else backend.kill()
+      })
+    }
+  }
+
+  /**
+   * Cancels the batch that `backend` runs now, and no later one. Not one that waits for its standbys:
+   * it has committed, and a cancel would have Postgres report success before the write is safe.
+   */
+  async cancelRunning(backend: Backend): Promise<void> {
+    const batch = backend.batches
+    if (backend.cancels > 0 || backend.cancelAsked === batch) return
+    backend.cancelAsked = batch
+    const waitsFor = await this.#waitEvent(backend)
+    if (backend.cancelAsked === batch) backend.cancelAsked = 0
+    if (backend.batches !== batch || !backend.running || !backend.open) return
+    if (waitsFor === undefined || waitsFor === 'SyncRep') {
+      this.counters.cancelsWithheld++
+      return
+    }
+    this.counters.cancels++
+    backend.cancel()
+  }
+
+  /** Calls back if Postgres says that the batch `backend` runs now waits for its client. */
+  async whenWaitingForClient(backend: Backend, callback: () => void): Promise<void> {
+    const batch = backend.batches
+    const waitsFor = await this.#waitEvent(backend)
+    if (waitsFor === 'ClientRead' && backend.batches === batch && backend.running) callback()
+  }
+
+  backendOpened(backend: Backend): void {
+    this.counters.backendsOpened++
+    backend.pool.refusal = undefined
+    this.pools.opened(backend)
+  }
+
+  backendRefused(backend: Backend, refusal: Buffer | undefined, final: boolean): void {
+    this.counters.backendsRefused++
+    backend.pool.refusal = refusal
+    const why = refusal === undefined ? 'cannot connect' : lossOf(refusal, 5, refusal.length)
+    this.log.debug('backend refused', { pool: backend.pool.id, why, final })
+    this.pools.openFailed(backend, final)
+  }
+
+  backendGone(backend: Backend, loss: Loss): void {
+    this.counters.backendsGone++
+    this.log.debug('backend gone', { pid: backend.pid, ...loss })
+    this.pools.removed(backend)
+  }
+
+  cancelDone(backend: Backend): void {
+    if (backend.held) {
+      backend.held = false
+      this.release(backend)
+    } else {
+      backend.owner?.backendCancelDone()
+    }
+  }
+
+  /** Passes time; every 100 ms or so. */
+  tick(nowMs: number): void {
+    this.nowMs = nowMs
+    this.pools.tick(nowMs)
+    for (const pool of this.pools.pools.values()) {
+      for (const backend of pool.members) this.#checkDeadline(backend)
+    }
+  }
+
+  /** Sends `health` on every link. */
+  broadcast(health: object): void {
+    const bytes = Buffer.from(JSON.stringify(health))
+    for (const { connection } of this.links) connection.send(Kind.Health, 0, 0, 0, 0, 0, bytes)
+  }
+
+  /** Closes links, sessions and backends. */
+  close(): void {
+    for (const link of this.links) link.connection.close()
+    this.pools.retireAll('shutdown')
+    for (const pool of this.pools.pools.values()) {
+      for (const backend of pool.members) if (!backend.shutting) backend.kill()
+    }
+    this.admin.close()
+  }
+
+  #checkDeadline(backend: Backend): void {
+    const { owner } = backend
+    const spentMs = this.nowMs - backend.sinceMs
+    if (owner instanceof Stream) owner.checkLimits(this.nowMs)
+    else if (backend.opening && spentMs >= this.limits.connectTimeoutMs) backend.kill()
+    else if (owner instanceof Abandoned || owner instanceof CleanUp || backend.shutting) {
+      if (spentMs >= this.limits.cleanUpMs) backend.kill()
+    }
+  }
+
+  /** What `backend` waits for, by Postgres's name; '' for nothing, undefined when it cannot be told. */
+  async #waitEvent(backend: Backend): Promise<string | undefined> {
+    try {
+      const [row] = await this.admin.query('wait_event', [String(backend.pid)])
+      return row?.[0] ?? ''
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error
+      this.log.warn('cannot ask what a backend waits for', { error: error.message })
+      return undefined
+    }
+  }
+
+  /** Brings the admin connection up before the first login needs it. */
+  async #tuneWarm(): Promise<void> {
+    try {
+      await this.admin.query('wait_event', ['0'])
+    } catch (error) {
+      this.log.warn('no connection for the system’s own SQL', { error: String(error) })
+    }
+  }
+}
+
+const FATAL = { severity: 'FATAL' } as const

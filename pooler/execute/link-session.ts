@@ -1,0 +1,230 @@
+import type { Logger } from '../../shared/log/logger.ts'
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { Flag, FRAME_PAYLOAD_BYTES_MAX, Kind } from '../../shared/link/frame.ts'
+import type { LinkConnection, LinkHandler } from '../../shared/link/link-connection.ts'
+import { fromPgError } from '../../shared/pgwire/error-fields.ts'
+import type { ParameterVector } from '../backend/parameters.ts'
+import { DefinitionTable } from './definition-table.ts'
+import type { Executor } from './executor.ts'
+import { loginAnswer, readLogin, type LoginRequest } from './login.ts'
+import { readOpen } from './open-frame.ts'
+import type { RefusalCode } from './refusal.ts'
+import { Stream } from './stream.ts'
+
+/**
+ * Vectors whose ids a gateway knows. Ids grow and are not used again: one that was forgotten here
+ * and comes back is defined under a new id, so a gateway may keep the newest this many.
+ */
+const VECTORS_MAX = 1024
+
+/** One gateway's link: its sessions, the statements it defined, the vectors it was told. */
+export class LinkSession implements LinkHandler {
+  readonly executor: Executor
+  readonly connection: LinkConnection
+  readonly gatewayId: string
+  readonly streams = new Map<number, Stream>()
+  readonly #definitions: DefinitionTable
+  readonly #vectorIds = new Map<ParameterVector, number>()
+  readonly #blocked: Stream[] = []
+  readonly #log: Logger
+  #lastVector: ParameterVector | undefined
+  #lastVectorId = 0
+  #vectorsTold = 0
+
+  constructor(executor: Executor, connection: LinkConnection, gatewayId: string) {
+    this.executor = executor
+    this.connection = connection
+    this.gatewayId = gatewayId
+    this.#log = executor.log.child({ gateway: gatewayId })
+    this.#definitions = new DefinitionTable(executor.limits)
+  }
+
+  /** The statements of this link, for the forwarder. */
+  get definitions(): DefinitionTable['definitions'] {
+    return this.#definitions.definitions
+  }
+
+  get limits(): Executor['limits'] {
+    return this.executor.limits
+  }
+
+  frame(
+    kind: number,
+    id: number,
+    flags: number,
+    _status: number,
+    _pins: number,
+    value: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (id === 0) {
+      this.#linkFrame(kind, flags, value, bytes, start, end)
+      return
+    }
+    const stream = this.streams.get(id)
+    if (stream === undefined) {
+      // Frames for a stream that ended here may still be under way: they are dropped.
+      if (kind === Kind.Open) this.#open(id, bytes.toString('utf8', start, end))
+      return
+    }
+    try {
+      switch (kind) {
+        case Kind.Batch:
+          stream.startBatch(flags, value, bytes, start, end)
+          break
+        case Kind.Data:
+          stream.data(flags, bytes, start, end)
+          break
+        case Kind.Credit:
+          stream.credit(value)
+          break
+        case Kind.Cancel:
+          stream.cancel(value)
+          break
+        case Kind.Close:
+          this.#close(stream)
+          break
+        default:
+          throw new PgError('protocol_violation', `link: frame of kind ${kind} on a stream`)
+      }
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error
+      this.#log.error('session ended', { stream: id, client: stream.client, error: error.message })
+      stream.terminate(error)
+    }
+  }
+
+  drained(): void {
+    // Round robin: each sends until the link is congested again, and then stands last in line.
+    for (let turns = this.#blocked.length; turns > 0 && !this.connection.congested; turns--) {
+      this.#blocked.shift()?.flush()
+    }
+  }
+
+  closed(reason: Error | undefined): void {
+    const sessions = this.streams.size
+    for (const stream of this.streams.values()) stream.close()
+    this.streams.clear()
+    this.executor.links.delete(this)
+    this.#log.info('link closed', { sessions, reason: reason?.message })
+  }
+
+  waitForDrain(stream: Stream): void {
+    if (!this.#blocked.includes(stream)) this.#blocked.push(stream)
+  }
+
+  batchBegan(): void {
+    this.connection.busy++
+  }
+
+  batchEnded(): void {
+    this.connection.busy--
+  }
+
+  refused(code: RefusalCode): void {
+    this.batchEnded()
+    this.executor.counters.refused[code]++
+  }
+
+  /** The id under which this gateway knows `vector`, told to it now if it does not yet. */
+  vectorId(vector: ParameterVector | undefined): number {
+    if (vector === undefined) return 0
+    if (vector === this.#lastVector) return this.#lastVectorId
+    let id = this.#vectorIds.get(vector)
+    if (id === undefined) {
+      if (this.#vectorIds.size >= VECTORS_MAX) this.#forgetOldestVector()
+      id = ++this.#vectorsTold
+      this.#vectorIds.set(vector, id)
+      this.connection.send(Kind.Parameters, 0, 0, 0, 0, id, Buffer.from(vector.json))
+    }
+    this.#lastVector = vector
+    this.#lastVectorId = id
+    return id
+  }
+
+  opened(stream: Stream, vector: ParameterVector): void {
+    const value = this.vectorId(vector)
+    this.connection.send(Kind.Opened, stream.id, 0, 0, 0, value)
+  }
+
+  openFailed(stream: Stream, response: Buffer): void {
+    stream.close()
+    this.streams.delete(stream.id)
+    this.#fail(stream.id, response)
+  }
+
+  /** The pooler ended a session; `response` is the client's last message. */
+  sessionEnded(stream: Stream, response: Buffer): void {
+    this.streams.delete(stream.id)
+    this.connection.send(Kind.Closed, stream.id, 0, 0, 0, 0, fitting(response))
+  }
+
+  #linkFrame(
+    kind: number,
+    flags: number,
+    value: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    try {
+      if (kind === Kind.Define) {
+        const last = (flags & Flag.Boundary) !== 0
+        this.#definitions.define(value, bytes.subarray(start, end), last)
+      } else if (kind === Kind.Release) {
+        this.#definitions.release(value)
+      } else if (kind === Kind.Login) {
+        void this.#login(value, readLogin(bytes.toString('utf8', start, end)))
+      } else {
+        throw new PgError('protocol_violation', `link: frame of kind ${kind} on stream 0`)
+      }
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error
+      this.connection.close(error)
+    }
+  }
+
+  #open(id: number, text: string): void {
+    try {
+      const { key, client, session } = readOpen(text)
+      const stream = new Stream(this, this.executor.poolFor(key), { id, client, session })
+      this.streams.set(id, stream)
+      stream.open()
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error
+      this.#fail(id, fromPgError(error))
+    }
+  }
+
+  #fail(id: number, response: Buffer): void {
+    this.connection.send(Kind.Failed, id, 0, 0, 0, 0, fitting(response))
+  }
+
+  #close(stream: Stream): void {
+    stream.close()
+    this.streams.delete(stream.id)
+    this.connection.send(Kind.Closed, stream.id, 0, 0, 0, 0)
+  }
+
+  async #login(request: number, login: LoginRequest): Promise<void> {
+    const answer = await loginAnswer(this.executor.admin, login)
+    this.connection.sendJson(Kind.LoginRow, 0, request, answer)
+  }
+
+  #forgetOldestVector(): void {
+    for (const vector of this.#vectorIds.keys()) {
+      this.#vectorIds.delete(vector)
+      if (vector === this.#lastVector) this.#lastVector = undefined
+      return
+    }
+  }
+}
+
+/** An ErrorResponse as it is, or a short one in place of one that no frame holds. */
+function fitting(response: Buffer): Buffer {
+  if (response.length <= FRAME_PAYLOAD_BYTES_MAX) return response
+  const message = 'PostgreSQL refused the session with a very long message'
+  return fromPgError(new PgError('cannot_connect_now', message, { severity: 'FATAL' }))
+}

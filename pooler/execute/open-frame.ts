@@ -1,0 +1,62 @@
+import { PgError } from '../../shared/errors/pg-error.ts'
+import type { PoolKey } from '../pool/pool.ts'
+
+/** What an OPEN frame asks for. */
+export type OpenRequest = { key: PoolKey; client: string; session: number }
+
+/** Startup options of one session; more are no client's. */
+const OPTIONS_MAX = 100
+
+/**
+ * Reads an OPEN frame's JSON.
+ * @throws PgError protocol_violation when it is malformed, feature_not_supported for replication.
+ */
+export function readOpen(text: string): OpenRequest {
+  const { user, database, options, client, session } = parseObject(text)
+  if (typeof user !== 'string' || typeof database !== 'string' || !isOptions(options)) {
+    throw malformed()
+  }
+  if (options.some(([name]) => name === 'replication')) {
+    const message = 'replication connections are not supported'
+    throw new PgError('feature_not_supported', message, { severity: 'FATAL' })
+  }
+  return {
+    key: { database, user, options },
+    client: typeof client === 'string' ? client : '',
+    session: typeof session === 'number' ? session : 0,
+  }
+}
+
+/** The fields of a JSON object. @throws PgError protocol_violation. */
+export function parseObject(text: string): Readonly<Record<string, unknown>> & Fields {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null)
+      return value as Record<string, unknown> & Fields
+  } catch (error) {
+    throw malformed(error)
+  }
+  throw malformed()
+}
+
+/** The fields that any frame of ours reads; each is checked by its reader. */
+type Fields = {
+  readonly user?: unknown
+  readonly database?: unknown
+  readonly options?: unknown
+  readonly client?: unknown
+  readonly session?: unknown
+}
+
+function isOptions(value: unknown): value is [string, string][] {
+  return Array.isArray(value) && value.length <= OPTIONS_MAX && value.every(isPair)
+}
+
+function isPair(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length !== 2) return false
+  return value.every((text) => typeof text === 'string' && !text.includes('\0'))
+}
+
+function malformed(cause?: unknown): PgError {
+  return new PgError('protocol_violation', 'link: malformed request', { severity: 'FATAL', cause })
+}

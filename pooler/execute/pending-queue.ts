@@ -1,0 +1,97 @@
+// Frames that a stream may not send yet. Mostly empty; made for slow clients only.
+
+type Entry = {
+  kind: number
+  flags: number
+  status: number
+  pins: number
+  value: number
+  bytes: Buffer
+  start: number
+  end: number
+}
+
+const NONE: Entry = {
+  kind: 0,
+  flags: 0,
+  status: 0,
+  pins: 0,
+  value: 0,
+  bytes: Buffer.alloc(0),
+  start: 0,
+  end: 0,
+}
+
+/** A first-in, first-out queue whose first entry can be taken in pieces. Adopts the bytes. */
+export class PendingQueue {
+  bytes = 0
+  #entries: Entry[] = []
+
+  get empty(): boolean {
+    return this.#entries.length === 0
+  }
+
+  get #first(): Entry {
+    return this.#entries[0] ?? NONE
+  }
+
+  get firstBytes(): number {
+    return this.#first.end - this.#first.start
+  }
+
+  get kind(): number {
+    return this.#first.kind
+  }
+
+  get flags(): number {
+    return this.#first.flags
+  }
+
+  get status(): number {
+    return this.#first.status
+  }
+
+  get pins(): number {
+    return this.#first.pins
+  }
+
+  get value(): number {
+    return this.#first.value
+  }
+
+  get start(): number {
+    return this.#first.start
+  }
+
+  /** The bytes in which the first entry lies, from `start` on. */
+  get firstBuffer(): Buffer {
+    return this.#first.bytes
+  }
+
+  add(
+    kind: number,
+    flags: number,
+    status: number,
+    pins: number,
+    value: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    this.#entries.push({ kind, flags, status, pins, value, bytes, start, end })
+    this.bytes += end - start
+  }
+
+  /** Drops `count` bytes of the first entry, and the entry with its last byte. */
+  take(count: number): void {
+    const first = this.#first
+    first.start += count
+    this.bytes -= count
+    if (first.start >= first.end) this.#entries.shift()
+  }
+
+  clear(): void {
+    this.#entries = []
+    this.bytes = 0
+  }
+}
