@@ -7,9 +7,9 @@ const limits = 'Limits'
 
 /** The pooler's settings. */
 export const poolerFields = {
-  ...commonFields('pooler', { httpPort: 15500, grpcPort: 15600 }),
+  ...commonFields('pooler', { httpPort: 15_200, grpcPort: 15_270 }),
   port: port({
-    default: 15400,
+    default: 15_500,
     help: 'The data port: gateways and plain drivers connect here; 0 takes a free one.',
   }),
   socketDir: path({
