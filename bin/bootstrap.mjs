@@ -115,7 +115,7 @@ function isCurrent(files) {
 /** Starts `program --version`; when it does not start, runs the package's install script first. */
 async function prove(program, packageDir, script) {
   if ((await run(program, ['--version'])).code === 0) return
-  const name = path.relative(path.join(projectDir, 'node_modules'), packageDir)
+  const name = path.basename(packageDir) === 'bun' ? 'bun' : 'the embedded Postgres'
   say(`finishing the installation of ${name} (its install script did not run)`)
   const repair = await run(process.execPath, [script], { cwd: packageDir })
   const proof = await run(program, ['--version'])

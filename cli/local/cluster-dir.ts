@@ -34,6 +34,8 @@ export interface ClusterPaths {
   readonly logs: string
   readonly poolers: string
   readonly run: string
+  /** What services last knew of the topology, for when it is away. */
+  readonly cache: string
 }
 
 /** The layout; nothing is touched. `dir` is absolute. */
@@ -48,6 +50,7 @@ export function clusterPaths(dir: string): ClusterPaths {
     logs: join(dir, 'logs'),
     poolers: join(dir, 'poolers'),
     run: join(dir, 'run'),
+    cache: join(dir, 'cache'),
   }
 }
 

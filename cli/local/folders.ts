@@ -1,5 +1,5 @@
 import { chmodSync, chownSync, mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { RunAs } from '../../pgctld/postgres/run-as.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
 import type { ClusterPlan } from './plan.ts'
@@ -16,6 +16,9 @@ export function makeFolders(paths: ClusterPaths, plan: ClusterPlan, runAs: RunAs
     if (runAs.drop) chownSync(dir, 0, runAs.gid)
   }
   makeOwnDir(paths.logs, OWNER_ONLY)
+  for (const { id } of [...plan.gateways, ...plan.orchs]) {
+    makeOwnDir(join(paths.cache, id), OWNER_ONLY)
+  }
   for (const dir of [paths.poolers, ...plan.runDirs]) passThrough(dir)
   for (const { socketDir } of [...plan.gateways, ...plan.poolers]) makeOwnDir(socketDir, OWNER_ONLY)
   for (const { home, pgctld } of plan.poolers) {

@@ -117,7 +117,10 @@ function gatewaySpec(input: SpecInput, gateway: GatewayPlan): ProcessSpec {
 }
 
 function orchSpec(input: SpecInput, orch: MemberPlan): ProcessSpec {
-  return spec(input, 'orch', orch, [['--watch', `${DATABASE}/${SHARD}`]])
+  return spec(input, 'orch', orch, [
+    ['--watch', `${DATABASE}/${SHARD}`],
+    ['--state-dir', join(input.paths.cache, orch.id)],
+  ])
 }
 
 function etcdSpec({ plan, paths, etcd }: SpecInput): ProcessSpec[] {
