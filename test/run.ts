@@ -1,0 +1,79 @@
+// `npm test`: runs every test file, says how it goes, and closes with `N passed, N failed`.
+// Processes that tests leave running are found by a mark in their environment: they count as a
+// failure, and are ended.
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { runPhase } from './runner/bun-test.ts'
+import { findLeftovers, RUN_MARK } from './runner/leftovers.ts'
+import { findTestFiles, planPhases, readRequest, type Request } from './runner/plan.ts'
+import { closingLine, NO_TESTS, sum, type Tally } from './runner/tally.ts'
+
+const ROOT = join(import.meta.dir, '..')
+const LEFTOVER_WAIT_MS = 3000 // what a service needs to notice that its test is gone
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
+
+async function main(argv: readonly string[]): Promise<number> {
+  const request = readRequest(argv, Math.random())
+  const phases = planPhases(findTestFiles(ROOT), request, availableParallelism())
+  if (phases.length === 0) throw new Error('no test file has that in its path')
+  const mark = `${process.pid}-${Date.now()}`
+  const env = environment(request, mark)
+  const stop = new AbortController()
+  listenForStop(stop)
+  let tally = NO_TESTS
+  for (const phase of phases) {
+    if (stop.signal.aborted) break
+    print(`== ${phase.name}: ${phase.files.length} files, ${phase.workers} at a time`)
+    const options = { root: ROOT, seed: request.seed, env, stop: stop.signal, print }
+    tally = sum(tally, await runPhase(phase, options))
+  }
+  tally = sum(tally, await endLeftovers(mark))
+  if (stop.signal.aborted) tally = { ...tally, failed: Math.max(1, tally.failed) }
+  print(`seed ${request.seed}: npm test -- --seed ${request.seed}`)
+  print(closingLine(tally))
+  return tally.failed === 0 ? 0 : 1
+}
+
+/** What the tests see: ours, without what ties this process to whoever started it. */
+function environment({ long }: Request, mark: string): Record<string, string | undefined> {
+  const env: Record<string, string | undefined> = { ...process.env, [RUN_MARK]: mark }
+  delete env['MULTIGRES_SUPERVISED']
+  env['NO_COLOR'] = '1' // the runner reads the lines
+  if (long !== 'no') env['FUZZ_SECONDS'] ??= '60'
+  return env
+}
+
+/** A signal, or the end of the one who started us (its pipe to us closes), ends the tests. */
+function listenForStop(stop: AbortController): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => stop.abort())
+  }
+  if (process.env['MULTIGRES_SUPERVISED'] !== '1') return
+  process.stdin.once('end', () => stop.abort())
+  process.stdin.resume()
+  process.stdin.unref()
+}
+
+/** Ends what the tests left running. One failure when there was anything. */
+async function endLeftovers(mark: string): Promise<Tally> {
+  const deadline = performance.now() + LEFTOVER_WAIT_MS
+  let found = findLeftovers(mark)
+  while (found.length > 0 && performance.now() < deadline) {
+    await Bun.sleep(100)
+    found = findLeftovers(mark)
+  }
+  if (found.length === 0) return NO_TESTS
+  print('left running by the tests:')
+  for (const { pid, command } of found) {
+    print(`  ${pid} ${command.slice(0, 150)}`)
+    process.kill(pid, 'SIGKILL')
+  }
+  return { ...NO_TESTS, failed: 1 }
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (error) {
+  print(`${error instanceof Error ? error.message : String(error)}`)
+  process.exitCode = 2
+}
