@@ -88,7 +88,7 @@ describe('link connection', () => {
     link.onDrain()
     link.onDrain()
     expect(events).toEqual(['drained'])
-    expect(link.congested).toEqual(false)
+    expect(link.congested as boolean).toBe(false)
   })
 
   test('a frame that is too long breaks the link', () => {

@@ -50,7 +50,7 @@ await using cluster = await startCluster({ poolers: 1, args: ['--pool-size', Str
 const status = await cluster.status()
 const pooler = status.shards[0]?.poolers[0]
 const gateway = status.gateways[0]
-if (pooler?.pid == null || gateway === undefined)
+if (pooler?.pid == null || gateway?.pid == null)
   throw new Error('the cluster has no pooler or gateway')
 const tool: PgbenchTool = { path: pgbench.path, env: pgbench.env, password: 'postgres' }
 
