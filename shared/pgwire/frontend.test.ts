@@ -150,7 +150,10 @@ test('answers to authentication requests are told apart by who reads them', () =
 test('packets before a session have no type', () => {
   const user = packet(int(4, 0x30002), str('user'), str('x'), int(1, 0))
   expect(frontend.startup({ user: 'x' })).toEqual(user)
-  const pairs = [['a', '1'], ['a', '2']] as const // prettier-ignore
+  const pairs = [
+    ['a', '1'],
+    ['a', '2'],
+  ] as const
   const twice = packet(int(4, 0x30000), str('a'), str('1'), str('a'), str('2'), int(1, 0))
   expect(frontend.startup(pairs, 0x30000)).toEqual(twice)
   expect(frontend.sslRequest()).toEqual(packet(int(2, 1234), int(2, 5679)))

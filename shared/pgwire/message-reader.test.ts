@@ -72,6 +72,18 @@ describe('messages', () => {
     }
   })
 
+  test('left unread are not copied again with every chunk', () => {
+    const subject = reader()
+    const buffers = new Set<Buffer>()
+    const many = Array.from({ length: 500 }, (_, index) => wire('d', 'z'.repeat(index % 9)))
+    for (const byte of Buffer.concat(many)) {
+      subject.feed(Buffer.from([byte]))
+      buffers.add(subject.buffer)
+    }
+    expect(buffers.size).toBeLessThan(20)
+    expect(take(subject)).toEqual(many)
+  })
+
   test('that lie whole in a chunk are not copied', () => {
     const chunk = Buffer.concat([wire('S').subarray(2), wire('Q', str('x')), wire('H')])
     const subject = reader()

@@ -1,7 +1,7 @@
 // Invariants. #bytes[#bodyEnd, #end) is what was fed and not yet given out. Bytes below #end are
 // never written again, so every view handed out stays intact for as long as its holder likes.
-// While #later is set, #bytes holds exactly one cut message put together again, and #later is the
-// rest of the chunk that completed it.
+// While #later is set, #bytes holds exactly one message not yet given out, mostly a cut one put
+// together again, and #later is what followed it in the chunk.
 import { PgError } from '../errors/pg-error.ts'
 
 /** Type Byte1, then length Int32, which counts itself but not the type. */
@@ -48,7 +48,11 @@ export class MessageReader {
    * @throws PgError protocol_violation when a cut message turns out to have an invalid length.
    */
   feed(chunk: Buffer): void {
-    if (this.#later !== undefined) this.#joinAll(EMPTY)
+    const later = this.#later
+    if (later !== undefined) {
+      this.#later = undefined
+      this.#append(later, later.length, Infinity)
+    }
     const held = this.#end - this.#bodyEnd
     if (held === 0) this.#adopt(chunk, 0)
     else if (held < HEADER_BYTES) this.#joinHeader(chunk, held)
@@ -118,10 +122,11 @@ export class MessageReader {
   }
 
   int8(): number {
-    return this.#bytes.readInt8(this.#skip(1))
+    return (this.uint8() << 24) >> 24
   }
 
   uint8(): number {
+    if (this.#at === this.#bodyEnd) throw brokenField('no data left in message')
     return this.#bytes[this.#skip(1)]!
   }
 
@@ -235,7 +240,7 @@ export class MessageReader {
   /** The header is there. Takes from `chunk` what the message lacks; the rest stays in place. */
   #joinBody(chunk: Buffer, held: number): void {
     const size = this.#nextBytes()!
-    if (size < held) return this.#joinAll(chunk) // whole messages were left unread
+    if (size < held) return this.#append(chunk, chunk.length, Infinity) // left unread till now
     if (size === held) {
       this.#later = chunk
       return
@@ -247,7 +252,8 @@ export class MessageReader {
 
   /**
    * Copies `take` bytes of `chunk` behind what is held. Room grows by doubling up to `wanted`, not
-   * at once to what a header claims: a peer pays in bytes sent for the memory it takes.
+   * at once to what a header claims: a peer pays in bytes sent for the memory it takes. Doubling
+   * also keeps the copying linear while chunks come in and nobody reads.
    */
   #append(chunk: Buffer, take: number, wanted: number): void {
     if (!this.#owned || take > this.#bytes.length - this.#end) {
@@ -261,11 +267,5 @@ export class MessageReader {
     }
     this.#end += chunk.copy(this.#bytes, this.#end, 0, take)
     this.#start = this.#at = this.#bodyEnd
-  }
-
-  /** The rare case of feeding before everything whole was read. */
-  #joinAll(chunk: Buffer): void {
-    const held = this.#bytes.subarray(this.#bodyEnd, this.#end)
-    this.#adopt(Buffer.concat([held, this.#later ?? EMPTY, chunk]), 0)
   }
 }

@@ -38,7 +38,7 @@ async function serve(...answers: (Buffer | ((socket: Socket) => void))[]) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
   const address = { host: '127.0.0.1', port }
-  const options = { address, user: 'x', timeoutMs: 200 }
+  const options = { address, user: 'x', timeoutMs: 5000 }
   return (more: Partial<ReplicationOptions> = {}) =>
     ReplicationConnection.connect({ ...options, ...more })
 }
@@ -72,7 +72,9 @@ describe('connecting', () => {
   })
 
   test('fails when the server is silent, closes, or speaks nonsense', async () => {
-    expect(await failureOf((await serve())())).toMatchObject({ sqlstate: '57014' })
+    expect(await failureOf((await serve())({ timeoutMs: 100 }))).toMatchObject({
+      sqlstate: '57014',
+    })
     const closing = await serve((socket) => void socket.end(ok.subarray(0, 3)))
     expect(await failureOf(closing())).toMatchObject({ sqlstate: '08006' })
     const nonsense = await serve(Buffer.from('HTTP/1.1 400 Bad Request'))
@@ -93,7 +95,9 @@ describe('connecting', () => {
     expect((await failureOf(without({ tls: {} }))).message).toContain('does not speak TLS')
     const early = await serve(Buffer.from('Sx'))
     expect((await failureOf(early({ tls: {} }))).message).toContain('does not speak TLS')
-    expect(await failureOf((await serve())({ tls: {} }))).toMatchObject({ sqlstate: '57014' })
+    expect(await failureOf((await serve())({ tls: {}, timeoutMs: 100 }))).toMatchObject({
+      sqlstate: '57014',
+    })
   })
 })
 
@@ -144,9 +148,9 @@ describe('a command', () => {
   })
 
   test('fails when the server is silent, and so do all after it', async () => {
-    using connection = await (await serve(welcome))()
-    expect((await failureOf(connection.show('x'))).message).toContain('silent for 200 ms')
-    expect((await failureOf(connection.show('x'))).message).toContain('silent for 200 ms')
+    using connection = await (await serve(welcome))({ timeoutMs: 500 })
+    expect((await failureOf(connection.show('x'))).message).toContain('silent for 500 ms')
+    expect((await failureOf(connection.show('x'))).message).toContain('silent for 500 ms')
   })
 
   test('is not made of anything but a name', async () => {
