@@ -40,11 +40,11 @@ export async function preparePostgres(kind: string, paths: ClusterPaths): Promis
   const elsewhere = !canReach(runAs, '-x', dirname(paths.dir))
   await proveStart(binDir, runAs)
   if (!copied && !elsewhere) return { binDir, runAs }
-  const what = [...(copied ? [`programs in ${binDir}`] : []), ...(elsewhere ? ['data'] : [])]
-  const note = `user ${runAs.name} of Postgres cannot reach its ${copied ? 'programs' : 'data'} here: ${what.join(' and ')}`
-  if (!elsewhere) return { binDir, runAs, note }
+  const who = `PostgreSQL runs as user ${runAs.name}, who cannot enter this folder`
+  if (!elsewhere) return { binDir, runAs, note: `${who}: its programs were copied to ${binDir}` }
   const dataRoot = join(CLUSTERS, nameOf(paths.dir))
-  return { binDir, runAs, dataRoot, note: `${note} in ${dataRoot}` }
+  const copy = copied ? `, its programs in ${binDir}` : ''
+  return { binDir, runAs, dataRoot, note: `${who}: its data is in ${dataRoot}${copy}` }
 }
 
 /** Opens `DIR` or the folder outside it to Postgres's user, and to no one else. Root only. */

@@ -59,7 +59,6 @@ export async function prepareCluster(
   makeSecrets(paths.secrets, options.passwordFile)
   const password = postgresPassword(paths.secrets)
   refuseOpenDefault(options, password, paths)
-  openToPostgres(paths, home)
   const { dataRoot } = home
   const runDir = shortEnough(paths.run, 'run')
   const postgresRunDir = dataRoot === undefined ? runDir : shortEnough(join(dataRoot, 'run'), 'pg')
@@ -87,6 +86,7 @@ export async function prepareCluster(
     ...(etcd === undefined ? {} : { etcd }),
   })
   await checkServices(specs)
+  openToPostgres(paths, home)
   makeFolders(paths, plan, home.runAs)
   const remembered = dataRoot === undefined ? {} : { dataRoot }
   const { flags, sets } = request

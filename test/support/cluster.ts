@@ -1,6 +1,6 @@
 // A real cluster for a test: bin/multigres in the foreground, as a child, in a folder of its own, on
 // free ports. When it is disposed everything is stopped, removed, and shown to be gone.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { StartView } from '../../cli/local/describe.ts'
@@ -77,7 +77,7 @@ export async function multigres(
 
 /** Starts a cluster that serves. @throws Error with what it said, and nothing is left. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const base = options.dir === undefined ? mkdtempSync(join(tmpdir(), 'mg-')) : undefined
+  const base = options.dir === undefined ? makeBase() : undefined
   const dir = options.dir ?? join(base ?? '', 'c')
   const child = Bun.spawn(['node', MULTIGRES, 'cluster', 'start', ...flagsOf(dir, options)], {
     stdin: 'ignore',
@@ -173,6 +173,13 @@ async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string | u
     const end = text.indexOf('\n')
     if (end >= 0) return text.slice(0, end)
   }
+}
+
+/** Open to pass through: as root, Postgres's user must reach its data. */
+function makeBase(): string {
+  const base = mkdtempSync(join(tmpdir(), 'mg-'))
+  chmodSync(base, 0o755)
+  return base
 }
 
 async function removeCluster(dir: string, base: string | undefined): Promise<void> {
