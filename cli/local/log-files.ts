@@ -11,11 +11,15 @@ export const LOG_BYTES_MAX = 64 * 2 ** 20
 const FILES_KEPT = 3
 const TAIL_BYTES = 64 * 1024
 
-/** Rotates every log of `dir` that has reached `bytesMax`. */
+/** pgctld rotates Postgres's own log, also under another supervisor than us. */
+const ROTATED_BY_OTHERS = /^postgres-/
+
+/** Rotates every log of services in `dir` that has reached `bytesMax`. */
 export async function rotateLogs(dir: string, bytesMax = LOG_BYTES_MAX): Promise<void> {
   for (const name of readdirSync(dir)) {
     const path = join(dir, name)
-    if (name.endsWith('.log') && statSync(path).size >= bytesMax) await rotate(path)
+    const ours = name.endsWith('.log') && !ROTATED_BY_OTHERS.test(name)
+    if (ours && statSync(path).size >= bytesMax) await rotate(path)
   }
 }
 
