@@ -144,22 +144,16 @@ class Session {
   #take(): void {
     const message = decodeBackend(this.#reader)
     const request = this.#requests[0]
-    switch (message.name) {
-      case 'DataRow':
-        request?.rows.push(message.values.map((value) => value?.toString('utf8') ?? null))
-        break
-      case 'ErrorResponse': {
-        const { code, message: text } = message.fields
-        const error = new PgError('internal_error', `PostgreSQL: ${text} (${code})`)
-        if (!this.ready || request === undefined) this.fail(error)
-        else request.error = error
-        break
-      }
-      case 'ReadyForQuery':
-        if (this.ready) this.#answer()
-        else this.#prepare()
-        break
-      default: // what a statement's answer consists of besides its rows
+    if (message.name === 'DataRow') {
+      request?.rows.push(message.values.map((value) => value?.toString('utf8') ?? null))
+    } else if (message.name === 'ErrorResponse') {
+      const { code, message: text } = message.fields
+      const error = new PgError('internal_error', `PostgreSQL: ${text} (${code})`)
+      if (!this.ready || request === undefined) this.fail(error)
+      else request.error = error
+    } else if (message.name === 'ReadyForQuery') {
+      if (this.ready) this.#answer()
+      else this.#prepare()
     }
   }
 

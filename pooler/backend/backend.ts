@@ -153,6 +153,11 @@ export class Backend extends PoolMember<Backend> {
     return this.#phase === Phase.Open
   }
 
+  /** The secret of its BackendKeyData. */
+  get cancelKey(): Buffer {
+    return this.#cancelKey
+  }
+
   /** Connecting or starting up. */
   get opening(): boolean {
     return this.#phase === Phase.Connecting || this.#phase === Phase.Startup

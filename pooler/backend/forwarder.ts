@@ -87,7 +87,7 @@ export class Forwarder {
     let work = false
     for (let at = table; at < table + ops * OP_BYTES; at += OP_BYTES) {
       const id = bytes.readUInt32BE(at + 4)
-      switch (bytes[at]) {
+      switch (bytes[at] as number) {
         case Op.Forget:
           this.#target.forgetPrepared = true
           break

@@ -19,7 +19,8 @@ import { PoolSet } from '../pool/pool-set.ts'
 import type { ServingState } from '../term/serving-state.ts'
 import { Abandoned, CleanUp, cleaningOf } from './clean-up.ts'
 import { Counters } from './counters.ts'
-import type { ExecutorLimits } from './limits.ts'
+import { healthOf, type Identity } from './health.ts'
+import type { ExecutorLimits, PostgresLimits } from './limits.ts'
 import type { LinkSession } from './link-session.ts'
 import { LOGIN_SQL } from './login.ts'
 import type { Refusal } from './refusal.ts'
@@ -29,6 +30,7 @@ import { Stream } from './stream.ts'
 /** What an executor is made of. */
 export type ExecutorOptions = {
   readonly log: Logger
+  readonly identity: Identity
   readonly limits: ExecutorLimits
   /** Path of Postgres's socket; undefined while it is not known. */
   readonly socketPath: () => string | undefined
@@ -52,6 +54,7 @@ const NOWHERE = '/nonexistent/postgres-is-not-known-yet'
 /** Runs the sessions of all links on the backends of one Postgres. */
 export class Executor implements BackendHost {
   readonly log: Logger
+  readonly identity: Identity
   readonly limits: ExecutorLimits
   readonly pools: PoolSet<Backend>
   readonly vectors = new VectorTable()
@@ -65,6 +68,7 @@ export class Executor implements BackendHost {
 
   constructor(options: ExecutorOptions) {
     this.log = options.log
+    this.identity = options.identity
     this.limits = options.limits
     this.nowMs = options.nowMs
     this.#socketPath = options.socketPath
@@ -107,6 +111,24 @@ export class Executor implements BackendHost {
     throw new PgError('too_many_connections', text, FATAL)
   }
 
+  /** Whether a driver may connect without a gateway. @throws PgError FATAL when it may not. */
+  checkPlain(sessions: number): void {
+    const { serving, role, reason } = this.gate.state
+    // A follower takes no writes: looking at it is safe, and what plain sessions are for.
+    if (!serving && role !== 'follower') throw new PgError('cannot_connect_now', reason, FATAL)
+    if (this.gate.draining) throw new PgError('cannot_connect_now', 'draining', FATAL)
+    if (sessions < this.limits.plainSessionsMax) return
+    const text = `too many plain sessions on this pooler (limit ${this.limits.plainSessionsMax})`
+    throw new PgError('too_many_connections', text, FATAL)
+  }
+
+  /** A gateway has proven itself; its link is told how this node stands. */
+  addLink(link: LinkSession): void {
+    this.links.add(link)
+    this.log.info('link opened', { gateway: link.gatewayId })
+    queueMicrotask(() => this.#sendHealth(link)) // behind the handshake's last frame
+  }
+
   /** Why the batch whose head is at `at` must not start; undefined when it may. */
   refusalFor(bytes: Buffer, at: number, hasBackend: boolean): Refusal | undefined {
     this.counters.batches++
@@ -119,12 +141,12 @@ export class Executor implements BackendHost {
     const refusal = this.gate.refusal ?? this.gate.otherRule
     for (const link of this.links) {
       for (const stream of link.streams.values()) {
-        if (!state.serving) stream.revoke(refusal)
-        else stream.reject(refusal)
+        if (state.serving) stream.reject(refusal)
+        else stream.revoke(refusal)
       }
     }
     if (!state.serving) this.pools.retireAll('retired')
-    else void this.#tuneWarm()
+    this.sendHealth()
   }
 
   /** Postgres was asked to stop or to do something no idle backend may watch. */
@@ -135,6 +157,7 @@ export class Executor implements BackendHost {
   /** Takes a backend back whose batch is over and that nobody owns. */
   release(backend: Backend): void {
     backend.owner = undefined
+    backend.resume()
     if (backend.cancels > 0) {
       backend.held = true
       return
@@ -147,6 +170,7 @@ export class Executor implements BackendHost {
   /** A session with `pins` is over and had `backend`. */
   endSession(backend: Backend, pins: number): void {
     if (!backend.open) return
+    backend.resume()
     if (backend.running) {
       new Abandoned(backend)
       void this.cancelRunning(backend).then(() => {
@@ -234,10 +258,34 @@ export class Executor implements BackendHost {
     }
   }
 
-  /** Sends `health` on every link. */
-  broadcast(health: object): void {
-    const bytes = Buffer.from(JSON.stringify(health))
-    for (const { connection } of this.links) connection.send(Kind.Health, 0, 0, 0, 0, 0, bytes)
+  /** Tells every gateway how this node stands. */
+  sendHealth(): void {
+    for (const link of this.links) this.#sendHealth(link)
+  }
+
+  #sendHealth(link: LinkSession): void {
+    link.connection.sendJson(Kind.Health, 0, 0, healthOf(this))
+  }
+
+  /** Cuts every session that has a backend or waits for one: the time to drain is over. */
+  cutAll(): void {
+    const message = 'terminating connection: the pooler is stopping'
+    const error = new PgError('admin_shutdown', message, FATAL)
+    for (const link of this.links) {
+      for (const stream of link.streams.values()) if (stream.busy) stream.terminate(error)
+    }
+  }
+
+  /** What Postgres admits; undefined while it cannot be asked. */
+  async postgresLimits(): Promise<PostgresLimits | undefined> {
+    try {
+      const [row] = await this.admin.query('limits', [])
+      return { maxConnections: Number(row?.[0]), reserved: Number(row?.[1]) }
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error
+      this.log.debug('cannot ask PostgreSQL for its limits', { error: error.message })
+      return undefined
+    }
   }
 
   /** Closes links, sessions and backends. */
@@ -269,15 +317,6 @@ export class Executor implements BackendHost {
       if (!(error instanceof PgError)) throw error
       this.log.warn('cannot ask what a backend waits for', { error: error.message })
       return undefined
-    }
-  }
-
-  /** Brings the admin connection up before the first login needs it. */
-  async #tuneWarm(): Promise<void> {
-    try {
-      await this.admin.query('wait_event', ['0'])
-    } catch (error) {
-      this.log.warn('no connection for the system’s own SQL', { error: String(error) })
     }
   }
 }

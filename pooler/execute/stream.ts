@@ -94,6 +94,11 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     return this.#pending.bytes
   }
 
+  /** It would lose something if it were cut now. */
+  get busy(): boolean {
+    return this.backend !== undefined || this.state === StreamState.Waiting
+  }
+
   /** Every reason that keeps a backend with this session now. */
   get pinReasons(): number {
     if (this.backend === undefined) return 0
@@ -163,7 +168,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   cancel(batch: number): void {
     if (batch !== this.batch) return
     if (this.state === StreamState.Waiting) this.#refuse(CANCELED)
-    else if (this.backend?.running === true) this.#link.executor.cancelRunning(this.backend)
+    else if (this.backend?.running === true) void this.#link.executor.cancelRunning(this.backend)
   }
 
   /** The session is over: nothing is sent any more, and its backend is cleaned or closed. */
@@ -190,8 +195,11 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
 
   /** This pooler may not serve: of what runs nothing more is delivered, and the gateway hears why. */
   revoke(refusal: Refusal): void {
-    if (this.state === StreamState.Opening || this.state === StreamState.Closed) return
-    if (this.state === StreamState.Waiting) this.#refuse(refusal)
+    if (this.state === StreamState.Opening) {
+      const error = new PgError('cannot_connect_now', refusal.message, { severity: 'FATAL' })
+      return this.#link.openFailed(this, fromPgError(error))
+    }
+    this.reject(refusal)
     const backend = this.#letGo()
     if (backend === undefined) return
     this.#lost(backend.running && backend.batchSent, refusal)
