@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { writeConf, type ConfInput } from '../conf/write-conf.ts'
 import type { Installation } from './installation.ts'
+import { conditionOf, firstComplaint } from './complaint.ts'
 import { makeDataDirectory } from './new-directory.ts'
 import { giveTo } from './run-as.ts'
 import { runProgram, type ProgramResult } from './run-program.ts'
@@ -81,9 +82,8 @@ async function initdbRun(
   })
   const noLocale = locale !== undefined && locale !== LOCALES.at(-1)
   if (run.exitCode === 0 || (noLocale && run.stderr.includes('invalid locale'))) return run
-  const said = run.killed ? 'it was ended before it was done' : lastLines(run.stderr)
-  const full = run.stderr.includes('No space left on device')
-  throw new PgError(full ? 'disk_full' : 'internal_error', `initdb of ${dataDir}: ${said}`)
+  const said = run.killed
+    ? 'it was ended before it was done'
+    : (firstComplaint(run.stderr) ?? `exit ${run.exitCode}`)
+  throw new PgError(conditionOf(run.stderr), `initdb of ${dataDir}: ${said}`)
 }
-
-const lastLines = (text: string) => text.trim().split('\n').slice(-3).join('; ')

@@ -21,3 +21,15 @@ test('sessions that were turned away are not why a postmaster ended', () => {
   ].join('\n')
   expect(lastComplaint(log)).toBeUndefined()
 })
+
+test('what led to it is told as well', () => {
+  const log = [
+    '[1] LOG:  starting PostgreSQL',
+    '[1] LOG:  invalid value for parameter "max_connections": "lots"',
+    '[1] FATAL:  configuration file "/data/multigres.conf" contains errors',
+  ].join('\n')
+  expect(lastComplaint(log)).toBe(
+    'LOG:  invalid value for parameter "max_connections": "lots"; ' +
+      'FATAL:  configuration file "/data/multigres.conf" contains errors',
+  )
+})

@@ -48,14 +48,23 @@ export function logSince(path: string, offset: number): string {
 const OF_SESSIONS =
   /FATAL:\s+(the database system is|terminating |sorry, |remaining connection slots)/
 
-/** The last thing that `text` of a log complains about, with its detail; undefined for nothing. */
+/** What leads to an ending stands right before it: a bad line of the configuration, a busy port. */
+const CAUSE = /\b(LOG|WARNING):\s+(invalid|unrecognized|syntax error|could not|parameter)/
+const CAUSES_LINES_MAX = 4
+
+/** The last thing that `text` of a log complains about, with what led to it; undefined for nothing. */
 export function lastComplaint(text: string): string | undefined {
   const lines = text.split('\n')
   const at = lines.findLastIndex((line) => /\b(PANIC|FATAL):/.test(line) && !OF_SESSIONS.test(line))
   if (at < 0) return undefined
-  const more = lines.slice(at + 1, at + 3).filter((line) => /\b(DETAIL|HINT):/.test(line))
-  return [lines[at] ?? '', ...more]
-    .map((line) => line.replace(/^.*?\b(?=(PANIC|FATAL|DETAIL|HINT):)/, '').trim())
+  const before = lines.slice(Math.max(0, at - CAUSES_LINES_MAX), at)
+  const after = lines.slice(at + 1, at + 3)
+  return [
+    ...before.filter((line) => CAUSE.test(line)),
+    lines[at] ?? '',
+    ...after.filter((line) => /\b(DETAIL|HINT):/.test(line)),
+  ]
+    .map((line) => line.replace(/^.*?\b(?=(PANIC|FATAL|DETAIL|HINT|LOG|WARNING):)/, '').trim())
     .join('; ')
 }
 

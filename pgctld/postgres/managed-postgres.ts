@@ -181,9 +181,9 @@ export class ManagedPostgres implements Disposable {
       if (changeAutoConf(options.dataDir, settings, options.runAs)) running.signal('SIGHUP')
       return await this.#untilAccepting(running, timeoutMs)
     }
-    const { dataDir, socketDir, log } = options
+    const { log } = options
     const conf = confInput(options)
-    await prepareStart({ dataDir, socketDir, socket: socketOf(options), conf, settings, log })
+    await prepareStart({ ...options, socket: socketOf(options), conf, settings })
     this.#logFrom = logSize(options.logFile)
     const postmaster = Postmaster.launch({ ...options, arguments: postmasterArguments(options) })
     log.info('started Postgres', {

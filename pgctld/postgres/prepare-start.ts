@@ -9,6 +9,7 @@ import { keepContent, removeDurably } from '../files/durable.ts'
 import { findPostmaster } from './find-postmaster.ts'
 import { prepareSocketDir, requireReachable } from './folders.ts'
 import { killAll } from './orphans.ts'
+import { requireFreePort } from './port.ts'
 import { sweepReservations } from './reserve-timelines.ts'
 
 /** A start's surroundings. */
@@ -16,6 +17,7 @@ export interface PrepareOptions {
   readonly dataDir: string
   readonly socket: string
   readonly socketDir: string
+  readonly port: number
   readonly conf: ConfInput
   readonly settings: Readonly<Record<string, string>>
   readonly log: Logger
@@ -31,6 +33,7 @@ export async function prepareStart(options: PrepareOptions): Promise<void> {
   requireReachable(dataDir, conf.runAs)
   prepareSocketDir(options.socketDir, conf.runAs)
   await clearDead(options)
+  requireFreePort(conf.listen, options.port)
   const swept = sweepReservations(dataDir)
   if (swept.length > 0) log.info('removed unused timeline reservations', { timelines: swept })
   writeConf(dataDir, conf)

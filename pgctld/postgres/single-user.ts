@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { Installation } from './installation.ts'
+import { conditionOf, firstComplaint } from './complaint.ts'
 import { runProgram } from './run-program.ts'
 import type { RunAs } from './run-as.ts'
 
@@ -49,7 +50,10 @@ export async function runSingleUser(
   const complaint = firstComplaint(run.stderr)
   if (run.exitCode === 0 && complaint === undefined) return
   const why = run.killed ? 'was ended before it was done' : (complaint ?? `exit ${run.exitCode}`)
-  throw new PgError('internal_error', `SQL of the initialisation of ${options.called}: ${why}`)
+  throw new PgError(
+    conditionOf(run.stderr),
+    `SQL of the initialisation of ${options.called}: ${why}`,
+  )
 }
 
 function terminated(statement: string, index: number): string {
@@ -59,16 +63,4 @@ function terminated(statement: string, index: number): string {
     throw new PgError('invalid_parameter_value', `statement ${index + 1} ${why}`)
   }
   return text + STATEMENT_END
-}
-
-/** The first error in its output, with the lines that explain it. */
-function firstComplaint(stderr: string): string | undefined {
-  const lines = stderr.split('\n')
-  const at = lines.findIndex((line) => /\b(ERROR|FATAL|PANIC):/.test(line))
-  if (at < 0) return undefined
-  const end = lines.findIndex((line, index) => index > at && !/^\S*.*\b(DETAIL|HINT):/.test(line))
-  return lines
-    .slice(at, end < 0 ? undefined : end)
-    .map((line) => line.replace(/^.*?\b(?=(ERROR|FATAL|PANIC|DETAIL|HINT):)/, ''))
-    .join('; ')
 }
