@@ -96,7 +96,7 @@ describe.each([14, 15, 16, 17, 18] as const)('PostgreSQL %p', (major) => {
       dataDir: restored.base,
       settings: { wal_keep_size: '256MB' }, // else the old timeline's WAL goes with the promotion
     })
-    expect(await standby.query('select count(*)::int from kept')).toEqual([[10000]])
+    expect(await standby.query('select count(*)::int from kept where n > 0')).toEqual([[10000]])
     await standby.query('select pg_promote()')
     using promoted = await connect(standby)
     const { timeline } = await promoted.identifySystem()
