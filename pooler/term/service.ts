@@ -1,9 +1,15 @@
 // The pooler's gRPC service for orch: checks who is meant, reads the message, runs the action.
-import {
-  PoolerService,
-  type SetPrimaryReply,
-  SetPrimaryReply_Outcome as Outcome,
-  type StatusReply,
+import { PoolerService, SetPrimaryReply_Outcome as Outcome } from '../../proto/gen/pooler.ts'
+import type {
+  CloneFromRequest,
+  InitializeShardRequest,
+  PromoteRequest,
+  RecruitReply,
+  RecruitRequest,
+  SetPrimaryReply,
+  SetPrimaryRequest,
+  StatusReply,
+  StatusRequest,
 } from '../../proto/gen/pooler.ts'
 import type { CallHeader } from '../../proto/gen/consensus.ts'
 import {
@@ -35,7 +41,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
   const { member, status, secrets } = options
   const check = (header: CallHeader | undefined): void => checkHeader(member, header)
   server.add(PoolerService, {
-    recruit: unary(async ({ header, revocation }) => {
+    recruit: unary(async ({ header, revocation }: RecruitRequest): Promise<RecruitReply> => {
       check(header)
       const recruited = await recruit(member, revocationFromWire(revocation))
       return {
@@ -44,7 +50,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
         revocation: revocationToWire(recruited.revocation),
       }
     }),
-    promote: unary(async (request) => {
+    promote: unary(async (request: PromoteRequest): Promise<StatusReply> => {
       check(request.header)
       await promote(member, {
         revocation: revocationFromWire(request.revocation),
@@ -58,11 +64,13 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
       })
       return status()
     }),
-    setPrimary: unary(async ({ header, rule, leaderId, host, port }) => {
+    setPrimary: unary(async (request: SetPrimaryRequest): Promise<SetPrimaryReply> => {
+      const { header, rule, leaderId, host, port } = request
       check(header)
       return outcomeOf(await follow(member, { rule: ruleFromWire(rule), leaderId, host, port }))
     }),
-    initializeShard: unary(async ({ header, durability, leaseMs }) => {
+    initializeShard: unary(async (request: InitializeShardRequest): Promise<StatusReply> => {
+      const { header, durability, leaseMs } = request
       check(header)
       // Without a secret file, as on a developer's machine: the documented default.
       const postgresPassword = (await secrets.read('postgres.password')) ?? 'postgres'
@@ -70,16 +78,17 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
       await initialize(member, { durability, leaseMs, postgresPassword, replicationPassword })
       return status()
     }),
-    cloneFrom: unary(async ({ header, rule, sourceId, host, port, replace }) => {
+    cloneFrom: unary(async (request: CloneFromRequest): Promise<StatusReply> => {
+      const { header, rule, sourceId, host, port, replace } = request
       check(header)
       await beginClone(member, { rule: ruleFromWire(rule), sourceId, host, port, replace })
       return status()
     }),
-    status: unary(async ({ header }) => {
+    status: unary(async ({ header }: StatusRequest): Promise<StatusReply> => {
       if (header !== undefined) check(header)
       return status()
     }),
-    watchStatus: serverStream(({ header }, { signal }) => {
+    watchStatus: serverStream(({ header }: StatusRequest, { signal }) => {
       if (header !== undefined) check(header)
       return watch(options, signal)
     }),

@@ -1,0 +1,90 @@
+// An appointment: recruit, choose, promote. While the new leader writes its rule everybody else is
+// pointed at it, or that write would never get its quorum.
+import { possiblyUndecided } from '../../shared/consensus/position.ts'
+import { newTermRevocation, type TermRevocation } from '../../shared/consensus/revocation.ts'
+import { compareNumbers, formatNumber, type Rule } from '../../shared/consensus/rule.ts'
+import { revocationFromWire, revocationToWire, ruleToWire } from '../../shared/consensus/wire.ts'
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { callUnary } from '../../shared/rpc/client.ts'
+import { now, wallTimeMs } from '../../shared/time/clock.ts'
+import type { Action } from '../analyze/problem.ts'
+import { positionOf } from '../analyze/snapshot.ts'
+import { recruitRound, type Recruited } from '../rule/recruit-round.ts'
+import { follow } from './follow.ts'
+import type { Callee, ShardContext } from './shard-context.ts'
+
+const PROMOTE_TIMEOUT_MS = 65_000
+
+/** @throws PgError or RpcError saying at which step it ended; the next attempt is at a new term. */
+export async function appoint(
+  context: ShardContext,
+  action: Extract<Action, { kind: 'appoint' }>,
+): Promise<void> {
+  const startedMs = now()
+  const revocation = newRevocation(context, action)
+  const callees = action.recruits.map((id) => context.callee(id))
+  const { first, preferred } = action
+  context.log.info('recruiting', { term: revocation.revokedBelowTerm, reason: action.reason })
+  const recruited = await recruitRound({ revocation, callees, first, preferred })
+  const recruitedMs = now()
+  const { rule } = recruited.proposal
+  // Not awaited: who cannot be pointed now is found, and pointed, once somebody leads.
+  for (const { id } of context.snapshot().members) {
+    if (id !== rule.leaderId) void pointAt(context, id, rule)
+  }
+  await promote(context.callee(rule.leaderId), { revocation, recruited, reason: action.reason })
+  context.log.info('appointed', {
+    leader: rule.leaderId,
+    rule: formatNumber(rule.number),
+    recruit_ms: Math.round(recruitedMs - startedMs),
+    promote_ms: Math.round(now() - recruitedMs),
+  })
+}
+
+/** A term above all that is known now; nothing is sent when the rule to be replaced has moved. */
+function newRevocation(
+  context: ShardContext,
+  action: Extract<Action, { kind: 'appoint' }>,
+): TermRevocation {
+  const standings = context.snapshot().members.map((member) => ({
+    position: positionOf(member),
+    revocation: revocationFromWire(member.status?.revocation),
+  }))
+  const initiatedUnixMs = BigInt(Math.round(wallTimeMs()))
+  const revocation = newTermRevocation(standings, { id: context.orchId, initiatedUnixMs })
+  const expected = possiblyUndecided(action.outgoing).number
+  if (revocation !== undefined && compareNumbers(revocation.outgoingRule, expected) === 0) {
+    return revocation
+  }
+  throw new PgError(
+    'serialization_failure',
+    `rule ${formatNumber(expected)} is not the newest one any more`,
+  )
+}
+
+async function promote(
+  { client, header, learn }: Callee,
+  appointment: { revocation: TermRevocation; recruited: Recruited; reason: string },
+): Promise<void> {
+  const { revocation, recruited, reason } = appointment
+  const { rule, outgoing } = recruited.proposal
+  const request = {
+    header,
+    revocation: revocationToWire(revocation),
+    rule: ruleToWire(rule),
+    outgoingDecision: ruleToWire(outgoing.decision),
+    outgoingProposal: outgoing.proposal && ruleToWire(outgoing.proposal),
+    reason,
+    accepted: recruited.recruits.map(({ id }) => id),
+  }
+  learn(await callUnary(client, 'promote', request, { timeoutMs: PROMOTE_TIMEOUT_MS }))
+}
+
+/** Never rejects. */
+async function pointAt(context: ShardContext, member: string, rule: Rule): Promise<void> {
+  try {
+    await follow(context, { member, source: rule.leaderId, rule })
+  } catch (error) {
+    context.log.warn('not pointed at the new leader yet', { member, error })
+  }
+}

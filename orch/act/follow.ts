@@ -1,0 +1,28 @@
+import { SetPrimaryReply_Outcome as Outcome } from '../../proto/gen/pooler.ts'
+import type { Rule } from '../../shared/consensus/rule.ts'
+import { ruleToWire } from '../../shared/consensus/wire.ts'
+import { callUnary } from '../../shared/rpc/client.ts'
+import type { ShardContext } from './shard-context.ts'
+
+const TIMEOUT_MS = 25_000
+
+/**
+ * Tells a member who leads. Resolves also when it finds that it has diverged: its status says so.
+ * @throws RpcError when it refuses or cannot be reached.
+ */
+export async function follow(
+  context: ShardContext,
+  order: { readonly member: string; readonly source: string; readonly rule: Rule },
+): Promise<void> {
+  const { client, header } = context.callee(order.member)
+  const source = context.callee(order.source)
+  const reply = await callUnary(
+    client,
+    'setPrimary',
+    { header, rule: ruleToWire(order.rule), leaderId: order.source, ...source.address },
+    { timeoutMs: TIMEOUT_MS },
+  )
+  const { outcome, reason } = reply
+  if (outcome === Outcome.FOLLOWING) context.log.info('follows', { ...order, rule: undefined })
+  else context.log.error('cannot follow', { member: order.member, outcome, reason })
+}

@@ -1,0 +1,81 @@
+// From a snapshot to its problems, the most urgent first. Pure: how long something has lasted comes
+// in with `Timers`, which the engine keeps from one snapshot to the next by `measured`.
+import { analyzeBootstrap, isEnough } from './bootstrap.ts'
+import { type LeaderView, viewLeader } from './leader.ts'
+import { analyzeMembers, isStalled } from './members.ts'
+import { notice, type Problem } from './problem.ts'
+import { analyzeNoLeader } from './resume.ts'
+import { isFresh, memberCalled, type Patience, type ShardSnapshot } from './snapshot.ts'
+
+/** How long, in ms, each named condition has held without a break; absent when it does not hold. */
+export type Timers = ReadonlyMap<string, number>
+
+const ENOUGH = 'enough stream'
+const FIRST_SILENT = 'first is silent'
+const LEADER_SILENT = 'leader is silent'
+const SUFFICIENT = 'sufficient'
+const stalled = (id: string): string => `stalled ${id}`
+
+/** The conditions that hold in this snapshot and whose age matters. */
+export function measured(snapshot: ShardSnapshot): string[] {
+  const view = viewLeader(snapshot)
+  if (view === undefined) {
+    const first = memberCalled(snapshot, snapshot.claim?.first ?? '')
+    const silent = first === undefined || !isFresh(first)
+    return [...(isEnough(snapshot) ? [ENOUGH] : []), ...(silent ? [FIRST_SILENT] : [])]
+  }
+  const leader = memberCalled(snapshot, view.rule.leaderId)
+  const stalls = leader ? snapshot.members.filter((member) => isStalled(member, leader)) : []
+  return [
+    ...(view.verdict.kind === 'silent' ? [LEADER_SILENT] : []),
+    ...(view.sufficient && view.verdict.kind !== 'leads' ? [SUFFICIENT] : []),
+    ...stalls.map(({ id }) => stalled(id)),
+  ]
+}
+
+/** All problems. At most one of them, the first, acts on the whole shard. */
+export function analyze(snapshot: ShardSnapshot, timers: Timers, patience: Patience): Problem[] {
+  const view = viewLeader(snapshot)
+  if (view === undefined) {
+    const enoughMs = timers.get(ENOUGH) ?? 0
+    const firstSilentMs = timers.get(FIRST_SILENT) ?? 0
+    return analyzeBootstrap(snapshot, { enoughMs, firstSilentMs }, patience)
+  }
+  if (view.verdict.kind !== 'leads') return analyzeLeaderless(snapshot, view, timers, patience)
+  return [...claimProblem(snapshot, view), ...analyzeLed(snapshot, view, timers)]
+}
+
+function analyzeLeaderless(
+  snapshot: ShardSnapshot,
+  view: LeaderView,
+  timers: Timers,
+  patience: Patience,
+): Problem[] {
+  if (view.verdict.kind === 'unclear') return [notice('LEADER_NOT_SERVING', view.verdict.why)]
+  const silentMs = timers.get(LEADER_SILENT) ?? 0
+  const sufficientMs = timers.get(SUFFICIENT) ?? 0
+  return [analyzeNoLeader(snapshot, view, { silentMs, sufficientMs }, patience)]
+}
+
+function analyzeLed(snapshot: ShardSnapshot, view: LeaderView, timers: Timers): Problem[] {
+  const member = memberCalled(snapshot, view.rule.leaderId)
+  if (member === undefined || !isFresh(member)) return []
+  const stalls = new Map(
+    snapshot.members.map(({ id }) => [id, timers.get(stalled(id)) ?? 0] as const),
+  )
+  const { serving } = member.status
+  return [
+    ...(serving?.serving === true
+      ? []
+      : [notice('LEADER_NOT_SERVING', `${member.id}: ${serving?.reason}`)]),
+    ...analyzeMembers(snapshot, { member, rule: view.rule }, stalls),
+  ]
+}
+
+/** Once a first rule is decided nobody may ever claim the shard again. */
+function claimProblem({ claim }: ShardSnapshot, view: LeaderView): Problem[] {
+  if (claim?.state !== 'claimed' || view.position.proposal !== undefined) return []
+  const action = { kind: 'decide claim', claim } as const
+  const description = 'the first rule is decided, the claim not yet'
+  return [{ code: 'CLAIM_NOT_DECIDED', member: '', description, action }]
+}

@@ -1,0 +1,150 @@
+// Who leads, if anybody. In doubt a leader is left alone: a recruitment starts only on evidence that
+// nobody leads, given by the leader's own pooler, or by everybody's silence about it.
+import { sufficientRecruitment, parsePolicy } from '../../shared/consensus/durability.ts'
+import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
+import { possiblyUndecided, type Position } from '../../shared/consensus/position.ts'
+import { compareNumbers, formatNumber, memberOf, type Rule } from '../../shared/consensus/rule.ts'
+import { numberFromWire, revocationFromWire } from '../../shared/consensus/wire.ts'
+import {
+  type FreshMember,
+  isBusy,
+  isFresh,
+  isPrimary,
+  isStandby,
+  memberCalled,
+  newestPosition,
+  type ShardSnapshot,
+  streamsFrom,
+} from './snapshot.ts'
+
+/**
+ * `leads`: it is a primary by the newest rule; whether it serves already is its own affair.
+ * `gone`: first-hand evidence that nobody leads. `silent`: nobody knows; gone if it lasts.
+ * `unclear`: something is under way, or the evidence is not enough; wait.
+ */
+export type Verdict = {
+  readonly kind: 'leads' | 'gone' | 'silent' | 'unclear'
+  readonly why: string
+}
+
+/** The newest rule, its leader, and what may be done about it. */
+export type LeaderView = {
+  readonly position: Position
+  /** The newest rule, decided or not: its leader is the one meant. */
+  readonly rule: Rule
+  readonly verdict: Verdict
+  /** Members of its cohort that could be recruited now. */
+  readonly recruitable: readonly string[]
+  /** They suffice. */
+  readonly sufficient: boolean
+  /** Nobody is missing that could still come. */
+  readonly complete: boolean
+}
+
+/** Undefined before a shard has a rule with a leader. */
+export function viewLeader(snapshot: ShardSnapshot): LeaderView | undefined {
+  const position = newestPosition(snapshot)
+  if (position === undefined || possiblyUndecided(position).leaderId === '') return undefined
+  const rule = possiblyUndecided(position)
+  const recruitable = snapshot.members.filter((member) => isRecruitable(member, rule))
+  const ids = recruitable.map(({ id }) => id)
+  const rules = rule === position.decision ? [rule] : [rule, position.decision]
+  return {
+    position,
+    rule,
+    verdict: judge(snapshot, position),
+    recruitable: ids,
+    sufficient: rules.every((each) => suffices(each, ids)),
+    complete: snapshot.members.every(
+      (member) =>
+        memberOf(rule, member.id) === undefined || ids.includes(member.id) || isLost(member),
+    ),
+  }
+}
+
+/** The rule {0,1} asks for nobody: its first node is looked after by the bootstrap. */
+function suffices(rule: Rule, ids: readonly string[]): boolean {
+  if (rule.cohort.length === 0) return true
+  const cohort = rule.cohort.map(({ id }) => id)
+  return sufficientRecruitment(parsePolicy(rule.durability), cohort, ids).sufficient
+}
+
+function isRecruitable(member: ShardSnapshot['members'][number], rule: Rule): boolean {
+  if (!isFresh(member) || member.status.blocked !== '') return false
+  if (member.status.postgres?.accepting !== true) return false
+  return memberOf(rule, member.id)?.incarnation === member.status.incarnation
+}
+
+/** Neither heard nor alive by the topology: it is not worth waiting for. */
+function isLost(member: ShardSnapshot['members'][number]): boolean {
+  if (!isFresh(member)) return !member.live
+  const { postgres, blocked } = member.status
+  return blocked !== '' || postgres?.hasData !== true || postgres.state === 'UNUSABLE'
+}
+
+const verdict = (kind: Verdict['kind'], why: string): Verdict => ({ kind, why })
+
+function judge(snapshot: ShardSnapshot, position: Position): Verdict {
+  const rule = possiblyUndecided(position)
+  const leader = memberCalled(snapshot, rule.leaderId)
+  if (leader === undefined || !isFresh(leader)) return judgeSilence(snapshot, rule)
+  const { postgres, action } = leader.status
+  if (isBusy(leader)) return verdict('unclear', `${leader.id} is in the middle of ${action?.name}`)
+  if (memberOf(rule, leader.id)?.incarnation !== leader.status.incarnation) {
+    return verdict('gone', `${leader.id} is another incarnation than the one that led`)
+  }
+  if (isStandby(leader)) return verdict('gone', `the Postgres of ${leader.id} is a standby`)
+  if (isPrimary(leader)) return judgePrimary(snapshot, leader, position)
+  if (['STOPPED', 'NOT_INITIALIZED', 'UNUSABLE'].includes(postgres?.state ?? '')) {
+    return verdict('gone', `the Postgres of ${leader.id} does not run: ${postgres?.message}`)
+  }
+  if (postgres?.state === 'UNREACHABLE' && !heard(snapshot, leader)) {
+    return verdict('silent', `the Postgres of ${leader.id} does not answer, nor does its pgctld`)
+  }
+  return verdict('unclear', `the Postgres of ${leader.id} does not answer yet`)
+}
+
+function judgePrimary(snapshot: ShardSnapshot, leader: FreshMember, position: Position): Verdict {
+  const rule = possiblyUndecided(position)
+  const own = leader.status.position
+  if (own?.proposal !== undefined || position.proposal !== undefined) {
+    // Its appointment stopped half-way and nobody is at it any more: the next term finishes it.
+    return verdict('gone', `rule ${formatNumber(rule.number)} was left undecided`)
+  }
+  const decided = numberFromWire(own?.decision?.number)
+  if (compareNumbers(decided, rule.number) < 0) {
+    return verdict('unclear', `${leader.id} has not written rule ${formatNumber(rule.number)}`)
+  }
+  if (!helpersSuffice(snapshot, rule)) {
+    return verdict('gone', 'too many of its cohort promised not to help it any more')
+  }
+  return verdict('leads', `${leader.id} leads by rule ${formatNumber(rule.number)}`)
+}
+
+/** Whether members that are not bound by a promise against `rule` could make its writes durable. */
+function helpersSuffice(snapshot: ShardSnapshot, rule: Rule): boolean {
+  const bound = snapshot.members.filter(
+    ({ status }) =>
+      status !== undefined &&
+      isRuleRevoked({ decision: rule, proposal: undefined }, revocationFromWire(status.revocation)),
+  )
+  const cohort = rule.cohort.map(({ id }) => id)
+  const ids = bound.map(({ id }) => id)
+  // Those bound are a recruitment: when it suffices, nothing can be acknowledged behind it.
+  return !sufficientRecruitment(parsePolicy(rule.durability), cohort, ids).sufficient
+}
+
+function judgeSilence(snapshot: ShardSnapshot, rule: Rule): Verdict {
+  const leader = memberCalled(snapshot, rule.leaderId)
+  if (leader === undefined) return verdict('silent', `${rule.leaderId} is not registered`)
+  if (leader.live) return verdict('unclear', `${leader.id} is alive by the topology, but not heard`)
+  if (heard(snapshot, leader)) return verdict('unclear', `followers still stream from ${leader.id}`)
+  return verdict('silent', `nobody hears of ${leader.id}`)
+}
+
+/** A follower receives from it this moment. */
+function heard(snapshot: ShardSnapshot, leader: ShardSnapshot['members'][number]): boolean {
+  return snapshot.members.some(
+    (member) => member.id !== leader.id && isFresh(member) && streamsFrom(member, leader),
+  )
+}

@@ -1,0 +1,73 @@
+// What is wrong with a shard, and the one action that mends it. A problem without an action is
+// waited out, or is for people: its description says which.
+import type { Position } from '../../shared/consensus/position.ts'
+import type { Rule } from '../../shared/consensus/rule.ts'
+import type { ShardClaim } from '../../shared/topology/records.ts'
+
+/** Kinds of problems, as GetShardStatus tells them. */
+export type ProblemCode =
+  | 'DATABASE_UNKNOWN'
+  | 'NO_POOLERS'
+  | 'SHARD_NEEDS_INIT'
+  | 'SHARD_NEEDS_FIRST_RULE'
+  | 'CLAIM_NOT_DECIDED'
+  | 'NO_LEADER'
+  | 'LEADER_NOT_SERVING'
+  | 'MEMBER_HAS_FOREIGN_DATA'
+  | 'MEMBER_NEEDS_CLONE'
+  | 'MEMBER_DIVERGED'
+  | 'MEMBER_NOT_FOLLOWING'
+  | 'MEMBER_BOUND_BY_PROMISE'
+  | 'MEMBER_NOT_RUNNING'
+  | 'MEMBER_UNREACHABLE'
+  | 'MEMBER_LOST_ITS_PROMISES'
+
+/** What to do about it. Each re-checks and compares-and-sets on what it names here. */
+export type Action =
+  | {
+      readonly kind: 'initialize'
+      readonly first: string
+      /** Undefined: create it; else replace exactly this one. */
+      readonly claim: ShardClaim | undefined
+      readonly incarnations: Readonly<Record<string, string>>
+    }
+  | { readonly kind: 'decide claim'; readonly claim: ShardClaim }
+  | {
+      readonly kind: 'appoint'
+      /** The newest position known; its rule is the one to be replaced. */
+      readonly outgoing: Position
+      /** The node that initdb ran on, for the first rule. */
+      readonly first: string | undefined
+      /** Leads again among equals. */
+      readonly preferred: string | undefined
+      /** Only these are asked: for a first rule, those that stream; else every member known. */
+      readonly recruits: readonly string[]
+      readonly reason: string
+    }
+  | {
+      readonly kind: 'clone'
+      readonly member: string
+      readonly source: string
+      readonly rule: Rule
+      readonly replace: boolean
+    }
+  | {
+      readonly kind: 'follow'
+      readonly member: string
+      readonly source: string
+      readonly rule: Rule
+    }
+
+/** One finding. */
+export type Problem = {
+  readonly code: ProblemCode
+  /** Empty: of the whole shard. */
+  readonly member: string
+  readonly description: string
+  readonly action: Action | undefined
+}
+
+/** A finding to wait out, or for people. */
+export function notice(code: ProblemCode, description: string, member = ''): Problem {
+  return { code, member, description, action: undefined }
+}

@@ -1,0 +1,87 @@
+// One pooler's status, as it streams it. A stream that breaks takes nothing back: the last status
+// stays, and grows old.
+import { PoolerClient, type StatusReply } from '../../proto/gen/pooler.ts'
+import type { Logger } from '../../shared/log/logger.ts'
+import { callStream, rpcClient } from '../../shared/rpc/client.ts'
+import { backoff, now, sleep } from '../../shared/time/clock.ts'
+
+const RETRY = { minMs: 50, maxMs: 500 } as const
+
+/** Whom to watch, and whom to tell. */
+export type PoolerWatchOptions = {
+  readonly id: string
+  /** `host:port`. */
+  readonly address: string
+  readonly token: string | undefined
+  readonly log: Logger
+  readonly changed: () => void
+}
+
+/** Watches until disposed; connects again for ever. */
+export class PoolerWatch implements AsyncDisposable {
+  readonly id: string
+  readonly address: string
+  readonly client: PoolerClient
+  readonly #options: PoolerWatchOptions
+  readonly #ending = new AbortController()
+  readonly #running: Promise<void>
+  #status: StatusReply | undefined
+  #receivedAtMs = 0
+
+  constructor(options: PoolerWatchOptions, known?: StatusReply) {
+    this.id = options.id
+    this.address = options.address
+    this.client = rpcClient(PoolerClient, options.address, { token: options.token })
+    this.#options = options
+    this.#status = known
+    this.#receivedAtMs = Number.NEGATIVE_INFINITY
+    this.#running = this.#run()
+  }
+
+  /** The last one, of whatever age. */
+  get status(): StatusReply | undefined {
+    return this.#status
+  }
+
+  /** Of that status, in ms; Infinity when none came from this address yet. */
+  get ageMs(): number {
+    return now() - this.#receivedAtMs
+  }
+
+  /** A newer status, from the answer to a call. */
+  learn(status: StatusReply): void {
+    if (status.id !== this.id) {
+      // Somebody else listens at this address now; the directory will tell where ours went.
+      this.#options.log.warn('another pooler answers', { pooler: this.id, answers: status.id })
+      return
+    }
+    this.#status = status
+    this.#receivedAtMs = now()
+    this.#options.changed()
+  }
+
+  /** Never rejects. */
+  async #run(): Promise<void> {
+    const { signal } = this.#ending
+    const retry = backoff(RETRY)
+    while (!signal.aborted) {
+      try {
+        const request = { header: undefined }
+        for await (const status of callStream(this.client, 'watchStatus', request, { signal })) {
+          this.learn(status)
+          retry.reset()
+        }
+      } catch (error) {
+        if (signal.aborted) return
+        this.#options.log.debug('status stream interrupted', { pooler: this.id, error })
+      }
+      await sleep(retry.next(), signal).catch(() => undefined) // disposed: the loop ends
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort()
+    await this.#running
+    this.client.close()
+  }
+}

@@ -1,0 +1,100 @@
+// One round of Recruit: everybody is asked at once, whatever their health, and after every answer the
+// pure part says whether a leader can be appointed. Goes on with the first answer that allows it,
+// after a short wait for those that were about to answer: a member that is left out by a moment finds
+// itself behind a fork.
+import {
+  buildSafeProposal,
+  type Recruit,
+  type Proposal,
+} from '../../shared/consensus/safe-proposal.ts'
+import type { TermRevocation } from '../../shared/consensus/revocation.ts'
+import {
+  positionFromWire,
+  revocationFromWire,
+  revocationToWire,
+} from '../../shared/consensus/wire.ts'
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { callUnary } from '../../shared/rpc/client.ts'
+import { timer, wallTimeMs } from '../../shared/time/clock.ts'
+import type { Callee } from '../act/shard-context.ts'
+
+const RECRUIT_TIMEOUT_MS = 30_000
+const LINGER_MS = 1000
+
+/** What a round is about. */
+export type RoundOptions = {
+  readonly revocation: TermRevocation
+  readonly callees: readonly Callee[]
+  readonly first: string | undefined
+  readonly preferred: string | undefined
+}
+
+/** A rule that may be written, and who was recruited for it. */
+export type Recruited = {
+  readonly proposal: Extract<Proposal, { kind: 'ready' }>
+  readonly recruits: readonly Recruit[]
+}
+
+/** @throws PgError object_not_in_prerequisite_state saying why no leader can be appointed. */
+export async function recruitRound(options: RoundOptions): Promise<Recruited> {
+  const { callees } = options
+  const round = new Round(options)
+  const calls = callees.map((callee) => round.ask(callee))
+  void Promise.all(calls).then(() => round.end())
+  await round.over
+  const proposal = round.propose()
+  if (proposal.kind === 'ready') return { proposal, recruits: round.recruits }
+  const failures = [...round.failures].map(([id, why]) => `${id}: ${why}`).join('; ')
+  throw new PgError(
+    'object_not_in_prerequisite_state',
+    `no leader for term ${options.revocation.revokedBelowTerm}: ${proposal.reason}` +
+      (failures === '' ? '' : ` (${failures})`),
+  )
+}
+
+class Round {
+  readonly recruits: Recruit[] = []
+  readonly failures = new Map<string, string>()
+  readonly #options: RoundOptions
+  readonly #over = Promise.withResolvers<void>()
+  #linger: Disposable | undefined
+
+  constructor(options: RoundOptions) {
+    this.#options = options
+  }
+
+  get over(): Promise<void> {
+    return this.#over.promise
+  }
+
+  end(): void {
+    this.#linger?.[Symbol.dispose]()
+    this.#over.resolve()
+  }
+
+  propose(): Proposal {
+    const { revocation, first, preferred } = this.#options
+    const nowUnixMs = BigInt(Math.round(wallTimeMs()))
+    return buildSafeProposal({ revocation, recruits: this.recruits, first, preferred, nowUnixMs })
+  }
+
+  /** Never rejects. */
+  async ask({ id, client, header }: Callee): Promise<void> {
+    const revocation = revocationToWire(this.#options.revocation)
+    try {
+      const request = { header, revocation }
+      const reply = await callUnary(client, 'recruit', request, { timeoutMs: RECRUIT_TIMEOUT_MS })
+      if (reply.position === undefined) return void this.failures.set(id, 'it told no position')
+      this.recruits.push({
+        id,
+        incarnation: reply.incarnation,
+        position: positionFromWire(reply.position),
+        revocation: revocationFromWire(reply.revocation),
+      })
+    } catch (error) {
+      this.failures.set(id, error instanceof Error ? error.message : String(error))
+      return
+    }
+    if (this.propose().kind === 'ready') this.#linger ??= timer(LINGER_MS, () => this.end())
+  }
+}
