@@ -1,0 +1,305 @@
+// A shard of real processes for a test: pgctld and pooler for each node, one orchestrator, an embedded
+// topology, all in one folder. No gateway and no supervisor: what dies stays dead until told.
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
+import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres from 'postgres'
+import { PoolerClient, type StatusReply } from '../../proto/gen/pooler.ts'
+import { type GetShardStatusReply, OrchClient } from '../../proto/gen/orch.ts'
+import { nullLogger } from '../../shared/log/logger.ts'
+import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
+import { databaseKey, type DatabaseRecord } from '../../shared/topology/records.ts'
+import { connectTopology } from '../../shared/topology/topology.ts'
+import { freePorts } from '../support/ports.ts'
+import { until } from '../support/until.ts'
+
+const ROOT = join(import.meta.dir, '..', '..')
+const BUN = process.execPath
+const TOKEN = 'a-token-of-the-test'
+const RPC_TIMEOUT_MS = 3000
+const SHARD = '0-inf'
+
+/** How the shard is made. */
+export type ShardOptions = {
+  readonly poolers?: number
+  readonly durability?: string
+  readonly cells?: number
+}
+
+/** One process of the shard, started and stopped at will. */
+class Service {
+  readonly name: string
+  readonly #argv: readonly string[]
+  readonly #logFile: string
+  #child: Bun.Subprocess | undefined
+
+  constructor(name: string, argv: readonly string[], logFile: string) {
+    this.name = name
+    this.#argv = argv
+    this.#logFile = logFile
+  }
+
+  start(): void {
+    const log = openSync(this.#logFile, 'a')
+    this.#child = Bun.spawn([BUN, ...this.#argv], {
+      cwd: ROOT,
+      stdin: 'pipe',
+      stdout: log,
+      stderr: log,
+      // The pipe ends with this test, also when it is killed.
+      env: { ...process.env, MULTIGRES_SUPERVISED: '1' },
+    })
+    closeSync(log)
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0
+  }
+
+  /** Sends `signal` and waits for the end. */
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    this.#child?.kill(signal)
+    await this.#child?.exited
+    this.#child = undefined
+  }
+
+  get log(): string {
+    return readFileSync(this.#logFile, 'utf8')
+  }
+}
+
+/** One member: its pgctld, its pooler, and how to ask them. */
+export class Node {
+  readonly id: string
+  readonly pgctld: Service
+  readonly pooler: Service
+  readonly client: PoolerClient
+  readonly pgctldAddress: string
+  readonly stateDir: string
+  readonly dataDir: string
+
+  constructor(id: string, parts: Omit<Node, 'id' | 'status' | 'sql' | 'start' | 'stop'>) {
+    this.id = id
+    this.pgctld = parts.pgctld
+    this.pooler = parts.pooler
+    this.client = parts.client
+    this.pgctldAddress = parts.pgctldAddress
+    this.stateDir = parts.stateDir
+    this.dataDir = parts.dataDir
+  }
+
+  status(): Promise<StatusReply> {
+    return callUnary(this.client, 'status', { header: undefined }, { timeoutMs: RPC_TIMEOUT_MS })
+  }
+
+  /** Runs SQL straight at its Postgres, as a user would through the gateway. */
+  async sql(text: string): Promise<Record<string, unknown>[]> {
+    const { postgres: pg } = await this.status()
+    const db = postgres({
+      path: `${pg?.socketDir}/.s.PGSQL.${pg?.port}`,
+      host: 'localhost',
+      port: pg?.port ?? 0,
+      user: 'postgres',
+      database: 'postgres',
+      max: 1,
+      onnotice: () => {},
+      connect_timeout: 5,
+    })
+    try {
+      return [...(await db.unsafe(text))]
+    } finally {
+      await db.end({ timeout: 1 })
+    }
+  }
+
+  start(): void {
+    this.pgctld.start()
+    this.pooler.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.pooler.stop()
+    await this.pgctld.stop()
+  }
+}
+
+/** The whole shard. */
+export class TestShard implements AsyncDisposable {
+  readonly dir: string
+  readonly nodes: readonly Node[]
+  readonly orch: Service
+  readonly orchClient: OrchClient
+
+  constructor(parts: {
+    dir: string
+    nodes: readonly Node[]
+    orch: Service
+    orchClient: OrchClient
+  }) {
+    this.dir = parts.dir
+    this.nodes = parts.nodes
+    this.orch = parts.orch
+    this.orchClient = parts.orchClient
+  }
+
+  node(id: string): Node {
+    const found = this.nodes.find((node) => node.id === id)
+    if (found === undefined) throw new Error(`no node ${id}`)
+    return found
+  }
+
+  /** The orchestrator's view. */
+  report(): Promise<GetShardStatusReply> {
+    const request = { database: '', shard: '' }
+    return callUnary(this.orchClient, 'getShardStatus', request, { timeoutMs: RPC_TIMEOUT_MS })
+  }
+
+  /** Statuses of those that answer. */
+  async statuses(): Promise<StatusReply[]> {
+    const all = await Promise.allSettled(this.nodes.map((node) => node.status()))
+    return all.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  }
+
+  /** Waits for exactly one serving leader at a term of at least `term`; its status. */
+  async leader(term = 1n, deadlineMs = 20_000): Promise<StatusReply> {
+    return until(
+      async () => {
+        const serving = (await this.statuses()).filter(({ serving: state }) => state?.serving)
+        const [first] = serving
+        const found = first?.position?.decision?.number?.coordinatorTerm ?? -1n
+        return serving.length === 1 && found >= term ? first : undefined
+      },
+      { deadlineMs, what: `one leader serves at term ${term} or later` },
+    )
+  }
+
+  /** Waits until `followers` members stream from the leader. */
+  async streaming(followers: number, deadlineMs = 20_000): Promise<void> {
+    await until(
+      async () => {
+        const statuses = await this.statuses()
+        const leading = statuses.find(({ serving }) => serving?.serving)
+        const streams = leading?.followers.filter(({ state }) => state === 'streaming')
+        return streams?.length === followers
+      },
+      { deadlineMs, what: `${followers} followers stream` },
+    )
+  }
+
+  start(): void {
+    for (const node of this.nodes) node.start()
+    this.orch.start()
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.orch.stop(), ...this.nodes.map((node) => node.stop())])
+  }
+
+  /** The ends of all logs, for a test that failed. */
+  logs(lines = 40): string {
+    const services = [this.orch, ...this.nodes.flatMap(({ pooler, pgctld }) => [pooler, pgctld])]
+    return services.map((service) => `--- ${service.name}\n${tail(service.log, lines)}`).join('\n')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+    this.orchClient.close()
+    for (const { client } of this.nodes) client.close()
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+const tail = (text: string, lines: number): string => text.split('\n').slice(-lines).join('\n')
+
+/** Makes and starts it; it bootstraps by itself. */
+export async function startShard(options: ShardOptions = {}): Promise<TestShard> {
+  const { poolers = 3, durability = 'at_least_2', cells = 1 } = options
+  const dir = mkdtempSync(join(tmpdir(), 'mg-ha-'))
+  chmodSync(dir, 0o755)
+  const secretsDir = join(dir, 'secrets')
+  mkdirSync(secretsDir, { mode: 0o700 })
+  writeFileSync(join(secretsDir, 'token'), TOKEN)
+  writeFileSync(join(secretsDir, 'postgres.password'), 'postgres')
+  writeFileSync(join(secretsDir, 'replication.password'), 'replication secret')
+  const spec = `embedded:${join(dir, 'topology.db')}`
+  await writeRecord(spec, { durability, cells })
+  const nodes: Node[] = []
+  for (let index = 1; index <= poolers; index++) {
+    const cell = `zone${((index - 1) % cells) + 1}`
+    nodes.push(await makeNode({ dir, spec, secretsDir, cell, id: `${cell}_pooler${index}` }))
+  }
+  const [http = 0, grpc = 0] = await freePorts(2)
+  const common = ['--topology', spec, '--secrets-dir', secretsDir, '--state-dir', dir]
+  const ports = ['--http-port', String(http), '--grpc-port', String(grpc)]
+  const argv = ['orch/main.ts', '--id', 'zone1_orch1', ...common, ...ports]
+  const orch = new Service('orch', argv, join(dir, 'orch.log'))
+  const orchClient = rpcClient(OrchClient, `127.0.0.1:${grpc}`, { token: TOKEN })
+  const shard = new TestShard({ dir, nodes, orch, orchClient })
+  shard.start()
+  return shard
+}
+
+async function writeRecord(
+  spec: string,
+  { durability, cells }: { durability: string; cells: number },
+): Promise<void> {
+  await using topology = await connectTopology(spec, { log: nullLogger })
+  const record: DatabaseRecord = {
+    name: 'postgres',
+    clusterId: 'cluster-of-the-test',
+    durability,
+    shards: [SHARD],
+    cells: Array.from({ length: cells }, (_, index) => `zone${index + 1}`),
+  }
+  await topology.put(databaseKey('postgres'), JSON.stringify(record))
+}
+
+async function makeNode(options: {
+  dir: string
+  spec: string
+  secretsDir: string
+  cell: string
+  id: string
+}): Promise<Node> {
+  const { dir, spec, secretsDir, cell, id } = options
+  const [pgHttp, pgGrpc, pg, http, grpc] = (await freePorts(5)).map(String)
+  const home = join(dir, id)
+  mkdirSync(home, { mode: 0o755 })
+  const dataDir = join(home, 'pgdata')
+  const common = (h = '', g = '') => [
+    ...['--id', id, '--cell', cell, '--topology', spec, '--secrets-dir', secretsDir],
+    ...['--http-port', h, '--grpc-port', g],
+  ]
+  const pgctldArgv = [
+    ...['pgctld/main.ts', ...common(pgHttp, pgGrpc)],
+    ...[
+      '--data-dir',
+      dataDir,
+      '--postgres-port',
+      String(pg),
+      '--postgres-set',
+      'shared_buffers=16MB',
+    ],
+  ]
+  const poolerArgv = [
+    ...['pooler/main.ts', ...common(http, grpc), '--port', '0'],
+    ...['--pgctld', `127.0.0.1:${pgGrpc}`, '--state-dir', home],
+  ]
+  return new Node(id, {
+    pgctld: new Service(`pgctld ${id}`, pgctldArgv, join(dir, `pgctld-${id}.log`)),
+    pooler: new Service(`pooler ${id}`, poolerArgv, join(dir, `pooler-${id}.log`)),
+    client: rpcClient(PoolerClient, `127.0.0.1:${grpc}`, { token: TOKEN }),
+    pgctldAddress: `127.0.0.1:${pgGrpc}`,
+    stateDir: home,
+    dataDir,
+  })
+}
