@@ -6,7 +6,9 @@ export type Service = 'gateway' | 'pooler' | 'orch' | 'pgctld' | 'admin'
 const CELL = /^[A-Za-z0-9-]+$/
 const group = 'Every service'
 
-/** The fields that every service has; spread them into its own. Ports are the service's defaults. */
+/**
+ * The fields that every service has; spread them into its own. Ports are the service's defaults.
+ */
 export function commonFields(service: Service, ports: { httpPort: number; grpcPort: number }) {
   return {
     cell: string({

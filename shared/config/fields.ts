@@ -110,7 +110,7 @@ export function id<const O extends FieldOptions<string>>(options: O): Field<Valu
   const parse = (text: string): string => {
     if (ID.test(text) && text.length <= ID_BYTES_MAX) return text
     throw new RangeError(
-      `"${text}" is not an id: CELL_NAME, letters, digits and dashes, ${ID_BYTES_MAX} bytes at most`,
+      `"${text}" is not an id: CELL_NAME, letters, digits, dashes, ${ID_BYTES_MAX} bytes at most`,
     )
   }
   return field<string, O>(options, { placeholder: 'ID', parse, show: same })

@@ -140,7 +140,9 @@ export function readEnv(service: string, env: Env, catalog: Catalog): Reading {
   return reading
 }
 
-/** Reads a file of settings: TOML when its name ends in .toml, else YAML, of which JSON is a part. */
+/**
+ * Reads a file of settings: TOML when its name ends in .toml, else YAML, of which JSON is a part.
+ */
 export function readFile(file: string, catalog: Catalog): Reading {
   const reading = emptyReading()
   let content: unknown
@@ -170,7 +172,9 @@ export function readFile(file: string, catalog: Catalog): Reading {
   return reading
 }
 
-/** A file's value as the text a flag would have; null counts as not given, undefined is a mistake. */
+/**
+ * A file's value as the text a flag would have; null counts as not given, undefined is a mistake.
+ */
 function textOf(value: unknown): string | null | undefined {
   if (value === null) return null
   if (Array.isArray(value)) {

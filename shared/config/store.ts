@@ -50,7 +50,9 @@ export class ConfigStore<F extends Fields> {
     this.values = this.#target as ConfigOf<F>
   }
 
-  /** Reads the file and takes every value, live or not: once, at the start. Returns the problems. */
+  /**
+   * Reads the file and takes every value, live or not: once, at the start. Returns the problems.
+   */
   load(): readonly string[] {
     const { settings, problems, warnings } = this.#resolve(this.#posted)
     this.warnings.push(...warnings)
@@ -78,7 +80,8 @@ export class ConfigStore<F extends Fields> {
 
   /**
    * Changes live fields until the process ends; all or none.
-   * @throws ConfigError with every unknown name and bad value, NotLiveError naming what is not live.
+   * @throws ConfigError with every unknown name and bad value, NotLiveError naming what is not
+   * live.
    */
   set(changes: Readonly<Record<string, string>>): Record<string, ConfigEntry> {
     const unknown = Object.keys(changes).filter((name) => !this.#catalog.has(name))

@@ -1,4 +1,6 @@
-/** JSON for people and scripts: bigints as numbers where exact, else text; maps and sets as JSON. */
+/**
+ * JSON for people and scripts: bigints as numbers where exact, else text; maps and sets as JSON.
+ */
 export function toJson(value: unknown): string {
   return JSON.stringify(value ?? null, replace, 2)
 }

@@ -35,7 +35,7 @@ export function statusPage(page: StatusPage): string {
     `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escape(id)}</title>`,
     `<style>${STYLE}</style><h1>${escape(service)} ${escape(id)}</h1><table>`,
     ...rows.map(([name, value]) => `<tr><th>${escape(name)}<td>${cell(value)}`),
-    `</table><p>${links.map((link) => `<a href="/${escape(link)}">${escape(link)}</a>`).join(' · ')}`,
+    `</table><p>${links.map(anchor).join(' · ')}`,
     '</html>\n',
   ].join('\n')
 }
@@ -45,6 +45,10 @@ function statusRows(status: unknown): [string, unknown][] {
   if (status === undefined) return []
   const isObject = typeof status === 'object' && status !== null && !Array.isArray(status)
   return isObject ? Object.entries(status) : [['status', status]]
+}
+
+function anchor(path: string): string {
+  return `<a href="/${escape(path)}">${escape(path)}</a>`
 }
 
 function cell(value: unknown): string {

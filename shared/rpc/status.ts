@@ -4,7 +4,9 @@ import { PgError } from '../errors/pg-error.ts'
 
 const SQLSTATE = 'sqlstate'
 
-/** A call that failed: the peer's answer, or that there was none (UNAVAILABLE, DEADLINE_EXCEEDED). */
+/**
+ * A call that failed: the peer's answer, or that there was none (UNAVAILABLE, DEADLINE_EXCEEDED).
+ */
 export class RpcError extends Error {
   override readonly name = 'RpcError'
   readonly code: Code
@@ -26,7 +28,9 @@ export interface FailedStatus {
   cause: unknown
 }
 
-/** How an error of a handler crosses the wire: PgError and RpcError by their code, else INTERNAL. */
+/**
+ * How an error of a handler crosses the wire: PgError and RpcError by their code, else INTERNAL.
+ */
 export function statusOf(error: unknown): FailedStatus {
   const metadata = new Metadata()
   const details = error instanceof Error ? error.message : String(error)

@@ -139,7 +139,9 @@ export async function withDeadline<T>(promise: Promise<T>, ms: number, what: str
   return await Promise.race([promise, late.promise])
 }
 
-/** How `backoff` grows: doubling from `minMs` to `maxMs`; `jitter` (0..1) of each wait is random. */
+/**
+ * How `backoff` grows: doubling from `minMs` to `maxMs`; `jitter` (0..1) of each wait is random.
+ */
 export interface BackoffOptions {
   minMs: number
   maxMs: number

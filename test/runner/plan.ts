@@ -52,7 +52,8 @@ export function findTestFiles(root: string): string[] {
 
 /**
  * Which files run together. Files beside the code start no process and share both cores; files
- * below test/ start clusters, also two at a time; what measures load, and the long forms, run alone.
+ * below test/ start clusters, also two at a time; what measures load, and the long forms, run
+ * alone.
  */
 export function planPhases(files: readonly string[], request: Request, cores: number): Phase[] {
   const { long, filters } = request

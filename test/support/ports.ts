@@ -15,6 +15,12 @@ import { join } from 'node:path'
 
 const PORT_MIN = 10_000
 const PORT_MAX = 32_767 // the kernel hands out ephemeral ports from 32768 on
+// What a cluster takes by default (shared by nobody's tests, so that a cluster started by hand on
+// this machine is not in their way): services, Postgres.
+const DEFAULTS = [
+  [15_000, 15_599],
+  [25_432, 25_532],
+] as const
 const CLAIMS_DIR = '/tmp/multigres-test-ports'
 const TRIES_MAX = 2000
 
@@ -26,7 +32,7 @@ export async function freePort(): Promise<number> {
   }
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN + 1))
-    if (claim(port) && canListen(port)) return port
+    if (!isDefault(port) && claim(port) && canListen(port)) return port
   }
   throw new Error(`no free port in ${PORT_MIN}..${PORT_MAX} after ${TRIES_MAX} tries`)
 }
@@ -34,6 +40,10 @@ export async function freePort(): Promise<number> {
 /** `count` different free ports. */
 export function freePorts(count: number): Promise<number[]> {
   return Promise.all(Array.from({ length: count }, () => freePort()))
+}
+
+function isDefault(port: number): boolean {
+  return DEFAULTS.some(([first, last]) => port >= first && port <= last)
 }
 
 function claim(port: number): boolean {
