@@ -84,13 +84,12 @@ async function supervisorGone(
 ): Promise<void> {
   const { state: file } = clusterPaths(dir)
   const end = now() + STOP_TIMEOUT_MS
-  let told = Number.POSITIVE_INFINITY
+  let told = ''
   while (findAgain(supervisor) !== undefined) {
-    const left = survivors(readState(file))
-    if (left.length > 0 && left.length < told) {
-      say(`waiting for ${left.map(({ id }) => id).join(', ')}`)
-      told = left.length
-    }
+    const services = new Set(survivors(readState(file)).map(({ service }) => service))
+    const left = [...services].join(', ')
+    if (left !== '' && left !== told) say(`waiting for ${left}`)
+    told = left
     if (now() > end) throw new RefusedError(`process ${supervisor.pid} of ${dir} does not stop`)
     await sleep(POLL_MS)
   }

@@ -5,16 +5,18 @@ import { httpUrl, membersOf, type Member } from './members.ts'
 import type { ClusterPlan, GatewayPlan } from './plan.ts'
 import { DATABASE } from './plan.ts'
 
-const POLL_MS = 50
+const POLL_MS = 75
 const PROBE_TIMEOUT_MS = 2_000
 const QUERY_TIMEOUT_S = 3
 /** Wrong password: the gateway asked a Postgres for it, and it was changed by ALTER ROLE. */
 const INVALID_PASSWORD = '28P01'
 
-/** What is not ready, by member. */
-export interface NotReady {
+/** Why a cluster does not serve yet. */
+export interface Obstacle {
+  /** The member whose log explains it. */
   readonly member: Member
-  readonly reasons: readonly string[]
+  /** For a person. */
+  readonly text: string
 }
 
 /** What `waitUntilServing` needs. */
@@ -22,21 +24,28 @@ export interface ServingOptions {
   readonly plan: ClusterPlan
   readonly password: string
   readonly signal: AbortSignal
-  /** Told whenever the first that is missing, or its reasons, have changed. */
-  readonly onWaiting: (missing: readonly NotReady[]) => void
+  /** Told whenever what is in the way has changed. */
+  readonly onWaiting: (obstacle: Obstacle) => void
 }
 
 /** Resolves when the cluster serves. @throws the signal's reason. */
 export async function waitUntilServing(options: ServingOptions): Promise<void> {
   const { plan, signal, onWaiting } = options
+  let missing = membersOf(plan)
   let told = ''
   for (;;) {
     signal.throwIfAborted()
-    const missing = await notReady(plan)
-    if (missing.length === 0) break
-    const now = JSON.stringify([missing[0]?.member.id, missing[0]?.reasons])
-    if (now !== told) onWaiting(missing)
-    told = now
+    const asked = await Promise.all(
+      missing.map(async (member) => ({ member, ...(await ask(member)) })),
+    )
+    const waiting = asked.filter(({ ready }) => !ready)
+    missing = waiting.map(({ member }) => member)
+    const [first] = waiting
+    if (first === undefined) break
+    const answering = waiting.every(({ silent }) => !silent)
+    const obstacle = (answering ? await shardObstacle(plan) : undefined) ?? first
+    if (obstacle.text !== told) onWaiting(obstacle)
+    told = obstacle.text
     await sleep(POLL_MS, signal)
   }
   for (const gateway of plan.gateways) {
@@ -44,25 +53,50 @@ export async function waitUntilServing(options: ServingOptions): Promise<void> {
   }
 }
 
-/** Every member that does not say it is ready, with what it says. */
-export async function notReady(plan: ClusterPlan): Promise<NotReady[]> {
-  const probes = membersOf(plan).map(async (member) => {
-    const reasons = await reasonsOf(member)
-    return reasons === undefined ? [] : [{ member, reasons }]
-  })
-  return (await Promise.all(probes)).flat()
+interface Answer {
+  readonly ready: boolean
+  /** No HTTP yet. */
+  readonly silent: boolean
+  readonly text: string
 }
 
-async function reasonsOf(member: Member): Promise<readonly string[] | undefined> {
+async function ask(member: Member): Promise<Answer> {
+  const who = `${member.service} ${member.id}`
   try {
     const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS)
     const response = await fetch(`${httpUrl(member)}/ready`, { signal })
-    if (response.ok) return undefined
-    const body = (await response.json()) as { reasons?: string[] }
-    return body.reasons ?? [`HTTP ${response.status}`]
+    if (response.ok) return { ready: true, silent: false, text: '' }
+    const { reasons = [] } = (await response.json()) as { reasons?: string[] }
+    return { ready: false, silent: false, text: `${who}: ${reasons.join(', ')}` }
   } catch {
-    return ['does not answer yet']
+    return { ready: false, silent: true, text: `${who}: does not answer yet` }
   }
+}
+
+/** The parts of an orchestrator's GET /debug/shards that tell what keeps a shard from serving. */
+interface ShardProblems {
+  readonly database: string
+  readonly shard: string
+  readonly problems: readonly { readonly description: string; readonly lastError: string }[]
+}
+
+/** What an orchestrator says is in the way, if one answers. */
+async function shardObstacle(plan: ClusterPlan): Promise<Obstacle | undefined> {
+  for (const member of membersOf(plan).filter(({ service }) => service === 'orch')) {
+    try {
+      const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS)
+      const response = await fetch(`${httpUrl(member)}/debug/shards`, { signal })
+      for (const { database, shard, problems } of (await response.json()) as ShardProblems[]) {
+        const [problem] = problems
+        if (problem === undefined) continue
+        const error = problem.lastError === '' ? '' : ` (${problem.lastError})`
+        return { member, text: `${database}/${shard}: ${problem.description}${error}` }
+      }
+    } catch {
+      // The next one may know; without any the members' own reasons are told.
+    }
+  }
+  return undefined
 }
 
 /** Whether a query through this very gateway (its own socket) reaches a leader. */

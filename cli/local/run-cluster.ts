@@ -8,7 +8,7 @@ import type { EndRequests } from '../signals.ts'
 import { signalProcess } from '../../pgctld/postgres/process.ts'
 import { openJournal } from './journal.ts'
 import type { PreparedCluster } from './prepare.ts'
-import { waitUntilServing, type NotReady } from './readiness.ts'
+import { waitUntilServing, type Obstacle } from './readiness.ts'
 import { seedTopology } from './seed.ts'
 import { readState, survivors, type ClusterState } from './state.ts'
 import { Supervisor } from './supervisor.ts'
@@ -66,17 +66,15 @@ async function untilServing(
   const asked = (): void => giveUp.abort(new InterruptedError())
   end.stop.addEventListener('abort', asked, { once: true })
   if (end.stop.aborted) asked()
-  let missing: readonly NotReady[] = []
-  const onWaiting = (now: readonly NotReady[]): void => {
-    missing = now
-    const [first] = now
-    const more = now.length > 1 ? ` and ${now.length - 1} more` : ''
-    if (first) report.progress(`waiting for ${first.member.id}${more}: ${first.reasons.join(', ')}`)
+  let last: Obstacle | undefined
+  const onWaiting = (obstacle: Obstacle): void => {
+    last = obstacle
+    report.progress(obstacle.text)
   }
   const onUnreachable = (why: string): void =>
     report.progress(`warning: the topology is away, waiting for it: ${why}`)
   using _deadline = timer(startTimeoutMs, () =>
-    giveUp.abort(tooLate(startTimeoutMs, missing, cluster)),
+    giveUp.abort(tooLate(startTimeoutMs, last, cluster)),
   )
   const { signal } = giveUp
   try {
@@ -95,18 +93,14 @@ async function untilServing(
 
 function tooLate(
   timeoutMs: number,
-  missing: readonly NotReady[],
+  obstacle: Obstacle | undefined,
   { paths }: PreparedCluster,
 ): RefusedError {
-  const time = formatDuration(timeoutMs)
-  const [first] = missing
-  if (first === undefined) {
-    return new RefusedError(`no query got through within ${time} (logs: ${paths.logs})`)
-  }
-  const { member, reasons } = first
+  const late = `not serving after ${formatDuration(timeoutMs)}`
+  if (obstacle === undefined) return new RefusedError(`${late} (logs: ${paths.logs})`)
+  const { member, text } = obstacle
   const log = join(paths.logs, `${member.service}-${member.id}.log`)
-  const who = `${member.service} ${member.id}`
-  return new RefusedError(`not serving after ${time}: ${who}: ${reasons.join(', ')} (log: ${log})`)
+  return new RefusedError(`${late}: ${text} (log: ${log})`)
 }
 
 /** Processes of a run whose supervisor was killed are stopping by themselves: waits for them. */
