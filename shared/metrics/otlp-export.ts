@@ -8,6 +8,7 @@ import type { MetricsRegistry } from './registry.ts'
 
 const EVERY_MS = 60_000
 const REQUEST_MS_MAX = 10_000
+const LAST_REQUEST_MS_MAX = 2000 // a collector that is away must not hold up a stop
 const CUMULATIVE = 2 // AGGREGATION_TEMPORALITY_CUMULATIVE
 
 /** What is exported, on whose behalf. */
@@ -31,10 +32,10 @@ export function startOtlpExport(options: OtlpOptions): AsyncDisposable | undefin
   const headers = { 'content-type': 'application/json', ...headersOf(env) }
   const startedAt = nanos()
   let failing = false
-  const send = async (): Promise<void> => {
+  const send = async (timeoutMs = REQUEST_MS_MAX): Promise<void> => {
     try {
       const body = JSON.stringify(exportRequest(options, startedAt))
-      const signal = AbortSignal.timeout(REQUEST_MS_MAX)
+      const signal = AbortSignal.timeout(timeoutMs)
       const reply = await fetch(url, { method: 'POST', headers, body, signal })
       if (!reply.ok) throw new Error(`${reply.status} ${reply.statusText}`)
       failing = false
@@ -48,7 +49,7 @@ export function startOtlpExport(options: OtlpOptions): AsyncDisposable | undefin
   return {
     async [Symbol.asyncDispose]() {
       ticking[Symbol.dispose]()
-      await send()
+      await send(LAST_REQUEST_MS_MAX)
     },
   }
 }
