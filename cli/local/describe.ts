@@ -105,7 +105,7 @@ export function connectionHelp({ plan }: ClusterState, password: string): string
   const ca = plan.sslRootCert
   return [
     `psql "${url}"`,
-    ...(ca === undefined ? [] : [`psql "${url}?sslmode=verify-full&sslrootcert=${ca}"`]),
+    ...(ca === undefined ? [] : [`psql "${url}?sslmode=verify-full&sslrootcert=${encodeURI(ca)}"`]),
   ].join('\n')
 }
 
