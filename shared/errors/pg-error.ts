@@ -20,6 +20,8 @@ export const CONDITIONS = {
   serialization_failure: { sqlstate: '40001', code: Code.ABORTED },
   statement_completion_unknown: { sqlstate: '40003', code: Code.UNKNOWN },
   insufficient_privilege: { sqlstate: '42501', code: Code.PERMISSION_DENIED },
+  syntax_error: { sqlstate: '42601', code: Code.INVALID_ARGUMENT },
+  undefined_object: { sqlstate: '42704', code: Code.NOT_FOUND },
   duplicate_prepared_statement: { sqlstate: '42P05', code: Code.ALREADY_EXISTS },
   disk_full: { sqlstate: '53100', code: Code.RESOURCE_EXHAUSTED },
   too_many_connections: { sqlstate: '53300', code: Code.RESOURCE_EXHAUSTED },
@@ -33,8 +35,8 @@ export const CONDITIONS = {
   idle_session_timeout: { sqlstate: '57P05', code: Code.UNAVAILABLE },
   io_error: { sqlstate: '58030', code: Code.INTERNAL },
   undefined_file: { sqlstate: '58P01', code: Code.NOT_FOUND },
-  data_corrupted: { sqlstate: 'XX001', code: Code.DATA_LOSS },
   internal_error: { sqlstate: 'XX000', code: Code.INTERNAL },
+  data_corrupted: { sqlstate: 'XX001', code: Code.DATA_LOSS },
 } as const satisfies Record<string, { sqlstate: string; code: Code }>
 export type Condition = keyof typeof CONDITIONS
 

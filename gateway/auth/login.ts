@@ -1,0 +1,66 @@
+// Who may come in: the checks of a login, in Postgres's order and words.
+
+import { PgError, type Condition } from '../../shared/errors/pg-error.ts'
+import { isMd5Verifier, parseVerifier, type ScramVerifier } from '../../shared/scram/verifier.ts'
+import { wallTimeMs } from '../../shared/time/clock.ts'
+import type { LoginRow } from '../poolers/logins.ts'
+
+/**
+ * The verifier to hold the SCRAM exchange with; undefined when no password can be right, and the
+ * exchange is to fail at its end as it does for a wrong one.
+ * @throws PgError for an md5 verifier, which SCRAM cannot use.
+ */
+export function verifierOf(row: LoginRow, user: string): ScramVerifier | undefined {
+  if (!row.found || row.verifier === null) return undefined
+  if (isMd5Verifier(row.verifier)) {
+    throw new PgError(
+      'invalid_authorization_specification',
+      `password of user "${user}" is stored as md5, which is not supported`,
+      { severity: 'FATAL', hint: 'Set it anew with password_encryption = scram-sha-256.' },
+    )
+  }
+  if (row.validUntilMs !== null && row.validUntilMs < wallTimeMs()) return undefined
+  return parseVerifier(row.verifier)
+}
+
+/** What the client hears when the exchange failed. */
+export function passwordFailed(user: string): PgError {
+  return fatal('invalid_password', `password authentication failed for user "${user}"`)
+}
+
+/**
+ * What Postgres checks once it knows who the client is.
+ * @param sessions of this user that this gateway has already.
+ * @throws PgError the refusal, FATAL.
+ */
+export function checkAdmission(
+  row: LoginRow,
+  who: { user: string; database: string; sessions: number },
+): void {
+  const { user, database, sessions } = who
+  if (!row.canLogin) {
+    throw fatal('invalid_authorization_specification', `role "${user}" is not permitted to log in`)
+  }
+  if (row.connectionLimit >= 0 && !row.superuser && sessions >= row.connectionLimit) {
+    throw fatal('too_many_connections', `too many connections for role "${user}"`)
+  }
+  if (!row.databaseFound) {
+    throw fatal('invalid_catalog_name', `database "${database}" does not exist`)
+  }
+  if (!row.databaseAllowsConnections) {
+    throw fatal(
+      'object_not_in_prerequisite_state',
+      `database "${database}" is not currently accepting connections`,
+    )
+  }
+  if (!row.connect && !row.superuser) {
+    throw new PgError('insufficient_privilege', `permission denied for database "${database}"`, {
+      severity: 'FATAL',
+      detail: 'User does not have CONNECT privilege.',
+    })
+  }
+}
+
+function fatal(condition: Condition, message: string): PgError {
+  return new PgError(condition, message, { severity: 'FATAL' })
+}

@@ -1,0 +1,72 @@
+// Process ids and keys of BackendKeyData. The upper bits of a process id say whose session it is, so
+// that every gateway behind one port can pass a CancelRequest on to the one that has it.
+
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Session } from '../session/session.ts'
+
+/** Sessions of one gateway: the lower bits of a process id. */
+const NUMBER_BITS = 18
+const NUMBER_MAX = (1 << NUMBER_BITS) - 1
+/** Prefixes of gateways: 1 to this; process ids stay positive. */
+export const PID_PREFIX_MAX = (1 << (31 - NUMBER_BITS)) - 1
+
+/** The gateway's part of a process id. */
+export function prefixOf(processId: number): number {
+  return processId >>> NUMBER_BITS
+}
+
+/** A prefix for the gateway `id`: the same one always, and rarely another gateway's. */
+export function preferredPrefix(id: string): number {
+  return (Bun.hash.xxHash32(id) % PID_PREFIX_MAX) + 1
+}
+
+/** The sessions of this gateway by process id. */
+export class SessionTable {
+  readonly prefix: number
+  readonly #sessions = new Map<number, Session>()
+  #last = 0
+
+  constructor(prefix: number) {
+    this.prefix = prefix
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  values(): Iterable<Session> {
+    return this.#sessions.values()
+  }
+
+  /** A process id that no session has. */
+  nextNumber(): number {
+    do {
+      this.#last = this.#last >= NUMBER_MAX ? 1 : this.#last + 1
+    } while (this.#sessions.has(this.#whole(this.#last)))
+    return this.#whole(this.#last)
+  }
+
+  add(session: Session): void {
+    this.#sessions.set(session.number, session)
+  }
+
+  remove(session: Session): void {
+    if (this.#sessions.get(session.number) === session) this.#sessions.delete(session.number)
+  }
+
+  /** The session that a CancelRequest may cancel. */
+  find(processId: number, key: Buffer): Session | undefined {
+    const session = this.#sessions.get(processId)
+    if (session === undefined || session.cancelKey.length !== key.length) return undefined
+    return timingSafeEqual(session.cancelKey, key) ? session : undefined
+  }
+
+  #whole(number: number): number {
+    return (this.prefix << NUMBER_BITS) | number
+  }
+}
+
+/** A key that nobody guesses, of as many bytes as the protocol allows. */
+export function newCancelKey(bytes: number): Buffer {
+  return randomBytes(bytes)
+}

@@ -1,0 +1,63 @@
+import { fatal } from '../session/session-errors.ts'
+
+/** Bounds of clients; read anew at each use. 0 is no bound, but for `clientsMax`. */
+export type ClientLimits = {
+  readonly clientsMax: number
+  readonly clientsPerUserMax: number
+  readonly clientsPerDatabaseMax: number
+}
+
+/** A client's place; disposing it, once, frees it. */
+export interface Place extends Disposable {
+  /** Others of the same user. */
+  readonly sessions: number
+}
+
+/** Who is in, by user and by database. */
+export class ClientCounts {
+  #total = 0
+  readonly #limits: ClientLimits
+  readonly #users = new Map<string, number>()
+  readonly #databases = new Map<string, number>()
+
+  constructor(limits: ClientLimits) {
+    this.#limits = limits
+  }
+
+  /** Takes a place. @throws PgError too_many_connections */
+  take(user: string, database: string): Place {
+    const { clientsMax, clientsPerUserMax, clientsPerDatabaseMax } = this.#limits
+    const sessions = this.#users.get(user) ?? 0
+    const inDatabase = this.#databases.get(database) ?? 0
+    if (this.#total >= clientsMax) {
+      throw fatal('too_many_connections', 'sorry, too many clients already')
+    }
+    if (clientsPerUserMax > 0 && sessions >= clientsPerUserMax) {
+      throw fatal('too_many_connections', `too many connections for role "${user}"`)
+    }
+    if (clientsPerDatabaseMax > 0 && inDatabase >= clientsPerDatabaseMax) {
+      throw fatal('too_many_connections', `too many connections for database "${database}"`)
+    }
+    this.#add(user, database, 1)
+    let taken = true
+    return {
+      sessions,
+      [Symbol.dispose]: () => {
+        if (taken) this.#add(user, database, -1)
+        taken = false
+      },
+    }
+  }
+
+  #add(user: string, database: string, count: number): void {
+    this.#total += count
+    addTo(this.#users, user, count)
+    addTo(this.#databases, database, count)
+  }
+}
+
+function addTo(counts: Map<string, number>, key: string, count: number): void {
+  const next = (counts.get(key) ?? 0) + count
+  if (next === 0) counts.delete(key)
+  else counts.set(key, next)
+}

@@ -1,0 +1,43 @@
+import type { Logger } from '../../shared/log/logger.ts'
+import type { CancelRequest } from '../../shared/pgwire/startup-packet.ts'
+import type { LoginRow } from '../poolers/logins.ts'
+import type { StreamRequest } from '../poolers/pooler-link.ts'
+import type { Counters } from '../session/session-host.ts'
+import type { Session } from '../session/session.ts'
+import type { ClientSocket } from './client-socket.ts'
+import type { Connection } from './connection.ts'
+import type { TlsIdentity } from './tls.ts'
+
+/** A client that counts against the limits; disposing it frees its place unless a session has it. */
+export interface Admission extends Disposable {
+  /** Sessions of the same user that were there before. */
+  readonly sessions: number
+  keepFor(session: Session): void
+}
+
+/** A session to be made for a client that has proven who it is. */
+export type NewSession = {
+  socket: ClientSocket
+  version: number
+  applicationName: string | undefined
+  request: Omit<StreamRequest, 'session'>
+}
+
+/** What connections need from the gateway. */
+export interface ConnectionHost {
+  readonly log: Logger
+  readonly counters: Counters
+  readonly limits: { readonly authenticationTimeoutMs: number }
+  /** Salts of users that do not exist are made from it. */
+  readonly mockSecret: Uint8Array
+  /** The certificate to present now; undefined without TLS. */
+  tls(): TlsIdentity | undefined
+  /** Counts a client. @throws PgError too_many_connections, or cannot_connect_now while draining. */
+  admit(user: string, database: string): Admission
+  /** The login row, read from the leader; waits for one. @throws PgError */
+  loginRow(user: string, database: string): Promise<LoginRow>
+  newSession(options: NewSession): Session
+  /** Handles a CancelRequest to its end. */
+  cancel(request: CancelRequest): Promise<void>
+  closed(connection: Connection): void
+}

@@ -1,0 +1,372 @@
+// One accepted connection: what it wants, who it is, and from then on its session.
+//
+// Invariant: until the session begins, everything the client sends goes to the intake; from then on
+// everything goes to the session. Nothing that came before TLS is read behind it.
+
+import { AssertionError } from '../../shared/errors/assert.ts'
+import { PgError } from '../../shared/errors/pg-error.ts'
+import type { Logger } from '../../shared/log/logger.ts'
+import {
+  authenticationOk,
+  authenticationSasl,
+  authenticationSaslContinue,
+  authenticationSaslFinal,
+  backendKeyData,
+  negotiateProtocolVersion,
+  parameterStatus,
+} from '../../shared/pgwire/backend.ts'
+import { fromPgError } from '../../shared/pgwire/error-fields.ts'
+import { decodeSaslInitialResponse } from '../../shared/pgwire/frontend-decode.ts'
+import { Frontend, ProtocolVersion, RequestCode } from '../../shared/pgwire/message-types.ts'
+import type { MessageReader } from '../../shared/pgwire/message-reader.ts'
+import {
+  negotiate,
+  TLS_HANDSHAKE,
+  unsupportedProtocol,
+  type CancelRequest,
+  type StartupMessage,
+} from '../../shared/pgwire/startup-packet.ts'
+import { ScramServer } from '../../shared/scram/server.ts'
+import { timer } from '../../shared/time/clock.ts'
+import { checkAdmission, passwordFailed, verifierOf } from '../auth/login.ts'
+import { sessionSettings } from '../auth/startup-options.ts'
+import type { ParameterVector } from '../poolers/parameter-vector.ts'
+import { fatal } from '../session/session-errors.ts'
+import type { Session } from '../session/session.ts'
+import { ready } from '../session/units.ts'
+import type { ClientSocket } from './client-socket.ts'
+import type { ConnectionHost } from './connection-host.ts'
+import { DirectTls } from './direct-tls.ts'
+import { Intake } from './intake.ts'
+import { bunTlsOptions, type TlsIdentity } from './tls.ts'
+
+const YES = Buffer.from('S')
+const NO = Buffer.from('N')
+const IDLE = 0x49
+/** A client that was refused gets this long to read why. */
+const LINGER_MS = 5000
+
+/** The raw socket of a connection, as Bun gives it. */
+export type RawSocket = Bun.Socket<Connection>
+
+export class Connection {
+  session: Session | undefined
+  readonly peer: string
+  readonly #host: ConnectionHost
+  readonly #log: Logger
+  readonly #unix: boolean
+  readonly #raw: RawSocket
+  readonly #intake = new Intake()
+  readonly #deadline: Disposable
+  #socket: ClientSocket
+  #direct: DirectTls | undefined
+  #tls: TlsIdentity | undefined
+  #upgraded = false // the raw socket's bytes are ciphertext now
+  #sslDone = false
+  #gssDone = false
+  #authenticating = false
+  #ended = false
+
+  constructor(host: ConnectionHost, raw: RawSocket, unix: boolean) {
+    this.#host = host
+    this.#log = host.log
+    this.#raw = raw
+    this.#socket = raw
+    this.#unix = unix
+    this.peer = unix ? 'unix' : `${raw.remoteAddress}:${raw.remotePort}`
+    const { authenticationTimeoutMs } = host.limits
+    this.#deadline = timer(authenticationTimeoutMs, () => this.#timedOut(), { ref: false })
+    void this.#run()
+  }
+
+  /** File descriptor, to look at a socket that is not read; -1 when there is none. */
+  get fd(): number {
+    return 'fd' in this.#raw ? (this.#raw.fd as number) : -1
+  }
+
+  // The socket's events ---------------------------------------------------------------------------
+
+  /** Bytes of the raw socket. */
+  rawData(chunk: Buffer): void {
+    if (this.#upgraded) return // Bun shows the ciphertext here too
+    if (this.#direct !== undefined) this.#direct.receive(chunk)
+    else if (this.session !== undefined) this.session.data(chunk)
+    else if (this.#startsTls(chunk)) this.#beginDirectTls(chunk)
+    else this.#intake.feed(chunk, this.#authenticating)
+  }
+
+  /** Decrypted bytes. */
+  tlsData(chunk: Buffer): void {
+    if (this.session !== undefined) this.session.data(chunk)
+    else this.#intake.feed(chunk, this.#authenticating)
+  }
+
+  drained(): void {
+    this.#direct?.rawDrained()
+    if (this.#direct === undefined) this.session?.drain()
+  }
+
+  /** The raw socket brings nothing more. */
+  rawEnded(): void {
+    if (this.#upgraded || this.#direct !== undefined) this.closed()
+    else this.inputEnded()
+  }
+
+  /** The client sends nothing more. */
+  inputEnded(): void {
+    if (this.session !== undefined) this.session.end()
+    else this.closed()
+  }
+
+  closed(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#deadline[Symbol.dispose]()
+    this.#intake.close()
+    this.session?.close()
+    this.#host.closed(this)
+    if (this.session === undefined) this.#socket.terminate()
+  }
+
+  /** Ends it now, for whatever reason. */
+  terminate(): void {
+    this.#socket.terminate()
+    this.closed()
+  }
+
+  // Its life up to the session --------------------------------------------------------------------
+
+  async #run(): Promise<void> {
+    try {
+      await this.#begin()
+    } catch (error) {
+      if (!this.#ended) this.#refuse(error)
+    }
+  }
+
+  async #begin(): Promise<void> {
+    for (;;) {
+      const packet = await this.#intake.startupPacket()
+      if (packet === undefined || this.#ended) return this.closed()
+      switch (packet.name) {
+        case 'SSLRequest':
+          this.#answerSslRequest()
+          break
+        case 'GSSENCRequest':
+          if (this.#gssDone) throw unsupportedProtocol(RequestCode.GssEnc)
+          this.#gssDone = true
+          this.#write(NO)
+          break
+        case 'CancelRequest':
+          return await this.#cancel(packet)
+        case 'OtherRequest':
+          throw unsupportedProtocol(packet.code)
+        case 'StartupMessage':
+          this.#authenticating = true
+          this.#feedRest()
+          return await this.#login(packet)
+      }
+    }
+  }
+
+  /** What came behind the startup packet belongs to what follows it. */
+  #feedRest(): void {
+    const rest = this.#intake.takeRest()
+    if (rest.length > 0) this.#intake.feed(rest, true)
+  }
+
+  async #cancel(request: CancelRequest): Promise<void> {
+    this.#deadline[Symbol.dispose]()
+    await this.#host.cancel(request)
+    this.#socket.end()
+  }
+
+  async #login(startup: StartupMessage): Promise<void> {
+    const { version, negotiation } = negotiate(startup)
+    if (negotiation !== undefined) {
+      this.#write(negotiateProtocolVersion(negotiation.version, negotiation.options))
+    }
+    const host = this.#host
+    refuseUnbuilt(startup)
+    const settings = sessionSettings(startup)
+    const { user, database } = startup
+    using admission = host.admit(user, database)
+    host.counters.logins++
+    const row = await host.loginRow(user, database)
+    await this.#authenticate(startup, row)
+    checkAdmission(row, { user, database, sessions: admission.sessions })
+    const session = host.newSession({
+      socket: this.#socket,
+      version,
+      applicationName: settings.applicationName,
+      request: { user, database, options: settings.options, client: this.peer },
+    })
+    const vector = await this.#open(session)
+    if (this.#ended) return session.close()
+    admission.keepFor(session)
+    this.#welcome(session, vector)
+  }
+
+  /** Opens the session on the leader; a backend's refusal is passed on in its own bytes. */
+  async #open(session: Session): Promise<ParameterVector> {
+    try {
+      return await session.open()
+    } catch (error) {
+      session.close()
+      throw error
+    }
+  }
+
+  #welcome(session: Session, vector: ParameterVector): void {
+    this.#deadline[Symbol.dispose]()
+    const parameters = [...vector.values].map(([name, value]) => parameterStatus(name, value))
+    const key = backendKeyData(session.number, session.cancelKey)
+    this.#write(Buffer.concat([...parameters, key, ready(IDLE)]))
+    const rest = this.#intake.takeMessages()
+    this.session = session
+    session.begin(rest)
+  }
+
+  async #authenticate(startup: StartupMessage, row: Parameters<typeof verifierOf>[0]): Promise<void> {
+    const { user } = startup
+    const scram = new ScramServer({
+      verifier: verifierOf(row, user),
+      user,
+      mockSecret: this.#host.mockSecret,
+      channelBinding: this.#tls?.endPoint,
+    })
+    this.#write(authenticationSasl(scram.mechanisms))
+    const initial = decodeSaslInitialResponse(await this.#passwordMessage())
+    let response: Uint8Array | null = initial.response
+    if (response === null) {
+      this.#write(authenticationSaslContinue(Buffer.alloc(0)))
+      response = (await this.#passwordMessage()).rest()
+    }
+    this.#write(authenticationSaslContinue(scram.serverFirst(initial.mechanism, response)))
+    const success = scram.finish((await this.#passwordMessage()).rest())
+    if (success === undefined) {
+      this.#host.counters.loginsFailed++
+      throw passwordFailed(user)
+    }
+    this.#write(
+      Buffer.concat([authenticationSaslFinal(success.serverFinal), authenticationOk()]),
+    )
+  }
+
+  async #passwordMessage(): Promise<MessageReader> {
+    const reader = await this.#intake.message()
+    if (reader.type !== Frontend.PasswordMessage) {
+      const message = `expected SASL response, got message type ${reader.type}`
+      throw fatal('protocol_violation', message)
+    }
+    return reader
+  }
+
+  // TLS -------------------------------------------------------------------------------------------
+
+  #answerSslRequest(): void {
+    const identity = this.#host.tls()
+    if (this.#sslDone || this.#tls !== undefined) throw unsupportedProtocol(RequestCode.Ssl)
+    this.#sslDone = true
+    if (identity === undefined || this.#unix) return this.#write(NO)
+    if (this.#intake.takeRest().length > 0) {
+      // CVE-2021-23222: what an attacker slipped in before TLS must not be taken for the client's.
+      throw new PgError('protocol_violation', 'received unencrypted data after SSL request', {
+        severity: 'FATAL',
+        detail:
+          'This could be either a client-software bug or evidence of an attempted ' +
+          'man-in-the-middle attack.',
+      })
+    }
+    this.#write(YES)
+    this.#tls = identity
+    this.#upgraded = true
+    const tls = bunTlsOptions(identity)
+    const [, secure] = this.#raw.upgradeTLS<Connection>({ data: this, tls, socket: TLS_HANDLERS })
+    this.#socket = secure
+  }
+
+  #startsTls(chunk: Buffer): boolean {
+    if (chunk[0] !== TLS_HANDSHAKE || this.#intake.bytes > 0 || this.#unix) return false
+    return this.#host.tls() !== undefined
+  }
+
+  #beginDirectTls(chunk: Buffer): void {
+    const identity = this.#host.tls() as TlsIdentity
+    this.#tls = identity
+    this.#direct = new DirectTls(this.#raw, identity, {
+      data: (bytes) => this.tlsData(bytes),
+      drain: () => this.session?.drain(),
+      close: () => this.closed(),
+    })
+    this.#socket = this.#direct
+    this.#direct.receive(chunk)
+  }
+
+  // Ends ------------------------------------------------------------------------------------------
+
+  #timedOut(): void {
+    if (this.session !== undefined) return
+    // Who has not even said what it wants is closed without a word, as by Postgres.
+    if (!this.#authenticating) return this.terminate()
+    this.#refuse(fatal('query_canceled', 'canceling authentication due to timeout'))
+  }
+
+  #refuse(error: unknown): void {
+    if (error instanceof Buffer) this.#write(error)
+    else if (error instanceof PgError) this.#refuseWith(error)
+    else this.#onBug(error)
+    this.#socket.end()
+    timer(LINGER_MS, () => this.#socket.terminate(), { ref: false })
+    this.closed()
+  }
+
+  #refuseWith(error: PgError): void {
+    this.#log.debug('client refused', { client: this.peer, error: error.message })
+    // A length that cannot be is answered by nothing but the end, as by Postgres.
+    if (error.message === 'invalid length of startup packet') return
+    this.#write(fromPgError(error.severity === 'FATAL' ? error : asFatal(error)))
+  }
+
+  #onBug(error: unknown): void {
+    this.#log.error('login failed by a bug', { client: this.peer, error })
+    const what = error instanceof AssertionError ? error.message : 'internal error'
+    this.#write(fromPgError(fatal('internal_error', what)))
+  }
+
+  /** Before the session nothing is large: what a fresh socket does not take is an attack. */
+  #write(bytes: Buffer): void {
+    const taken = this.#socket.write(bytes, 0, bytes.length)
+    if (taken !== bytes.length && !this.#ended) this.terminate()
+  }
+}
+
+const TLS_HANDLERS: Bun.SocketHandler<Connection> = {
+  data: (socket, chunk) => socket.data.tlsData(chunk),
+  drain: (socket) => socket.data.drained(),
+  close: (socket) => socket.data.closed(),
+  end: (socket) => socket.data.inputEnded(),
+  error: (socket) => socket.data.terminate(),
+}
+
+function asFatal(error: PgError): PgError {
+  return fatal(error.condition, error.message)
+}
+
+function refuseUnbuilt(startup: StartupMessage): void {
+  if (startup.replication !== false) {
+    throw fatal('feature_not_supported', 'replication connections are not supported')
+  }
+  if (startup.database === ADMIN_DATABASE) {
+    const message = `database "${ADMIN_DATABASE}" is the admin console, which is not built yet`
+    throw fatal('feature_not_supported', message)
+  }
+}
+
+/** The name of the admin console, as a client's database. */
+const ADMIN_DATABASE = 'multigres'
+
+/** Protocol versions before 3.2 have cancel keys of 4 bytes. */
+export function cancelKeyBytes(version: number): number {
+  return version >= ProtocolVersion.V3_2 ? 32 : 4
+}

@@ -1,0 +1,54 @@
+// The gateway's certificate, and what is needed to present it.
+
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { StartError } from '../../shared/lifecycle/start-error.ts'
+import { tlsServerEndPoint } from '../../shared/scram/channel-binding.ts'
+
+/** The one protocol of direct TLS, as the manual names it. */
+export const ALPN_PROTOCOL = 'postgresql'
+/** As Bun's TLS sockets take it: the wire format, a length byte before each name. */
+const ALPN_WIRE = Buffer.from([ALPN_PROTOCOL.length, ...Buffer.from(ALPN_PROTOCOL)])
+
+export type TlsFiles = {
+  certFile: string
+  keyFile: string
+  clientCaFile: string | undefined
+}
+
+/** One loaded certificate; connections keep the one that they were presented. */
+export type TlsIdentity = {
+  readonly cert: Buffer
+  readonly key: Buffer
+  readonly ca: Buffer | undefined
+  /** What SCRAM-SHA-256-PLUS binds to; undefined where the certificate's hash is undefined. */
+  readonly endPoint: Buffer | undefined
+}
+
+/** Reads and checks the files. @throws StartError naming the one that is at fault. */
+export function loadTls(files: TlsFiles): TlsIdentity {
+  const cert = readPem(files.certFile)
+  const key = readPem(files.keyFile)
+  const ca = files.clientCaFile === undefined ? undefined : readPem(files.clientCaFile)
+  try {
+    const certificate = new X509Certificate(cert)
+    return { cert, key, ca, endPoint: tlsServerEndPoint(certificate.raw) }
+  } catch (cause) {
+    throw new StartError(`${files.certFile} is no certificate: ${String(cause)}`, { cause })
+  }
+}
+
+/** Options of Bun's `upgradeTLS`. */
+export function bunTlsOptions(identity: TlsIdentity): Bun.TLSOptions {
+  const { cert, key, ca } = identity
+  const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }
+  return { cert, key, ALPNProtocols: ALPN_WIRE, ...clients } as Bun.TLSOptions
+}
+
+function readPem(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (cause) {
+    throw new StartError(`cannot read ${file}: ${(cause as Error).message}`, { cause })
+  }
+}

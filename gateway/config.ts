@@ -1,0 +1,154 @@
+import { commonFields } from '../shared/config/common-fields.ts'
+import { duration, integer, path, port, size, string, type ConfigOf } from '../shared/config/fields.ts'
+
+const clients = 'Clients'
+const limits = 'Limits'
+const failover = 'Failover'
+
+/** The gateway's settings. */
+export const gatewayFields = {
+  ...commonFields('gateway', { httpPort: 15_100, grpcPort: 15_170 }),
+  port: port({
+    default: 15_432,
+    help: 'Port for PostgreSQL clients; gateways of one cluster may share it. 0 takes a free one.',
+  }),
+  replicaPort: port({
+    optional: true,
+    help: 'Port for reads from followers. It is opened, and refuses clients: not built yet.',
+  }),
+  cancelPort: port({
+    default: 0,
+    help: 'Port of this gateway alone, where the others forward cancel requests; 0 takes a free one.',
+  }),
+  socketDir: path({
+    optional: true,
+    help: 'Folder for a unix socket of this gateway, named .s.PGSQL.PORT as PostgreSQL names its own.',
+  }),
+  database: string({
+    default: 'postgres',
+    help: 'The topology database whose poolers serve the clients.',
+  }),
+  shard: string({ default: '0-inf', help: 'The shard of it.' }),
+
+  tlsCertFile: path({ optional: true, group: clients, help: 'Certificate chain, PEM; turns TLS on.' }),
+  tlsKeyFile: path({ optional: true, group: clients, help: 'Private key of the certificate, PEM.' }),
+  tlsClientCaFile: path({
+    optional: true,
+    group: clients,
+    help: 'Certificate authorities that certificates of clients must come from, PEM.',
+  }),
+  clientsMax: integer({
+    default: 10_000,
+    min: 1,
+    live: true,
+    group: clients,
+    help: 'Most clients; the next is refused with 53300.',
+  }),
+  clientsPerUserMax: integer({
+    default: 0,
+    live: true,
+    group: clients,
+    help: 'Most clients of one user; 0 is no limit of its own.',
+  }),
+  clientsPerDatabaseMax: integer({
+    default: 0,
+    live: true,
+    group: clients,
+    help: 'Most clients of one database; 0 is no limit of its own.',
+  }),
+  authenticationTimeoutMs: duration({
+    default: '1min',
+    min: '100ms',
+    live: true,
+    group: clients,
+    help: 'A client must have logged in within this time.',
+  }),
+  clientKeepaliveMs: duration({
+    default: '1min',
+    min: '1s',
+    group: clients,
+    help: 'Idle time of a TCP connection before its peer is asked whether it lives.',
+  }),
+
+  messageBytesMax: size({
+    default: '1GB',
+    min: '64kB',
+    max: '1GB',
+    live: true,
+    group: limits,
+    help: 'Largest message of a client; PostgreSQL takes none above 1 GB.',
+  }),
+  statementBytesMax: size({
+    default: '16MB',
+    min: '64kB',
+    max: '1GB',
+    live: true,
+    group: limits,
+    help: 'Largest text that is read: a longer Query pins its backend, a longer Parse is refused.',
+  }),
+  windowBytes: size({
+    default: '256kB',
+    min: '16kB',
+    live: true,
+    group: limits,
+    help: 'What a client may send ahead of the batch that runs, before it is not read any more.',
+  }),
+  preparedStatementsMax: integer({
+    default: 10_000,
+    min: 1,
+    live: true,
+    group: limits,
+    help: 'Most named prepared statements of one client; the next Parse fails with 54000.',
+  }),
+  statementCacheBytes: size({
+    default: '128MB',
+    min: '1MB',
+    group: limits,
+    help: 'Texts of all prepared statements; when it is full of ones in use, Parse fails with 54000.',
+  }),
+  statementCacheUnusedMax: integer({
+    default: 1000,
+    group: limits,
+    help: 'Prepared statements kept although no client holds them.',
+  }),
+
+  failoverWindowMs: duration({
+    default: '10s',
+    live: true,
+    group: failover,
+    help: 'How long work that has not started waits for a leader, before it fails with 57P03.',
+  }),
+  failoverWaitersMax: integer({
+    default: 10_000,
+    live: true,
+    group: failover,
+    help: 'Most clients that wait for a leader.',
+  }),
+  failoverBytesMax: size({
+    default: '64MB',
+    live: true,
+    group: failover,
+    help: 'Most bytes that wait for a leader.',
+  }),
+  leaderSilenceMs: duration({
+    default: '1s',
+    min: '300ms',
+    group: failover,
+    help: 'A leader whose link is silent for this long gets no more work.',
+  }),
+  linkConnectTimeoutMs: duration({
+    default: '2s',
+    min: '10ms',
+    group: failover,
+    help: 'A pooler must have answered a new link within this time.',
+  }),
+  loginTimeoutMs: duration({
+    default: '10s',
+    min: '10ms',
+    group: failover,
+    help: 'The pooler must have read the row about a login within this time.',
+  }),
+}
+
+/** The values of the gateway's settings. */
+export type GatewayConfig = ConfigOf<typeof gatewayFields>

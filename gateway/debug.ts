@@ -1,0 +1,16 @@
+import type { GatewayServer } from './server.ts'
+
+/** Views for GET /debug/NAME: sessions, links, statements, hold. */
+export function debugViews(server: GatewayServer): Record<string, () => unknown> {
+  return {
+    sessions: () => [...server.sessions.values()].map((session) => session.describe()),
+    links: () => [...server.router.links.values()].map((link) => link.describe()),
+    statements: () => server.registry.size,
+    hold: () => ({
+      waiting: server.hold.waiting,
+      bytes: server.hold.bytes,
+      resumed: server.hold.resumed,
+      expired: server.hold.expired,
+    }),
+  }
+}

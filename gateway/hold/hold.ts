@@ -1,0 +1,98 @@
+// Work that has not started and waits for a leader.
+//
+// First come, first served; bounded by count, by bytes and by a time from which on the client hears
+// 57P03.
+
+import { now, timer } from '../../shared/time/clock.ts'
+
+/** A session with a batch that no backend has seen. */
+export interface Held {
+  /** A leader serves: try again. */
+  resume(): void
+  /** Nobody came in time, or there is no room to wait in. */
+  expire(why: string): void
+}
+
+/** How exactly deadlines are kept. */
+const CHECK_MS = 50
+
+export type HoldLimits = {
+  readonly failoverWaitersMax: number
+  readonly failoverBytesMax: number
+}
+
+type Entry = { held: Held; bytes: number; deadlineMs: number }
+
+export class Hold {
+  /** Waiters that ran on a leader, and those that did not. */
+  resumed = 0
+  expired = 0
+  readonly #limits: HoldLimits
+  readonly #waiting = new Map<Held, Entry>()
+  #bytes = 0
+  #timer: Disposable | undefined
+
+  constructor(limits: HoldLimits) {
+    this.#limits = limits
+  }
+
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  has(held: Held): boolean {
+    return this.#waiting.has(held)
+  }
+
+  /**
+   * Waits for a leader until `deadlineMs`. A reason when there is no room for it; `held` is not told
+   * then.
+   */
+  add(held: Held, bytes: number, deadlineMs: number): string | undefined {
+    const { failoverWaitersMax, failoverBytesMax } = this.#limits
+    if (this.#waiting.has(held)) return undefined
+    if (this.#waiting.size >= failoverWaitersMax) return 'too many sessions wait for a leader'
+    if (this.#bytes + bytes > failoverBytesMax) return 'too much work waits for a leader'
+    this.#waiting.set(held, { held, bytes, deadlineMs })
+    this.#bytes += bytes
+    this.#timer ??= timer(CHECK_MS, () => this.#onTime(), { ref: false })
+    return undefined
+  }
+
+  /** The session is gone, or its work was cancelled. True when it waited. */
+  remove(held: Held): boolean {
+    const entry = this.#waiting.get(held)
+    if (entry === undefined) return false
+    this.#waiting.delete(held)
+    this.#bytes -= entry.bytes
+    return true
+  }
+
+  /** A leader serves: all go on, in the order in which they came. */
+  resumeAll(): void {
+    if (this.#waiting.size === 0) return
+    const entries = [...this.#waiting.values()]
+    this.#waiting.clear()
+    this.#bytes = 0
+    this.resumed += entries.length
+    for (const { held } of entries) held.resume()
+  }
+
+  #onTime(): void {
+    this.#timer = undefined
+    const time = now()
+    for (const { held, deadlineMs } of this.#waiting.values()) {
+      if (deadlineMs > time) continue
+      this.remove(held)
+      this.expired++
+      held.expire('no leader serves')
+    }
+    if (this.#waiting.size > 0) {
+      this.#timer ??= timer(CHECK_MS, () => this.#onTime(), { ref: false })
+    }
+  }
+}

@@ -1,0 +1,85 @@
+// The gateway process: what it knows of the cluster, its clients, and its place in the topology.
+
+import { hostname } from 'node:os'
+import type { Env } from '../shared/config/sources.ts'
+import {
+  runService,
+  type RunningService,
+  type ServiceContext,
+} from '../shared/lifecycle/run-service.ts'
+import { startRpcServer } from '../shared/rpc/server.ts'
+import { GatewayDirectory, PoolerDirectory } from '../shared/topology/directory.ts'
+import type { GatewayRecord } from '../shared/topology/records.ts'
+import { register } from '../shared/topology/register.ts'
+import { connectTopology } from '../shared/topology/topology.ts'
+import { choosePrefix } from './cancel/choose-prefix.ts'
+import { gatewayFields } from './config.ts'
+import { debugViews } from './debug.ts'
+import { checkPort } from './client/check-port.ts'
+import { addMetrics } from './metrics.ts'
+import { GatewayServer, noSecret } from './server.ts'
+
+const ABOUT = 'Lets PostgreSQL clients in, and runs what they send on the leader of their shard.'
+const LINK_SECRET = 'link.secret'
+
+/** Runs one gateway until it is told to stop. Resolves to the exit code. */
+export function main(argv: readonly string[], env: Env): Promise<number> {
+  return runService({ service: 'gateway', about: ABOUT, fields: gatewayFields, argv, env, start })
+}
+
+async function start(context: ServiceContext<typeof gatewayFields>): Promise<RunningService> {
+  const { config, log, metrics, owned, secrets } = context
+  const { listen, grpcPort, database, shard, topology: spec } = config.values
+  const topology = owned.use(await connectTopology(spec, { log }))
+  const poolers = owned.use(PoolerDirectory.watch(topology, { database, shard }, { log }))
+  const gateways = owned.use(GatewayDirectory.watch(topology, {}, { log }))
+  const address = `${listen}:${grpcPort}`
+  const rpc = owned.use(await startRpcServer({ address, token: secrets.token, log }))
+  await checkPort(config.values, gateways, log)
+  const pidPrefix = await choosePrefix(config.values.id, gateways)
+  const secret = await secrets.read(LINK_SECRET)
+  if (secret === undefined) log.warn('no link secret: no pooler will take our links')
+  const linkSecret = secret === undefined ? noSecret() : Buffer.from(secret)
+  const server = owned.use(
+    await GatewayServer.listen({ config, poolers, gateways, linkSecret, pidPrefix, log, metrics }),
+  )
+  owned.use(addMetrics(metrics, server))
+  const record = recordOf(context, { server, grpcPort: rpc.port, pidPrefix })
+  owned.use(register(topology, { kind: 'gateways', record }, { log }))
+  return {
+    notReady: () => (server.router.leader === undefined ? ['no leader serves'] : []),
+    sessions: () => server.sessions.size,
+    drain: (deadline) => server.drain(deadline),
+    resume: () => server.resume(),
+    debug: debugViews(server),
+    status: () => ({
+      port: server.port,
+      socket: server.listeners.socketPath,
+      leader: server.router.leader?.id ?? 'none',
+      sessions: server.sessions.size,
+      waiting_for_a_leader: server.hold.waiting,
+    }),
+  }
+}
+
+function recordOf(
+  { config, http }: ServiceContext<typeof gatewayFields>,
+  parts: { server: GatewayServer; grpcPort: number; pidPrefix: number },
+): GatewayRecord {
+  const { id, cell, listen } = config.values
+  const { server, grpcPort, pidPrefix } = parts
+  const host = listen === '0.0.0.0' || listen === '::' ? hostname() : listen
+  return {
+    id,
+    cell,
+    host,
+    http: http.url,
+    grpc: `${host}:${grpcPort}`,
+    port: server.port,
+    socket: server.listeners.socketPath ?? '',
+    pidPrefix,
+    cancel: `${host}:${server.listeners.cancelPort}`,
+  }
+}
+
+if (import.meta.main) process.exitCode = await main(Bun.argv.slice(2), process.env)

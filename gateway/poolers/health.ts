@@ -1,0 +1,50 @@
+import { PgError } from '../../shared/errors/pg-error.ts'
+
+/** What a pooler last said of itself. */
+export type Health = {
+  id: string
+  role: string
+  term: bigint
+  subterm: bigint
+  serving: boolean
+  reason: string
+  lagBytes: number
+  pools: unknown
+}
+
+/** Reads the payload of a HEALTH frame. @throws PgError protocol_violation */
+export function readHealth(json: string): Health {
+  try {
+    const raw = JSON.parse(json) as Record<string, unknown>
+    return {
+      id: String(raw['id']),
+      role: String(raw['role']),
+      term: BigInt(raw['term'] as string),
+      subterm: BigInt(raw['subterm'] as string),
+      serving: raw['serving'] === true,
+      reason: String(raw['reason'] ?? ''),
+      lagBytes: Number(raw['lag_bytes'] ?? 0),
+      pools: raw['pools'],
+    }
+  } catch (cause) {
+    throw new PgError('protocol_violation', 'link: malformed health frame', { cause })
+  }
+}
+
+/** -1, 0, 1 as the first rule is older, the same, or newer. */
+export function compareRules(
+  a: { term: bigint; subterm: bigint },
+  b: { term: bigint; subterm: bigint },
+): number {
+  if (a.term !== b.term) return a.term < b.term ? -1 : 1
+  if (a.subterm !== b.subterm) return a.subterm < b.subterm ? -1 : 1
+  return 0
+}
+
+/** The rule as a BATCH carries it: term and subterm, UInt64 each. */
+export function ruleBytes(rule: { term: bigint; subterm: bigint }): Buffer {
+  const bytes = Buffer.alloc(16)
+  bytes.writeBigUInt64BE(rule.term, 0)
+  bytes.writeBigUInt64BE(rule.subterm, 8)
+  return bytes
+}

@@ -1,0 +1,341 @@
+// One pooler, as this gateway reaches it: a link that is connected again and again, the streams of
+// the sessions on it, and what the pooler says of itself.
+//
+// Invariant: a stream number belongs to one session from `open` until the pooler's CLOSED or FAILED
+// for it, or the end of the link; only then it is used again.
+
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { Kind, FRAME_PAYLOAD_BYTES_MAX, Flag } from '../../shared/link/frame.ts'
+import { connectLink, type LinkAddress } from '../../shared/link/link-client.ts'
+import type { LinkConnection, LinkHandler } from '../../shared/link/link-connection.ts'
+import type { Logger } from '../../shared/log/logger.ts'
+import type { SharedStatement } from '../statements/shared-statement.ts'
+import { backoff, now, timer } from '../../shared/time/clock.ts'
+import { readHealth, ruleBytes, type Health } from './health.ts'
+import { intern, type ParameterVector } from './parameter-vector.ts'
+import { Logins, type LoginRow } from './logins.ts'
+
+/** A session, as its stream's frames reach it. Byte ranges are valid only during the call. */
+export interface StreamOwner {
+  onOpened(vector: ParameterVector): void
+  /** A FATAL ErrorResponse; the stream is gone. */
+  onFailed(message: Buffer): void
+  onData(
+    flags: number,
+    status: number,
+    pins: number,
+    vector: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void
+  onRefused(batch: number, refusal: Refusal): void
+  onLost(batch: number, sent: boolean, loss: Loss): void
+  /** The pooler ended the session itself; `message` is an ErrorResponse or empty. */
+  onClosed(message: Buffer): void
+  onCredit(bytes: number): void
+  /** The link takes data again. */
+  onUncongested(): void
+  /** The link broke: nothing more comes of this stream. */
+  onLinkLost(): void
+}
+
+/** Why nothing of a batch started. */
+export type Refusal = { code: string; sqlstate: string; message: string }
+/** What a backend said before it was lost. */
+export type Loss = { sqlstate?: string; message?: string; detail?: string; hint?: string }
+
+/** What a stream is opened for. */
+export type StreamRequest = {
+  user: string
+  database: string
+  options: readonly (readonly [string, string])[]
+  client: string
+  session: number
+}
+
+/** What the links of a gateway have in common. */
+export type LinkSettings = {
+  gatewayId: string
+  secret: Uint8Array
+  connectTimeoutMs: number
+  loginTimeoutMs: number
+  log: Logger
+  /** The standing of some pooler changed, or a link came or went. */
+  changed(): void
+}
+
+const RECONNECT_MS_MIN = 20
+const RECONNECT_MS_MAX = 1000
+
+export class PoolerLink implements LinkHandler {
+  readonly id: string
+  connection: LinkConnection | undefined
+  health: Health | undefined
+  /** When the last HEALTH came. */
+  heardMs = 0
+  /** The rule of `health`, as BATCH carries it. */
+  rule: Buffer = ruleBytes({ term: 0n, subterm: 0n })
+  reconnects = -1
+  readonly #addresses: () => readonly LinkAddress[]
+  readonly #settings: LinkSettings
+  readonly #retry = backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX })
+  readonly logins: Logins
+  #streams: (StreamOwner | undefined)[] = []
+  #closing: boolean[] = []
+  #free: number[] = []
+  #vectors = new Map<number, ParameterVector>()
+  #defined = new Set<number>()
+  #retrying: Disposable | undefined
+  #stopped = false
+  #tries = 0
+
+  constructor(id: string, addresses: () => readonly LinkAddress[], settings: LinkSettings) {
+    this.id = id
+    this.#addresses = addresses
+    this.#settings = settings
+    this.logins = new Logins(settings.loginTimeoutMs)
+    void this.#connect()
+  }
+
+  /** Streams that sessions have open. */
+  get streams(): number {
+    return this.#streams.reduce((count, owner) => count + (owner === undefined ? 0 : 1), 0)
+  }
+
+  /** For people. */
+  describe(): Record<string, unknown> {
+    const { connection, health } = this
+    return {
+      pooler: this.id,
+      connected: connection !== undefined,
+      streams: this.streams,
+      reconnects: Math.max(0, this.reconnects),
+      busy: connection?.busy,
+      bytes_in: connection?.bytesIn,
+      bytes_out: connection?.bytesOut,
+      frames_in: connection?.framesIn,
+      frames_out: connection?.framesOut,
+      writes: connection?.writes,
+      role: health?.role,
+      rule: health && `${health.term}.${health.subterm}`,
+      serving: health?.serving,
+      reason: health?.reason,
+      silent_ms: connection === undefined ? undefined : Math.round(now() - this.heardMs),
+      pools: health?.pools,
+    }
+  }
+
+  /** Opens a stream; `onOpened` or `onFailed` follows. @returns its number. */
+  open(owner: StreamOwner, request: StreamRequest): number {
+    const stream = this.#free.pop() ?? Math.max(1, this.#streams.length)
+    this.#streams[stream] = owner
+    this.#closing[stream] = false
+    this.connection?.sendJson(Kind.Open, stream, 0, request)
+    return stream
+  }
+
+  /** The session is done with its stream: what runs on it is aborted. */
+  close(stream: number): void {
+    if (this.#streams[stream] === undefined) return
+    this.#streams[stream] = undefined
+    this.#closing[stream] = true
+    this.connection?.send(Kind.Close, stream, 0, 0, 0, 0)
+  }
+
+  /** Asks for the login row of a user. */
+  login(user: string, database: string): Promise<LoginRow> {
+    const { connection } = this
+    if (connection === undefined) return Promise.reject(notConnected(this.id))
+    return this.logins.ask((request) => {
+      connection.sendJson(Kind.Login, 0, request, { user, database })
+    })
+  }
+
+  /** Makes sure that the pooler knows a statement before an operation names it. */
+  define(statement: SharedStatement): void {
+    const { connection } = this
+    if (connection === undefined || this.#defined.has(statement.id)) return
+    this.#defined.add(statement.id)
+    const { definition } = statement
+    for (let at = 0; at < definition.length; at += FRAME_PAYLOAD_BYTES_MAX) {
+      const end = Math.min(definition.length, at + FRAME_PAYLOAD_BYTES_MAX)
+      const flags = end === definition.length ? Flag.Boundary : 0
+      connection.send(Kind.Define, 0, flags, 0, 0, statement.id, definition, at, end)
+    }
+  }
+
+  /** No session uses the statement any more. */
+  release(id: number): void {
+    if (this.#defined.delete(id)) this.connection?.send(Kind.Release, 0, 0, 0, 0, id)
+  }
+
+  /** The vector of an id that a frame of this link named. */
+  vector(id: number): ParameterVector | undefined {
+    return this.#vectors.get(id)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#retrying?.[Symbol.dispose]()
+    this.connection?.close()
+  }
+
+  /** LinkHandler: the hot path. */
+  frame(
+    kind: number,
+    stream: number,
+    flags: number,
+    status: number,
+    pins: number,
+    value: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (kind === Kind.Data) {
+      this.#streams[stream]?.onData(flags, status, pins, value, bytes, start, end)
+    } else if (kind === Kind.Credit) {
+      this.#streams[stream]?.onCredit(value)
+    } else {
+      this.#onControl(kind, stream, { status, value, payload: bytes.subarray(start, end) })
+    }
+  }
+
+  /** LinkHandler. */
+  drained(): void {
+    for (const owner of this.#streams) owner?.onUncongested()
+  }
+
+  /** LinkHandler. */
+  closed(reason: Error | undefined): void {
+    if (!this.#stopped) {
+      this.#settings.log.warn('link lost', { pooler: this.id, error: String(reason ?? 'closed') })
+    }
+    const owners = this.#streams
+    this.connection = undefined
+    this.health = undefined
+    this.#streams = []
+    this.#closing = []
+    this.#free = []
+    this.#vectors = new Map()
+    this.#defined = new Set()
+    this.logins.fail(notConnected(this.id))
+    // The claim to lead goes first: a session that looks for a leader now must not find this one.
+    this.#settings.changed()
+    for (const owner of owners) owner?.onLinkLost()
+    this.#reconnectLater()
+  }
+
+  #onControl(
+    kind: number,
+    stream: number,
+    frame: { status: number; value: number; payload: Buffer },
+  ): void {
+    const { status, value, payload } = frame
+    const owner = this.#streams[stream]
+    switch (kind) {
+      case Kind.Health:
+        this.#onHealth(payload.toString())
+        break
+      case Kind.Parameters:
+        this.#vectors.set(value, intern(payload.toString()))
+        break
+      case Kind.LoginRow:
+        this.logins.answer(value, payload.toString())
+        break
+      case Kind.Opened:
+        this.#onOpened(owner, value)
+        break
+      case Kind.Failed:
+        this.#forget(stream)
+        owner?.onFailed(Buffer.from(payload))
+        break
+      case Kind.Closed:
+        this.#forget(stream)
+        owner?.onClosed(Buffer.from(payload))
+        break
+      case Kind.Refused:
+        owner?.onRefused(value, JSON.parse(payload.toString()) as Refusal)
+        break
+      case Kind.Lost:
+        owner?.onLost(value, status !== 0, readLoss(payload))
+        break
+      default:
+        this.connection?.close(
+          new PgError('protocol_violation', `link: unexpected frame of kind ${kind}`),
+        )
+    }
+  }
+
+  #onOpened(owner: StreamOwner | undefined, id: number): void {
+    const vector = this.#vectors.get(id)
+    if (vector === undefined) {
+      const why = `link: parameter vector ${id} was never sent`
+      this.connection?.close(new PgError('protocol_violation', why))
+    } else {
+      owner?.onOpened(vector)
+    }
+  }
+
+  #onHealth(json: string): void {
+    const before = this.health
+    const health = readHealth(json)
+    this.heardMs = now()
+    this.health = health
+    const same =
+      before !== undefined &&
+      before.term === health.term &&
+      before.subterm === health.subterm &&
+      before.serving === health.serving &&
+      before.role === health.role
+    if (same) return
+    this.rule = ruleBytes(health)
+    this.#settings.changed()
+  }
+
+  #forget(stream: number): void {
+    if (this.#streams[stream] === undefined && this.#closing[stream] !== true) return
+    this.#streams[stream] = undefined
+    this.#closing[stream] = false
+    this.#free.push(stream)
+  }
+
+  async #connect(): Promise<void> {
+    const { gatewayId, secret, connectTimeoutMs: timeoutMs, log } = this.#settings
+    const addresses = this.#addresses()
+    const address = addresses[this.#tries++ % Math.max(1, addresses.length)]
+    if (this.#stopped) return
+    if (address === undefined) return this.#reconnectLater()
+    try {
+      const poolerId = this.id
+      const handler: LinkHandler = this
+      const options = { address, secret, gatewayId, poolerId, handler, timeoutMs }
+      const connection = await connectLink(options)
+      if (connection.closed) return // its `closed` event came first, and connects again
+      this.connection = connection
+      this.reconnects++
+      this.#retry.reset()
+      log.info('link open', { pooler: this.id, address })
+      if (this.#stopped) connection.close()
+      else this.#settings.changed()
+    } catch (error) {
+      log.debug('no link', { pooler: this.id, address, error: String(error) })
+      this.#reconnectLater()
+    }
+  }
+
+  #reconnectLater(): void {
+    if (this.#stopped) return
+    this.#retrying?.[Symbol.dispose]()
+    this.#retrying = timer(this.#retry.next(), () => void this.#connect(), { ref: false })
+  }
+}
+
+function readLoss(payload: Buffer): Loss {
+  return payload.length === 0 ? {} : (JSON.parse(payload.toString()) as Loss)
+}
+
+function notConnected(pooler: string): PgError {
+  return new PgError('cannot_connect_now', `no link to pooler ${pooler}`)
+}

@@ -1,0 +1,137 @@
+// Which pooler leads?
+//
+// Invariants: a pooler that claims to lead under a rule older than the newest one ever heard of, from
+// anybody, gets no query; nor does one that has been silent for `silentMs`, or whose link is broken.
+
+import type { LinkAddress } from '../../shared/link/link-client.ts'
+import type { Logger } from '../../shared/log/logger.ts'
+import { interval, now, timer } from '../../shared/time/clock.ts'
+import type { PoolerRecord } from '../../shared/topology/records.ts'
+import { compareRules } from './health.ts'
+import { PoolerLink, type LinkSettings } from './pooler-link.ts'
+
+/** Poolers, as the topology knows them. */
+export interface PoolerSource {
+  readonly poolers: ReadonlyMap<string, { readonly record: PoolerRecord }>
+  onChange(callback: () => void): Disposable
+}
+
+export type RouterOptions = Omit<LinkSettings, 'changed'> & {
+  source: PoolerSource
+  /** A link without HEALTH for so long retracts its pooler's claim. */
+  silentMs: number
+  log: Logger
+  /** Whether a unix socket path can be reached from here. */
+  reachable(path: string): boolean
+}
+
+const CHECK_MS = 250
+
+/** The links to all poolers of a shard, and the choice among them. */
+export class Router implements Disposable {
+  readonly links = new Map<string, PoolerLink>()
+  /** Newest rule ever heard of. */
+  newest = { term: 0n, subterm: 0n }
+  /** Claims that were not followed because their rule was older. */
+  claimsRefused = 0
+  #leader: PoolerLink | undefined
+  readonly #options: RouterOptions
+  readonly #watching: Disposable
+  readonly #checking: Disposable
+  readonly #listeners = new Set<() => void>()
+
+  constructor(options: RouterOptions) {
+    this.#options = options
+    this.#watching = options.source.onChange(() => this.#onDirectory())
+    this.#checking = interval(CHECK_MS, () => this.#choose(), { ref: false })
+    this.#onDirectory()
+  }
+
+  /** The pooler that serves under the newest rule; undefined while there is none. */
+  get leader(): PoolerLink | undefined {
+    return this.#leader
+  }
+
+  /** Calls back whenever the leader or its rule changed. */
+  onLeader(callback: () => void): void {
+    this.#listeners.add(callback)
+  }
+
+  /** The next leader, or undefined when none serves within `ms`. */
+  async nextLeader(ms: number): Promise<PoolerLink | undefined> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    using _deadline = timer(ms, resolve, { ref: false })
+    this.#listeners.add(resolve)
+    await promise
+    this.#listeners.delete(resolve)
+    return this.#leader
+  }
+
+  /** A shared statement is gone: every pooler may forget it. */
+  release(id: number): void {
+    for (const link of this.links.values()) link.release(id)
+  }
+
+  [Symbol.dispose](): void {
+    this.#watching[Symbol.dispose]()
+    this.#checking[Symbol.dispose]()
+    for (const link of this.links.values()) link.stop()
+    this.links.clear()
+    this.#leader = undefined
+  }
+
+  #onDirectory(): void {
+    const { poolers } = this.#options.source
+    for (const id of poolers.keys()) {
+      if (!this.links.has(id)) this.links.set(id, this.#link(id))
+    }
+    for (const [id, link] of this.links) {
+      if (poolers.has(id)) continue
+      this.links.delete(id)
+      link.stop()
+    }
+    this.#choose()
+  }
+
+  #link(id: string): PoolerLink {
+    const settings = { ...this.#options, changed: () => this.#choose() }
+    return new PoolerLink(id, () => this.#addresses(id), settings)
+  }
+
+  /** The unix socket where it is here, else TCP; looked up anew before each try. */
+  #addresses(id: string): LinkAddress[] {
+    const record = this.#options.source.poolers.get(id)?.record
+    if (record === undefined) return []
+    const { host, dataPort: port, socket } = record
+    if (socket !== '' && this.#options.reachable(socket)) return [{ socketPath: socket }]
+    return [{ host, port }]
+  }
+
+  #choose(): void {
+    const silentSince = now() - this.#options.silentMs
+    for (const { health } of this.links.values()) {
+      if (health !== undefined && compareRules(health, this.newest) > 0) {
+        this.newest = { term: health.term, subterm: health.subterm }
+      }
+    }
+    let chosen: PoolerLink | undefined
+    for (const link of this.links.values()) {
+      const { health } = link
+      if (link.connection === undefined || health === undefined) continue
+      if (health.role !== 'leader' || !health.serving || link.heardMs < silentSince) continue
+      if (compareRules(health, this.newest) < 0) this.claimsRefused++
+      else chosen ??= link
+    }
+    this.#settle(chosen)
+  }
+
+  #settle(chosen: PoolerLink | undefined): void {
+    const before = this.#leader
+    this.#leader = chosen
+    if (chosen !== before) {
+      const { term, subterm } = chosen?.health ?? { term: undefined, subterm: undefined }
+      this.#options.log.info('leader', { pooler: chosen?.id, term, subterm })
+    }
+    if (chosen !== undefined) for (const listener of this.#listeners) listener()
+  }
+}

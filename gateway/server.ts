@@ -1,0 +1,272 @@
+// The gateway: listens for clients, lets them in, and keeps what they share.
+
+import { createHmac, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import type { ConfigStore } from '../shared/config/store.ts'
+import { PgError } from '../shared/errors/pg-error.ts'
+import type { Logger } from '../shared/log/logger.ts'
+import type { MetricsRegistry } from '../shared/metrics/registry.ts'
+import type { CancelRequest } from '../shared/pgwire/startup-packet.ts'
+import { interval } from '../shared/time/clock.ts'
+import type { PoolerRecord } from '../shared/topology/records.ts'
+import { newCancelKey, SessionTable } from './cancel/cancel-keys.ts'
+import { forwardCancel, type GatewaySource } from './cancel/forward.ts'
+import { ClientCounts } from './client/client-counts.ts'
+import { cancelKeyBytes, type Connection } from './client/connection.ts'
+import type { Admission, ConnectionHost, NewSession } from './client/connection-host.ts'
+import { loadTls, type TlsIdentity } from './client/tls.ts'
+import type { gatewayFields, GatewayConfig } from './config.ts'
+import { Hold } from './hold/hold.ts'
+import { Listeners } from './client/listeners.ts'
+import type { LoginRow } from './poolers/logins.ts'
+import { Router } from './poolers/router.ts'
+import { BatchBuilder } from './session/batch-builder.ts'
+import { PieceScanner } from './session/piece-scanner.ts'
+import { fatal } from './session/session-errors.ts'
+import { Counters, type SessionHost } from './session/session-host.ts'
+import { Session } from './session/session.ts'
+import { StatementRegistry } from './statements/statement-registry.ts'
+
+/** Poolers, as the topology knows them. */
+export interface PoolerSource {
+  readonly poolers: ReadonlyMap<string, { readonly record: PoolerRecord }>
+  onChange(callback: () => void): Disposable
+}
+
+/** Settings that never change, for tests. */
+export type FixedConfig = { readonly values: GatewayConfig; onChange?: undefined }
+
+/** What a gateway stands on. */
+export type GatewayOptions = {
+  readonly config: ConfigStore<typeof gatewayFields> | FixedConfig
+  readonly poolers: PoolerSource
+  readonly gateways: GatewaySource
+  /** Shared with the poolers; salts of users that do not exist are made from it too. */
+  readonly linkSecret: Uint8Array
+  readonly pidPrefix: number
+  readonly log: Logger
+  readonly metrics: MetricsRegistry
+}
+
+const DRAIN_CHECK_MS = 20
+
+/** A running gateway. Dispose it: clients that are left hear 57P01. */
+export class GatewayServer implements ConnectionHost, AsyncDisposable {
+  readonly log: Logger
+  readonly limits: GatewayConfig
+  readonly counters = new Counters()
+  readonly mockSecret: Uint8Array
+  readonly router: Router
+  readonly registry: StatementRegistry
+  readonly hold: Hold
+  readonly sessions: SessionTable
+  readonly connections = new Set<Connection>()
+  readonly listeners: Listeners
+  readonly #options: GatewayOptions
+  readonly #sessionHost: SessionHost
+  readonly #counts: ClientCounts
+  readonly #admissions = new Map<Session, Disposable>()
+  readonly #owned = new DisposableStack()
+  #tls: TlsIdentity | undefined
+  #draining = false
+
+  private constructor(options: GatewayOptions) {
+    this.#options = options
+    const { config, log, linkSecret, pidPrefix } = options
+    const limits = config.values
+    this.log = log
+    this.limits = limits
+    this.mockSecret = createHmac('sha256', linkSecret).update('mock authentication').digest()
+    this.sessions = new SessionTable(pidPrefix)
+    this.#counts = new ClientCounts(limits)
+    this.hold = new Hold(limits)
+    this.registry = new StatementRegistry({
+      gatewayTag: pidPrefix.toString(36),
+      bytesMax: limits.statementCacheBytes,
+      unusedMax: limits.statementCacheUnusedMax,
+      released: (id) => this.router.release(id),
+    })
+    this.router = this.#owned.use(
+      new Router({
+        source: options.poolers,
+        gatewayId: limits.id,
+        secret: linkSecret,
+        connectTimeoutMs: limits.linkConnectTimeoutMs,
+        loginTimeoutMs: limits.loginTimeoutMs,
+        silentMs: limits.leaderSilenceMs,
+        reachable: (path) => existsSync(path),
+        log,
+      }),
+    )
+    this.router.onLeader(() => this.hold.resumeAll())
+    this.#sessionHost = this.#makeSessionHost()
+    this.listeners = new Listeners(this, limits)
+  }
+
+  /** Listens and runs. @throws StartError naming what is in the way. */
+  static async listen(options: GatewayOptions): Promise<GatewayServer> {
+    const server = new GatewayServer(options)
+    try {
+      server.#loadTls()
+      await server.listeners.open()
+    } catch (error) {
+      await server[Symbol.asyncDispose]()
+      throw error
+    }
+    const changes = options.config.onChange?.(() => server.#reloadTls())
+    if (changes !== undefined) server.#owned.use(changes)
+    return server
+  }
+
+  /** The port for clients. */
+  get port(): number {
+    return this.listeners.port
+  }
+
+  // ConnectionHost --------------------------------------------------------------------------------
+
+  tls(): TlsIdentity | undefined {
+    return this.#tls
+  }
+
+  admit(user: string, database: string): Admission {
+    if (this.#draining) throw fatal('cannot_connect_now', 'the gateway is shutting down')
+    const place = this.#counts.take(user, database)
+    let kept = false
+    return {
+      sessions: place.sessions,
+      keepFor: (session) => {
+        kept = true
+        this.#admissions.set(session, place)
+        if (session.closed) this.#release(session)
+      },
+      [Symbol.dispose]: () => {
+        if (!kept) place[Symbol.dispose]()
+      },
+    }
+  }
+
+  async loginRow(user: string, database: string): Promise<LoginRow> {
+    const leader = this.router.leader ?? (await this.router.nextLeader(this.limits.failoverWindowMs))
+    if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
+    return await leader.login(user, database)
+  }
+
+  newSession({ socket, version, applicationName, request }: NewSession): Session {
+    const number = this.sessions.nextNumber()
+    const session = new Session({
+      host: this.#sessionHost,
+      socket,
+      number,
+      cancelKey: newCancelKey(cancelKeyBytes(version)),
+      request: { ...request, session: number },
+      applicationName,
+    })
+    this.sessions.add(session)
+    return session
+  }
+
+  async cancel(request: CancelRequest): Promise<void> {
+    const session = this.sessions.find(request.processId, request.key)
+    if (session !== undefined) session.cancel()
+    else await forwardCancel(request, this.#options.gateways, this.limits.id)
+  }
+
+  /** A CancelRequest that another gateway has forwarded: it goes no further. */
+  cancelOwn(request: CancelRequest): void {
+    this.sessions.find(request.processId, request.key)?.cancel()
+  }
+
+  closed(connection: Connection): void {
+    this.connections.delete(connection)
+  }
+
+  // Ends ------------------------------------------------------------------------------------------
+
+  /** Ends every session as soon as it is idle; cuts the rest at the deadline. How many were cut. */
+  async drain(deadline: AbortSignal): Promise<number> {
+    this.#draining = true
+    this.listeners.closePublic()
+    const busy = (): number => {
+      let count = 0
+      for (const session of this.sessions.values()) if (!session.idle) count++
+      return count
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const check = (): void => {
+      if (!this.#draining || deadline.aborted || busy() === 0) resolve()
+    }
+    using _ = interval(DRAIN_CHECK_MS, check)
+    check()
+    await promise
+    if (!this.#draining) return 0
+    const cut = busy()
+    this.#endAll()
+    return cut
+  }
+
+  /** Takes clients again after a drain was begun. */
+  resume(): void {
+    this.#draining = false
+    void this.listeners.open().catch((error: unknown) => {
+      this.log.error('cannot listen again', { error })
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#draining = true
+    this.#endAll()
+    this.listeners.close()
+    for (const connection of this.connections) connection.terminate()
+    this.#owned.dispose()
+  }
+
+  #endAll(): void {
+    const why = 'terminating connection due to administrator command'
+    for (const session of [...this.sessions.values()]) {
+      session.terminate(new PgError('admin_shutdown', why, { severity: 'FATAL' }))
+    }
+  }
+
+  #release(session: Session): void {
+    this.#admissions.get(session)?.[Symbol.dispose]()
+    this.#admissions.delete(session)
+  }
+
+  #makeSessionHost(): SessionHost {
+    return {
+      router: this.router,
+      registry: this.registry,
+      builder: new BatchBuilder(),
+      scanner: new PieceScanner(),
+      hold: this.hold,
+      limits: this.limits,
+      counters: this.counters,
+      log: this.log,
+      ended: (session) => {
+        this.sessions.remove(session)
+        this.#release(session)
+      },
+    }
+  }
+
+  #loadTls(): void {
+    const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsClientCaFile } = this.limits
+    if (certFile === undefined || keyFile === undefined) return
+    this.#tls = loadTls({ certFile, keyFile, clientCaFile: tlsClientCaFile })
+  }
+
+  /** A certificate that was replaced is presented from now on; a bad one changes nothing. */
+  #reloadTls(): void {
+    try {
+      this.#loadTls()
+    } catch (error) {
+      this.log.error('the certificate stays the one before', { error })
+    }
+  }
+}
+
+/** A secret for a gateway that has none to share: it reaches no pooler, and says so. */
+export function noSecret(): Uint8Array {
+  return randomBytes(32)
+}

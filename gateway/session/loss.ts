@@ -1,0 +1,42 @@
+// What a client is told when the backend or link under it is gone. See "What a lost backend or link
+// means" in docs/ARCHITECTURE.md: nothing that may have been written is ever offered for a retry.
+
+import { Trait } from './traits.ts'
+
+/** What becomes of a session that lost its backend. */
+export const Outcome = {
+  /** No byte went to a backend: run it again, elsewhere. */
+  Retry: 0,
+  /** 40001, and the session is in a failed transaction until it rolls back. */
+  FailedTransaction: 1,
+  /** 08007 and the end: a commit may have happened. */
+  Unknown: 2,
+  /** 08006 and the end: a read was cut. */
+  ConnectionLost: 3,
+  /** 57P01 and the end: locks, temporary objects or cursors are gone. */
+  SessionLost: 4,
+} as const
+export type Outcome = (typeof Outcome)[keyof typeof Outcome]
+
+export type LossFacts = {
+  /** A byte of the batch was given to a socket towards the backend, or may have been. */
+  sent: boolean
+  /** The session was in a transaction block when the batch began. */
+  inTransaction: boolean
+  /** The backend belonged to the session for more than the transaction. */
+  pinned: boolean
+  /** Trait bits of the batch. */
+  traits: number
+}
+
+/** The one table of it. */
+export function outcomeOf({ sent, inTransaction, pinned, traits }: LossFacts): Outcome {
+  if (pinned) return Outcome.SessionLost
+  if (inTransaction) {
+    return sent && (traits & Trait.MayCommit) !== 0 ? Outcome.Unknown : Outcome.FailedTransaction
+  }
+  if (!sent) return Outcome.Retry
+  return (traits & (Trait.MayWrite | Trait.MayCommit)) !== 0
+    ? Outcome.Unknown
+    : Outcome.ConnectionLost
+}

@@ -1,0 +1,126 @@
+// Finds in a client's bytes what can be sent next: a whole batch, or the part of one that ends with
+// a Flush or is large enough. Looks at headers only, each once.
+
+import { Frontend } from '../../shared/pgwire/message-types.ts'
+import type { InputWindow } from './input-window.ts'
+import { LENGTH_MAX } from './message-limits.ts'
+
+const HEADER_BYTES = 5
+/** What is gathered of an unfinished batch before it is sent. */
+export const PIECE_BYTES = 64 * 1024
+
+export const Found = {
+  /** More bytes are needed. */
+  Nothing: 0,
+  /** A Query or FunctionCall stands at the start; `end` is one past it. */
+  Simple: 1,
+  /** Messages up to `end`, the last of which is a Sync. */
+  Synced: 2,
+  /** Messages up to `end`, with more to come: behind a Flush, or large. */
+  Part: 3,
+  /** The beginning of one large message, up to `end`. */
+  Cut: 4,
+  /** Messages up to `end`, then a Query or FunctionCall without a Sync between. */
+  QueryBehind: 5,
+  /** CopyData, CopyDone or CopyFail at rest, up to `end`, which may lie beyond the window. */
+  Stray: 6,
+  Terminate: 7,
+  /** A type byte that no frontend sends. */
+  BadType: 8,
+  /** A length that Postgres refuses. */
+  BadLength: 9,
+  /** A message over our own limit. */
+  TooLong: 10,
+} as const
+export type Found = (typeof Found)[keyof typeof Found]
+
+export type ScanLimits = { readonly statementBytesMax: number; readonly messageBytesMax: number }
+
+/** One per gateway: what it finds is used at once. */
+export class PieceScanner {
+  /** One past what was found. */
+  end = 0
+  /** Type byte of the message that was found, or is incomplete. */
+  type = 0
+
+  /** Looks at `window` from its `scan` on. @param rest no batch is under way. */
+  scan(window: InputWindow, rest: boolean, limits: ScanLimits): Found {
+    const { bytes, start, end } = window
+    let at = window.scan
+    while (end - at >= HEADER_BYTES) {
+      const type = bytes[at] as number
+      const length = bytes.readInt32BE(at + 1)
+      const next = at + 1 + length
+      this.type = type
+      if (length < 4 || length > (LENGTH_MAX[type] as number)) {
+        return LENGTH_MAX[type] === 0 ? Found.BadType : Found.BadLength
+      }
+      if (length > limits.messageBytesMax) return Found.TooLong
+      const found = this.#message(at, next, { type, start, end, rest, limits })
+      if (found >= 0) {
+        window.scan = at
+        return found as Found
+      }
+      at = next
+    }
+    window.scan = at
+    return Found.Nothing
+  }
+
+  /** What the message at `at` means, or -1 to look at the next one. */
+  #message(
+    at: number,
+    next: number,
+    context: { type: number; start: number; end: number; rest: boolean; limits: ScanLimits },
+  ): number {
+    const { type, start, end, rest, limits } = context
+    this.end = next
+    switch (type) {
+      case Frontend.Query:
+      case Frontend.FunctionCall:
+        if (rest && at === start) return this.#simple(at, next, context)
+        this.end = at
+        return Found.QueryBehind
+      case Frontend.Sync:
+        return next > end ? Found.Nothing : Found.Synced
+      case Frontend.Flush:
+        return next > end ? Found.Nothing : Found.Part
+      case Frontend.Terminate:
+        return Found.Terminate
+      case Frontend.CopyData:
+      case Frontend.CopyDone:
+      case Frontend.CopyFail:
+        if (rest && at === start) return Found.Stray
+        break
+      case Frontend.Parse:
+        if (next - at > limits.statementBytesMax) return Found.TooLong
+        break
+      default:
+    }
+    if (next > end) return this.#incomplete(at, context)
+    return next - start >= PIECE_BYTES ? Found.Part : -1
+  }
+
+  #simple(
+    at: number,
+    next: number,
+    { type, end, limits }: { type: number; end: number; limits: ScanLimits },
+  ): Found {
+    if (next <= end) return Found.Simple
+    const large = type === Frontend.FunctionCall || next - at > limits.statementBytesMax
+    if (!large || end - at < PIECE_BYTES) return Found.Nothing
+    this.end = end
+    return Found.Simple
+  }
+
+  #incomplete(
+    at: number,
+    { type, start, end }: { type: number; start: number; end: number },
+  ): Found {
+    this.end = at
+    if (at > start) return end - start >= PIECE_BYTES ? Found.Part : Found.Nothing
+    if (type === Frontend.Parse || end - at < PIECE_BYTES) return Found.Nothing
+    this.end = end
+    return Found.Cut
+  }
+}

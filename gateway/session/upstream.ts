@@ -1,0 +1,155 @@
+// The session's side of its stream: which pooler, how much may be sent, what is under way.
+
+import {
+  BATCH_HEAD_BYTES,
+  CREDIT_BYTES_MIN,
+  Flag,
+  FRAME_PAYLOAD_BYTES_MAX,
+  Kind,
+  PinSummary,
+  STREAM_WINDOW_BYTES,
+} from '../../shared/link/frame.ts'
+import type { LinkConnection } from '../../shared/link/link-connection.ts'
+import type { PoolerLink, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
+import type { BatchBuilder } from './batch-builder.ts'
+
+const RULE_BYTES = 16
+const head = Buffer.alloc(BATCH_HEAD_BYTES)
+
+export class Upstream {
+  link: PoolerLink | undefined
+  stream = 0
+  /** The pooler has a backend that accepted this session's options. */
+  opened = false
+  /** Number of the batch under way or, at rest, of the last one. */
+  batch = 0
+  running = false
+  /** The backend stays with the session: it is in a transaction, or pinned. */
+  held = false
+  /** The backend stays for more than the transaction. */
+  pinned = false
+  #connection: LinkConnection | undefined
+  #credit = STREAM_WINDOW_BYTES
+  #received = 0
+
+  /** Payload bytes that may be sent now; none while the link has enough to do. */
+  get room(): number {
+    return this.#connection === undefined || this.#connection.congested ? 0 : this.#credit
+  }
+
+  /** Opens a stream on another pooler; the one before is closed. */
+  open(owner: StreamOwner, link: PoolerLink, request: StreamRequest): void {
+    this.close()
+    this.link = link
+    this.#connection = link.connection
+    this.#credit = STREAM_WINDOW_BYTES
+    this.#received = 0
+    this.stream = link.open(owner, request)
+  }
+
+  /** The stream is gone, or shall be: what ran on it is over. */
+  close(): void {
+    this.end()
+    this.link?.close(this.stream)
+    this.forget()
+  }
+
+  /** The stream is gone already. */
+  forget(): void {
+    this.end()
+    this.link = undefined
+    this.#connection = undefined
+    this.stream = 0
+    this.opened = this.held = this.pinned = false
+  }
+
+  /** A batch begins. */
+  begin(): void {
+    this.batch = (this.batch + 1) >>> 0
+    this.running = true
+    if (this.#connection !== undefined) this.#connection.busy++
+  }
+
+  /** The batch is over, one way or the other. */
+  end(): void {
+    if (!this.running) return
+    this.running = false
+    if (this.#connection !== undefined) this.#connection.busy--
+  }
+
+  /** What the READY of a batch says. */
+  ready(pins: number): void {
+    this.end()
+    this.held = pins !== 0
+    this.pinned = (pins & PinSummary.Session) !== 0
+  }
+
+  /** Sends a whole small batch that needs no change: the hot path of simple queries. */
+  sendBatch(pins: number, flags: number, bytes: Buffer, start: number, end: number): void {
+    const { link } = this
+    if (link === undefined || this.#connection === undefined) return
+    head.set(link.rule, 0)
+    head.writeUInt32BE(pins >>> 0, RULE_BYTES)
+    this.#credit -= BATCH_HEAD_BYTES + end - start
+    this.#connection.sendParts(
+      Kind.Batch,
+      this.stream,
+      flags,
+      0,
+      0,
+      this.batch,
+      head,
+      BATCH_HEAD_BYTES,
+      bytes,
+      start,
+      end,
+    )
+  }
+
+  /** Sends what the builder holds; as the start of the batch, or as more of it. */
+  sendBuilt(builder: BatchBuilder, start: boolean, pins: number, lastFlags: number): void {
+    const { link } = this
+    if (link === undefined || this.#connection === undefined) return
+    this.#credit -= builder.send({
+      connection: this.#connection,
+      stream: this.stream,
+      batch: start ? this.batch : -1,
+      rule: link.rule,
+      pins,
+      lastFlags,
+    })
+  }
+
+  /** Sends bytes of the running batch as they are, in frames. */
+  sendRaw(bytes: Buffer, start: number, end: number, lastFlags: number): void {
+    for (let at = start; at < end; ) {
+      const next = Math.min(end, at + FRAME_PAYLOAD_BYTES_MAX)
+      const flags = next === end ? lastFlags : 0
+      this.#connection?.send(Kind.Data, this.stream, flags, 0, 0, 0, bytes, at, next)
+      at = next
+    }
+    this.#credit -= end - start
+  }
+
+  /** The pooler took `bytes`. */
+  credited(bytes: number): void {
+    this.#credit += bytes
+  }
+
+  /** The client took all but `waiting` of the `bytes` that came: the pooler may send as many more. */
+  took(bytes: number, waiting: number): void {
+    this.#received += bytes
+    const taken = this.#received - waiting
+    if (taken < CREDIT_BYTES_MIN) return
+    this.#received = waiting
+    this.#connection?.send(Kind.Credit, this.stream, 0, 0, 0, taken)
+  }
+
+  /** Asks the pooler to cancel the batch under way. */
+  cancel(): void {
+    this.#connection?.send(Kind.Cancel, this.stream, 0, 0, 0, this.batch)
+  }
+}
+
+/** Flags of the frame that ends a batch on a message boundary. */
+export const FINAL = Flag.Final | Flag.Boundary
