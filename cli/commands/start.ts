@@ -48,7 +48,10 @@ export const command: Command = {
     const request = readRequest(argv)
     if (isDetachedChild()) return await reportToParent((report) => start(request, end, report))
     const say = openProgress()
-    const ready = (state: ClusterState): void => show(request, state)
+    const ready = (state: ClusterState): void => {
+      say('ready')
+      show(request, state)
+    }
     if (request.options.detach) {
       const lock = lockIfMade(request)
       lock?.[Symbol.dispose]()
@@ -58,7 +61,7 @@ export const command: Command = {
         return 0
       }
     }
-    await start(request, end, { progress: say, ready })
+    await start(request, end, { foreground: true, progress: say, ready })
     return 0
   },
 }
@@ -76,11 +79,15 @@ async function start(request: StartRequest, end: EndRequests, report: Reporter):
   const cluster = await prepare(request, made)
   for (const note of cluster.notes) report.progress(note)
   const { poolers, gateways } = cluster.plan
-  const what = `${poolers.length} poolers, ${gateways.length} gateways`
+  const what = `${count(poolers.length, 'pooler')} and ${count(gateways.length, 'gateway')}`
   report.progress(`starting ${what} in ${request.dir}`)
-  await runCluster({ cluster, startTimeoutMs: request.options.startTimeoutMs, end, report })
+  const { startTimeoutMs } = request.options
+  await runCluster({ cluster, startTimeoutMs, end, report })
   report.progress('stopped')
 }
+
+const count = (number: number, what: string): string =>
+  `${number} ${what}${number === 1 ? '' : 's'}`
 
 /** A preparation that fails takes a folder that it made away again. */
 async function prepare(request: StartRequest, made: boolean): Promise<PreparedCluster> {

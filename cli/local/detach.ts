@@ -63,6 +63,7 @@ export async function reportToParent(work: (report: Reporter) => Promise<void>):
   process.on('disconnect', () => serving || process.emit('SIGTERM', 'SIGTERM'))
   try {
     await work({
+      foreground: false,
       progress: (text) => tell({ kind: 'progress', text }),
       ready: () => {
         serving = true

@@ -18,6 +18,8 @@ const LEFTOVER_POLL_MS = 20
 
 /** What a person or a parent process is told on the way. */
 export interface Reporter {
+  /** Whether a person's terminal holds this very process. */
+  readonly foreground: boolean
   /** One line of progress. */
   progress(text: string): void
   /** Once: the cluster serves. */
@@ -49,6 +51,7 @@ export async function runCluster(options: RunOptions): Promise<void> {
     supervisor.ready()
     const state = readState(paths.state)
     if (state !== undefined) report.ready(state)
+    if (report.foreground) report.progress('Ctrl-C ends it')
     await aborted(end.stop)
     report.progress('stopping')
   } finally {
