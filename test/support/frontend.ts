@@ -189,6 +189,12 @@ export class Frontend implements AsyncDisposable {
     return bytes
   }
 
+  /** All bytes up to the end of the connection, unread; before any message was awaited. */
+  async bytesUntilClosed(): Promise<Buffer> {
+    await this.#wait(() => this.#closed, 'the end of the connection')
+    return Buffer.concat(this.#raw ?? [])
+  }
+
   /** Encrypts what follows. @throws Error when the server has no TLS or is not who the CA says. */
   async startTls({ how = 'request', ca, alpn = ['postgresql'] }: FrontendTls): Promise<void> {
     if (how === 'request') {
