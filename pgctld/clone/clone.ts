@@ -80,9 +80,10 @@ async function clone(
     signal.throwIfAborted()
   }
   const source = `${request.host}:${request.port}`
-  await postgres.fill('clone', async () => {
+  const { replace } = request
+  await postgres.fill('clone', { replace }, async () => {
     options.log.info('cloning', { source })
-    await makeDataDirectory(dataDir, runAs, fill).catch((cause: unknown) => {
+    await makeDataDirectory(dataDir, runAs, fill, { replace }).catch((cause: unknown) => {
       throw explained(cause, `clone of ${source} into ${dataDir} failed while ${last.phase}`)
     })
     options.log.info('cloned', { source, bytes: last.bytesDone })

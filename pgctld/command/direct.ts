@@ -13,7 +13,8 @@ export function directTarget(postgres: ManagedPostgres): Target {
     reload: () => postgres.reload(none),
     async clone(source) {
       const never = new AbortController().signal
-      for await (const _ of cloneFrom(postgres, { ...source, settings: none }, never)) continue
+      const request = { ...source, settings: none, replace: false }
+      for await (const _ of cloneFrom(postgres, request, never)) continue
     },
     async status() {
       await postgres.adopt()

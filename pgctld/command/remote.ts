@@ -35,7 +35,8 @@ export function remoteTarget(address: string, token: string | undefined): Target
       await callUnary(client, 'reload', { settings }, { timeoutMs: QUICK_MS })
     },
     async clone(source) {
-      for await (const _ of callStream(client, 'clone', { ...source, settings }, {})) continue
+      const request = { ...source, settings, replace: false }
+      for await (const _ of callStream(client, 'clone', request)) continue
     },
     status: () => callUnary(client, 'status', {}, { timeoutMs: QUICK_MS }),
     version: () => callUnary(client, 'version', {}, { timeoutMs: QUICK_MS }),

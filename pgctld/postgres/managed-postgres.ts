@@ -150,10 +150,18 @@ export class ManagedPostgres implements Disposable {
     })
   }
 
-  /** Runs `action` as the only change, for what fills the data directory (a clone). */
-  async fill(name: string, action: () => Promise<void>): Promise<void> {
+  /**
+   * Runs `action` as the only change, for what fills the data directory (a clone). With `replace`
+   * one that is there is no hindrance, as long as nothing runs in it.
+   */
+  async fill(
+    name: string,
+    options: { readonly replace: boolean },
+    action: () => Promise<void>,
+  ): Promise<void> {
     await this.#change(name, async () => {
-      this.#requireVacant()
+      if (options.replace) this.#requireStopped()
+      else this.#requireVacant()
       requireReachable(this.options.dataDir, this.options.runAs)
       await action()
       writePassfile(this.options.dataDir, confInput(this.options))
@@ -297,6 +305,16 @@ export class ManagedPostgres implements Disposable {
         ? directory.message
         : `${this.options.dataDir} is ${directory.kind}`
     throw new PgError('object_not_in_prerequisite_state', why)
+  }
+
+  #requireStopped(): void {
+    const { postmaster, problem } = this.#lookForPostmaster()
+    if (postmaster === undefined && problem === undefined) return
+    const why = problem ?? `Postgres runs in it (process ${postmaster?.name.pid})`
+    throw new PgError(
+      'object_not_in_prerequisite_state',
+      `${this.options.dataDir} cannot be replaced: ${why}`,
+    )
   }
 
   #requireVacant(): void {

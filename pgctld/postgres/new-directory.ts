@@ -1,7 +1,7 @@
 // A data directory comes into being under another name beside its own and is renamed when it is
 // whole and on the disk. Whatever fails before leaves nothing behind; what a kill -9 left is swept
 // by the next pgctld, which holds the lock and so knows that nobody works in it.
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
@@ -11,26 +11,33 @@ import { giveTo, type RunAs } from './run-as.ts'
 const SUFFIX = '.making-'
 
 /**
- * Has `fill` make a data directory and puts it in `dataDir`'s place, which must be absent or empty.
- * `fill` gets an empty directory (0700, Postgres's own) and must have flushed it when it returns.
+ * Has `fill` make a data directory and puts it in `dataDir`'s place, which must be absent or empty;
+ * with `replace` what is there gives way once the new one is whole. `fill` gets an empty directory
+ * (0700, Postgres's own) and must have flushed it when it returns.
  * @throws what `fill` throws, or object_not_in_prerequisite_state; then nothing is left.
  */
 export async function makeDataDirectory(
   dataDir: string,
   runAs: RunAs,
   fill: (directory: string) => Promise<void>,
+  { replace = false }: { readonly replace?: boolean } = {},
 ): Promise<void> {
   const parent = dirname(dataDir)
   mkdirSync(parent, { recursive: true })
-  requireVacant(dataDir)
+  if (!replace) requireVacant(dataDir)
   const making = mkdtempSync(join(parent, `${basename(dataDir)}${SUFFIX}`))
   try {
     chmodSync(making, 0o700)
     giveTo(runAs, making)
     await fill(making)
-    requireVacant(dataDir)
-    if (existsSync(dataDir)) rmdirSync(dataDir)
+    if (!replace) requireVacant(dataDir)
+    const former = existsSync(dataDir)
+      ? mkdtempSync(join(parent, `${basename(dataDir)}${SUFFIX}`))
+      : ''
+    // Onto an empty directory: a crash between the two renames leaves both to be swept.
+    if (former !== '') renameDurably(dataDir, former)
     renameDurably(making, dataDir)
+    if (former !== '') await rm(former, { recursive: true, force: true })
   } catch (error) {
     await rm(making, { recursive: true, force: true })
     throw error

@@ -225,6 +225,8 @@ export interface CloneRequest {
   /** not one of a sync list */
   applicationName: string;
   settings: { [key: string]: string };
+  /** A data directory that is there gives way once the copy is whole; Postgres must be stopped. */
+  replace: boolean;
 }
 
 export interface CloneRequest_SettingsEntry {
@@ -1075,7 +1077,7 @@ export const StatusReply: MessageFns<StatusReply> = {
 };
 
 function createBaseCloneRequest(): CloneRequest {
-  return { host: "", port: 0, applicationName: "", settings: {} };
+  return { host: "", port: 0, applicationName: "", settings: {}, replace: false };
 }
 
 export const CloneRequest: MessageFns<CloneRequest> = {
@@ -1092,6 +1094,9 @@ export const CloneRequest: MessageFns<CloneRequest> = {
     globalThis.Object.entries(message.settings).forEach(([key, value]: [string, string]) => {
       CloneRequest_SettingsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
     });
+    if (message.replace !== false) {
+      writer.uint32(40).bool(message.replace);
+    }
     return writer;
   },
 
@@ -1143,6 +1148,14 @@ export const CloneRequest: MessageFns<CloneRequest> = {
             }
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.replace = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1172,6 +1185,7 @@ export const CloneRequest: MessageFns<CloneRequest> = {
       },
       {},
     );
+    message.replace = object.replace ?? false;
     return message;
   },
 };

@@ -120,7 +120,7 @@ export class Member implements AsyncDisposable {
   ): Promise<string[]> {
     const signal = from.signal ?? new AbortController().signal
     const { host = '127.0.0.1', port } = from
-    const request = { host, port, applicationName: 'cloning', settings }
+    const request = { host, port, applicationName: 'cloning', settings, replace: false }
     const phases = new Set<string>()
     for await (const progress of cloneFrom(this.postgres, request, signal)) {
       phases.add(progress.phase)
