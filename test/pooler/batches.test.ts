@@ -250,9 +250,8 @@ describe('what a batch may be made of', () => {
   test('frames say what their bytes say', () =>
     session(async (stream) => {
       await stream.run(query('select 1/0'))
-      const last = stream.flags.at(-1) ?? 0
-      expect(last & Flag.Ready).toBe(Flag.Ready)
-      expect(last & Flag.Error).toBe(Flag.Error)
+      expect((stream.flags.at(-1) ?? 0) & Flag.Ready).toBe(Flag.Ready)
+      expect(stream.flags.some((flags) => (flags & Flag.Error) !== 0)).toBe(true)
       stream.batch(query('copy t to stdout'))
       await stream.end()
       expect(stream.flags.some((flags) => (flags & Flag.CopyOut) !== 0)).toBe(true)

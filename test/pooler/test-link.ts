@@ -12,6 +12,7 @@ import {
 import { connectLink, type LinkAddress } from '../../shared/link/link-client.ts'
 import type { LinkConnection, LinkHandler } from '../../shared/link/link-connection.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
+import { withDeadline } from '../../shared/time/clock.ts'
 import { describeBackend } from '../../shared/pgwire/transcript.ts'
 import type { Health } from '../../pooler/execute/health.ts'
 import { until } from '../support/until.ts'
@@ -142,6 +143,7 @@ export class TestStream {
   readonly #reader = new MessageReader({ messageBytesMax: 2 ** 30 })
   #window = STREAM_WINDOW_BYTES
   #owed = 0
+  #changed = Promise.withResolvers<void>()
   #queue: Uint8Array[] = []
   #queueFlags: FrameHead[] = []
 
@@ -156,7 +158,13 @@ export class TestStream {
     const { user = 'postgres', database = 'postgres', options: settings = [] } = options
     const hello = { user, database, options: settings, client: '127.0.0.1:1', session: this.id }
     this.#link.connection.sendJson(Kind.Open, this.id, 0, hello)
-    return until(() => this.lines.shift(), { what: 'OPENED' })
+    await this.#arrived(() => this.lines.length > 0, 'an answer to OPEN', 10_000)
+    return this.lines.shift() as string
+  }
+
+  /** Bytes that wait for credit before they leave. */
+  get queued(): number {
+    return this.#queue.reduce((sum, frame) => sum + frame.length, 0)
   }
 
   /** Sends a batch; cut into frames, within the window. */
@@ -203,19 +211,13 @@ export class TestStream {
 
   /** Waits for the end of the batch under way; takes the lines. */
   async end(deadlineMs = 10_000): Promise<string[]> {
-    const at = await until(() => this.#endsAt() + 1, {
-      deadlineMs,
-      what: `the end of a batch on stream ${this.id}`,
-    })
-    return this.lines.splice(0, at)
+    await this.#arrived(() => this.#endsAt() >= 0, 'the end of its batch', deadlineMs)
+    return this.lines.splice(0, this.#endsAt() + 1)
   }
 
   /** Waits for a line that starts with `start`; it stays. */
   async until(start: string, deadlineMs = 10_000): Promise<void> {
-    await until(() => this.lines.some((line) => line.startsWith(start)), {
-      deadlineMs,
-      what: `${start} on stream ${this.id}`,
-    })
+    await this.#arrived(() => this.lines.some((line) => line.startsWith(start)), start, deadlineMs)
   }
 
   cancel(batch = this.batchNumber): void {
@@ -236,6 +238,20 @@ export class TestStream {
   }
 
   frame(
+    kind: number,
+    flags: number,
+    status: number,
+    pins: number,
+    value: number,
+    payload: Buffer,
+  ): void {
+    this.#take(kind, flags, status, pins, value, payload)
+    const changed = this.#changed
+    this.#changed = Promise.withResolvers()
+    changed.resolve()
+  }
+
+  #take(
     kind: number,
     flags: number,
     status: number,
@@ -266,6 +282,14 @@ export class TestStream {
           `${kind === Kind.Failed ? 'FAILED' : 'CLOSED'} ${errorText(payload)}`.trim(),
         )
     }
+  }
+
+  /** Waits until `condition` holds; it is looked at with every frame. */
+  async #arrived(condition: () => boolean, what: string, deadlineMs: number): Promise<void> {
+    const wait = async (): Promise<void> => {
+      while (!condition()) await this.#changed.promise
+    }
+    await withDeadline(wait(), deadlineMs, `stream ${this.id}: ${what} (got ${this.lines})`)
   }
 
   #onData(flags: number, pins: number, value: number, payload: Buffer): void {
