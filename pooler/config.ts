@@ -14,7 +14,7 @@ export const poolerFields = {
   }),
   socketDir: path({
     optional: true,
-    help: 'Folder (mode 0700) for the unix socket of the data port, named as PostgreSQL names its own.',
+    help: 'Folder (mode 0700) for the data port’s unix socket, named as PostgreSQL names its own.',
   }),
   ...termFields,
 
@@ -52,7 +52,7 @@ export const poolerFields = {
     min: 0,
     live: true,
     group: pools,
-    help: 'Most backends over all pools; 0 takes what max_connections leaves after --backends-reserved.',
+    help: 'Most backends over all pools; 0: max_connections without --backends-reserved.',
   }),
   backendsReserved: integer({
     default: 10,
@@ -66,7 +66,7 @@ export const poolerFields = {
     min: 0,
     live: true,
     group: pools,
-    help: 'Most backends held by sessions that need one of their own; 0 takes half of all backends.',
+    help: 'Most backends held by sessions that need one of their own; 0: half of all.',
   }),
   backendLifetimeMs: duration({
     default: '1h',
@@ -100,7 +100,7 @@ export const poolerFields = {
     min: 1,
     live: true,
     group: pools,
-    help: 'Most shared prepared statements kept on one backend; the least used is closed for the next.',
+    help: 'Most shared prepared statements on one backend; the least used makes room for the next.',
   }),
 
   streamsMax: integer({
@@ -149,7 +149,7 @@ export const poolerFields = {
     default: '10min',
     live: true,
     group: limits,
-    help: 'A client that leaves a batch unfinished this long, and a backend waiting, is cut; 0 never.',
+    help: 'A client that keeps a backend waiting this long in mid-batch is cut; 0 never.',
   }),
   slowClientTimeoutMs: duration({
     default: '10min',

@@ -1,5 +1,5 @@
-// The pooler process: the consensus part (term) decides whether this node serves, the data part runs
-// what gateways send. Both stand on one Postgres, which pgctld controls.
+// The pooler process: the consensus part (term) decides whether this node serves, the data part
+// runs what gateways send. Both stand on one Postgres, which pgctld controls.
 import { hostname } from 'node:os'
 import type { Env } from '../shared/config/sources.ts'
 import {
@@ -18,7 +18,7 @@ import { startManager, type Manager } from './term/manager.ts'
 import { ServingStateCell } from './term/serving-state.ts'
 
 const ABOUT =
-  'Runs what gateways send on the PostgreSQL beside it, and keeps that node’s part of the consensus.'
+  'Runs what gateways send on the PostgreSQL beside it, and is its voice in the consensus.'
 const LINK_SECRET = 'link.secret'
 
 /** Runs one pooler until it is told to stop. Resolves to the exit code. */

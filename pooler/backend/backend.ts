@@ -1,11 +1,11 @@
 // One connection to Postgres, driven by its socket's events. What it sends goes to the owner of the
-// moment (a session's stream, a plain session, a cleaning unit) as it comes; nobody owns an idle one.
+// moment (a session's stream, a plain session, a clean-up) as it comes; nobody owns an idle one.
 //
 // Invariants:
-// - A batch begins with `beginBatch` and ends with the backend's ReadyForQuery, never with a message
-//   of the client.
+// - A batch begins with `beginBatch` and ends with the backend's ReadyForQuery, never with what the
+//   client sends.
 // - Of an idle backend nothing reaches a client: what it says then belongs to the pooler.
-// - A FATAL is never passed on as bytes: it is the `Loss` that the owner hears when the socket closes.
+// - A FATAL is never passed on as bytes: it is the `Loss` of which the owner hears at the close.
 import { assert } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { Flag } from '../../shared/link/frame.ts'
@@ -214,7 +214,7 @@ export class Backend extends PoolMember<Backend> {
     if (this.#phase === Phase.Open) this.#socket?.resume()
   }
 
-  /** Sends a CancelRequest for what runs. `host.cancelDone` follows when it can hit nothing more. */
+  /** Sends a CancelRequest for what runs. `cancelDone` follows when it can hit nothing more. */
   cancel(): void {
     this.cancels++
     const target = {
@@ -354,7 +354,7 @@ export class Backend extends PoolMember<Backend> {
     const boundary = scanner.onBoundary ? Flag.Boundary : 0
     if (scanner.passEnd > from) this.#pass(chunk, from, scanner.passEnd, flags | boundary)
     if (ready) {
-      // Half a message behind ReadyForQuery would be the next session's: give the backend up for it.
+      // Half a message behind ReadyForQuery would be the next session's: give it up for that.
       if (!whole) this.retired = true
       this.owner?.backendReady(this.status)
     } else if (!whole && this.owner === undefined) {

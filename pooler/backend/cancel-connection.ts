@@ -13,9 +13,9 @@ export type CancelTarget = {
 }
 
 /**
- * Sends a CancelRequest and calls `done` once, after the connection has closed: true when the server
- * closed it, so that no signal of it can still arrive; false when it could not be sent or stayed
- * open beyond the deadline.
+ * Sends a CancelRequest and calls `done` once, after the connection has closed: true when the
+ * server closed it, so that no signal of it can still arrive; false when it could not be sent or
+ * stayed open beyond the deadline.
  */
 export function sendCancel(target: CancelTarget, done: (delivered: boolean) => void): void {
   let finished = false

@@ -33,7 +33,7 @@ export interface ForwardContext {
 export class Forwarder {
   readonly #target: ForwardTarget
   #walk: MessageScanner | undefined
-  // A Parse or Close whose header the frame's end cut: told by its operation, met in the next frame.
+  // A Parse or Close whose header is cut by the frame's end: told here, met in the next frame.
   #cutSwallow = false
   #cutDefinition: Definition | undefined
 

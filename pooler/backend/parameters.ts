@@ -18,7 +18,7 @@ export class ParameterVector {
   }
 }
 
-/** Vectors kept for sharing; a client that sets application_name per request makes one each time. */
+/** Vectors kept for sharing; who sets application_name for each request makes one each time. */
 const VECTORS_MAX = 1024
 /** A frame holds 32 KiB; values longer than this (a search_path, in practice) are not reported. */
 const VALUE_BYTES_MAX = 1024

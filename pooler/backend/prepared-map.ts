@@ -1,7 +1,7 @@
 // Which shared statements a backend holds. Invariant: `holds` is true only when ParseComplete for
-// this very definition was seen, or its Parse is under way in the running batch; an entry whose Parse
-// brought no ParseComplete by the end of its batch is gone. Keyed by name: two gateways that used
-// one name for two texts would overwrite each other here as they do in the backend.
+// this very definition was seen, or its Parse is under way in the running batch; an entry whose
+// Parse brought no ParseComplete by the end of its batch is gone. Keyed by name: two gateways that
+// used one name for two texts would overwrite each other here as they do in the backend.
 import type { Definition } from './definition.ts'
 
 type Entry = { definition: Definition; complete: boolean; usedAt: number }

@@ -66,7 +66,7 @@ export class CleanUp implements BackendOwner {
   }
 }
 
-/** Takes what a backend says whose session went away in the middle of a batch; it is closed soon. */
+/** Takes what a backend says whose session left in the middle of a batch; it is closed soon. */
 export class Abandoned implements BackendOwner {
   readonly #backend: Backend
 

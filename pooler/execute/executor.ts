@@ -195,8 +195,8 @@ export class Executor implements BackendHost {
   }
 
   /**
-   * Cancels the batch that `backend` runs now, and no later one. Not one that waits for its standbys:
-   * it has committed, and a cancel would have Postgres report success before the write is safe.
+   * Cancels the batch that `backend` runs now, and no later one. Not one that waits for its
+   * standbys: it has committed, and Postgres would report success before the write is safe.
    */
   async cancelRunning(backend: Backend): Promise<void> {
     const batch = backend.batches
@@ -308,7 +308,7 @@ export class Executor implements BackendHost {
     }
   }
 
-  /** What `backend` waits for, by Postgres's name; '' for nothing, undefined when it cannot be told. */
+  /** What `backend` waits for, by Postgres's name; '' for nothing, undefined if unknown. */
   async #waitEvent(backend: Backend): Promise<string | undefined> {
     try {
       const [row] = await this.admin.query('wait_event', [String(backend.pid)])

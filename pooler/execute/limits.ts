@@ -1,7 +1,7 @@
 import type { PoolerConfig } from '../config.ts'
 import type { PoolLimits } from '../pool/pool-set.ts'
 
-/** All bounds of the data plane as plain numbers: read on every batch, rewritten when settings change. */
+/** All bounds of the data plane as plain numbers: read for every batch, rewritten by settings. */
 export type ExecutorLimits = { -readonly [K in keyof PoolLimits]: PoolLimits[K] } & {
   streamsMax: number
   plainSessionsMax: number

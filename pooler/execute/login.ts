@@ -26,7 +26,7 @@ export type LoginAnswer =
     }
   | { error: string; sqlstate: string }
 
-/** One row always; role and database may each be missing. Names are qualified against search_path. */
+/** One row always; role and database may each be missing. Names are qualified on purpose. */
 export const LOGIN_SQL = `
 select r.oid is not null, r.rolpassword, r.rolcanlogin,
   case when r.rolvaliduntil = 'infinity' then null

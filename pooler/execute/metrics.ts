@@ -17,7 +17,7 @@ const COUNTS = [
   ['cleaningFailed', 'Backends closed because cleaning them failed.'],
 ] as const satisfies readonly (readonly [keyof Counters, string])[]
 
-/** Shows the executor's counters and gauges. They are copied at each scrape, never on the hot path. */
+/** Shows the executor's counters and gauges; they are copied at each scrape only. */
 export function addMetrics(metrics: MetricsRegistry, executor: Executor): Disposable {
   const { counters, pools, limits } = executor
   const owned = new DisposableStack()

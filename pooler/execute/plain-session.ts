@@ -1,6 +1,6 @@
 // A driver that connects to the data port without a gateway: for people and tools that look at one
-// node. Nobody classifies its statements here, so it has a backend of its own from start to end, and
-// all bytes pass as they come. The backend is closed with it.
+// node. Nobody classifies its statements here, so it has a backend of its own from start to end,
+// and all bytes pass as they come. The backend is closed with it.
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { Pin } from '../../shared/link/frame.ts'
 import {

@@ -1,7 +1,7 @@
 import type { ServingState } from '../term/serving-state.ts'
 import type { Refusal } from './refusal.ts'
 
-/** Decides for each batch whether it may start: the rule as four plain numbers, compared in place. */
+/** Decides whether a batch may start: the rule as four plain numbers, compared in place. */
 export class ServingGate {
   /** Set while nothing may start at all. */
   refusal: Refusal | undefined

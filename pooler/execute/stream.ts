@@ -43,7 +43,7 @@ export const StreamState = {
 } as const
 export type StreamState = (typeof StreamState)[keyof typeof StreamState]
 
-/** Pending bytes up to which a backend is given back at ReadyForQuery; above, the client is slow. */
+/** Pending bytes up to which a backend is given back at ReadyForQuery; above, it waits for them. */
 const KEPT_PENDING_BYTES_MAX = 64 * 1024
 const IDLE = TransactionStatus.Idle
 
@@ -193,7 +193,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.#link.sessionEnded(this, fromPgError(error))
   }
 
-  /** This pooler may not serve: of what runs nothing more is delivered, and the gateway hears why. */
+  /** This pooler may not serve: nothing more is delivered of what runs; the gateway hears why. */
   revoke(refusal: Refusal): void {
     if (this.state === StreamState.Opening) {
       const error = new PgError('cannot_connect_now', refusal.message, { severity: 'FATAL' })
@@ -206,7 +206,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     backend.kill()
   }
 
-  /** The limits of a backend held by a client: one that leaves a batch unfinished or reads nothing. */
+  /** Limits of a backend held by its client: one that leaves a batch unfinished or reads nothing. */
   checkLimits(nowMs: number): void {
     const { backend } = this
     const { executor } = this.#link

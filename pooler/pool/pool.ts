@@ -11,13 +11,13 @@ export type PoolKey = {
 
 /**
  * The backends of one key and who waits for them. Only PoolSet changes it; others read.
- * `size` counts what is not pinned, opening and closing ones included: it is what `poolSize` bounds.
+ * `size` counts what is not pinned, opening and closing ones included: `poolSize` bounds it.
  */
 export class Pool<M extends PoolMember<M>> {
   readonly id: string
   readonly key: PoolKey
   readonly members = new Set<M>()
-  /** Free backends; the last one was released last and is taken first, so the others can idle out. */
+  /** Free backends; the one released last is last and taken first, so that others can idle out. */
   readonly idle: M[] = []
   size = 0
   opening = 0

@@ -4,6 +4,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { Pin } from '../../shared/link/frame.ts'
 import { bind, copyData, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { debugBackends } from '../../pooler/execute/debug.ts'
 import { until } from '../support/until.ts'
 import { SERVING, startHarness, type Harness } from './harness.ts'
 import { RULE, type TestStream } from './test-link.ts'
@@ -44,11 +45,10 @@ async function atWork(stream: TestStream): Promise<void> {
   expect(stream.lines).toEqual([])
 }
 
-const isRunning = (): boolean =>
-  (h.server.debug['backends']?.() as { running: boolean }[]).some(({ running }) => running)
+const backends = () => debugBackends(h.server.executor) as { running: boolean; state: string }[]
+const isRunning = (): boolean => backends().some(({ running }) => running)
 
-const allIdle = (): boolean =>
-  (h.server.debug['backends']?.() as { state: string }[]).every(({ state }) => state === 'idle')
+const allIdle = (): boolean => backends().every(({ state }) => state === 'idle')
 
 describe('a cancel', () => {
   test('ends what runs, and the next batch is not hit', async () => {

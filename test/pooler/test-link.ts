@@ -289,7 +289,11 @@ export class TestStream {
     const wait = async (): Promise<void> => {
       while (!condition()) await this.#changed.promise
     }
-    await withDeadline(wait(), deadlineMs, `stream ${this.id}: ${what} (got ${this.lines})`)
+    await withDeadline(
+      wait(),
+      deadlineMs,
+      `stream ${this.id}: ${what} (got ${this.lines.join(', ')})`,
+    )
   }
 
   #onData(flags: number, pins: number, value: number, payload: Buffer): void {
