@@ -46,7 +46,10 @@ const seconds = Number(flags.seconds ?? (flags.quick ? 2 : 4))
 
 const pgbench = await debianTool('pgbench')
 if ('skipped' in pgbench) throw new Error(`no pgbench: ${pgbench.skipped}`)
-await using cluster = await startCluster({ poolers: 1, args: ['--pool-size', String(POOL_SIZE)] })
+await using cluster = await startCluster({
+  poolers: 1,
+  args: ['--pool-size', String(POOL_SIZE), '--set', 'postgres.max_connections=300'],
+})
 const status = await cluster.status()
 const pooler = status.shards[0]?.poolers[0]
 const gateway = status.gateways[0]
