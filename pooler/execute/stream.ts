@@ -206,7 +206,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     backend.kill()
   }
 
-  /** Limits of a backend held by its client: one that leaves a batch unfinished or reads nothing. */
+  /** Limits of a backend held by a client that leaves a batch unfinished or reads nothing. */
   checkLimits(nowMs: number): void {
     const { backend } = this
     const { executor } = this.#link
