@@ -1,5 +1,13 @@
 import { commonFields } from '../shared/config/common-fields.ts'
-import { duration, integer, path, port, size, string, type ConfigOf } from '../shared/config/fields.ts'
+import {
+  duration,
+  integer,
+  path,
+  port,
+  size,
+  string,
+  type ConfigOf,
+} from '../shared/config/fields.ts'
 
 const clients = 'Clients'
 const limits = 'Limits'
@@ -30,8 +38,16 @@ export const gatewayFields = {
   }),
   shard: string({ default: '0-inf', help: 'The shard of it.' }),
 
-  tlsCertFile: path({ optional: true, group: clients, help: 'Certificate chain, PEM; turns TLS on.' }),
-  tlsKeyFile: path({ optional: true, group: clients, help: 'Private key of the certificate, PEM.' }),
+  tlsCertFile: path({
+    optional: true,
+    group: clients,
+    help: 'Certificate chain, PEM; turns TLS on.',
+  }),
+  tlsKeyFile: path({
+    optional: true,
+    group: clients,
+    help: 'Private key of the certificate, PEM.',
+  }),
   tlsClientCaFile: path({
     optional: true,
     group: clients,

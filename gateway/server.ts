@@ -147,7 +147,8 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   }
 
   async loginRow(user: string, database: string): Promise<LoginRow> {
-    const leader = this.router.leader ?? (await this.router.nextLeader(this.limits.failoverWindowMs))
+    const leader =
+      this.router.leader ?? (await this.router.nextLeader(this.limits.failoverWindowMs))
     if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
     return await leader.login(user, database)
   }
@@ -223,7 +224,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
 
   #endAll(): void {
     const why = 'terminating connection due to administrator command'
-    for (const session of [...this.sessions.values()]) {
+    for (const session of this.sessions.values()) {
       session.terminate(new PgError('admin_shutdown', why, { severity: 'FATAL' }))
     }
   }

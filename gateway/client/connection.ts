@@ -227,7 +227,10 @@ export class Connection {
     session.begin(rest)
   }
 
-  async #authenticate(startup: StartupMessage, row: Parameters<typeof verifierOf>[0]): Promise<void> {
+  async #authenticate(
+    startup: StartupMessage,
+    row: Parameters<typeof verifierOf>[0],
+  ): Promise<void> {
     const { user } = startup
     const scram = new ScramServer({
       verifier: verifierOf(row, user),
@@ -248,9 +251,7 @@ export class Connection {
       this.#host.counters.loginsFailed++
       throw passwordFailed(user)
     }
-    this.#write(
-      Buffer.concat([authenticationSaslFinal(success.serverFinal), authenticationOk()]),
-    )
+    this.#write(Buffer.concat([authenticationSaslFinal(success.serverFinal), authenticationOk()]))
   }
 
   async #passwordMessage(): Promise<MessageReader> {

@@ -28,13 +28,16 @@ export class DirectTls implements ClientSocket {
     this.#wire = new Wire(raw)
     const { cert, key, ca } = identity
     const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }
-    this.#tls = new TLSSocket(this.#wire as unknown as ConstructorParameters<typeof TLSSocket>[0], {
-      isServer: true,
-      cert,
-      key,
-      ALPNProtocols: [ALPN_PROTOCOL],
-      ...clients,
-    } as ConstructorParameters<typeof TLSSocket>[1])
+    this.#tls = new TLSSocket(
+      this.#wire as unknown as ConstructorParameters<typeof TLSSocket>[0],
+      {
+        isServer: true,
+        cert,
+        key,
+        ALPNProtocols: [ALPN_PROTOCOL],
+        ...clients,
+      } as ConstructorParameters<typeof TLSSocket>[1],
+    )
     this.#tls.on('secure', () => this.#onSecure())
     this.#tls.on('data', (chunk: Buffer) => events.data(Buffer.from(chunk)))
     this.#tls.on('drain', () => events.drain())

@@ -30,7 +30,7 @@ export class Hold {
   readonly #limits: HoldLimits
   readonly #waiting = new Map<Held, Entry>()
   #bytes = 0
-  #timer: Disposable | undefined
+  #checking = false
 
   constructor(limits: HoldLimits) {
     this.#limits = limits
@@ -59,7 +59,7 @@ export class Hold {
     if (this.#bytes + bytes > failoverBytesMax) return 'too much work waits for a leader'
     this.#waiting.set(held, { held, bytes, deadlineMs })
     this.#bytes += bytes
-    this.#timer ??= timer(CHECK_MS, () => this.#onTime(), { ref: false })
+    this.#check()
     return undefined
   }
 
@@ -83,7 +83,7 @@ export class Hold {
   }
 
   #onTime(): void {
-    this.#timer = undefined
+    this.#checking = false
     const time = now()
     for (const { held, deadlineMs } of this.#waiting.values()) {
       if (deadlineMs > time) continue
@@ -91,8 +91,12 @@ export class Hold {
       this.expired++
       held.expire('no leader serves')
     }
-    if (this.#waiting.size > 0) {
-      this.#timer ??= timer(CHECK_MS, () => this.#onTime(), { ref: false })
-    }
+    if (this.#waiting.size > 0) this.#check()
+  }
+
+  #check(): void {
+    if (this.#checking) return
+    this.#checking = true
+    timer(CHECK_MS, () => this.#onTime(), { ref: false })
   }
 }

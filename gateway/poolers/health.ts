@@ -12,19 +12,32 @@ export type Health = {
   pools: unknown
 }
 
+/** As it comes. The pooler has proven that it is one of ours: its words are taken as they are. */
+type Frame = {
+  id: string
+  role: string
+  term: string
+  subterm: string
+  serving: boolean
+  reason?: string
+  lag_bytes?: number
+  pools?: unknown
+}
+
 /** Reads the payload of a HEALTH frame. @throws PgError protocol_violation */
 export function readHealth(json: string): Health {
   try {
-    const raw = JSON.parse(json) as Record<string, unknown>
+    const raw = JSON.parse(json) as Frame
+    const { id, role, reason, pools } = raw
     return {
-      id: String(raw['id']),
-      role: String(raw['role']),
-      term: BigInt(raw['term'] as string),
-      subterm: BigInt(raw['subterm'] as string),
-      serving: raw['serving'] === true,
-      reason: String(raw['reason'] ?? ''),
-      lagBytes: Number(raw['lag_bytes'] ?? 0),
-      pools: raw['pools'],
+      id,
+      role,
+      term: BigInt(raw.term),
+      subterm: BigInt(raw.subterm),
+      serving: raw.serving === true,
+      reason: reason ?? '',
+      lagBytes: raw.lag_bytes ?? 0,
+      pools,
     }
   } catch (cause) {
     throw new PgError('protocol_violation', 'link: malformed health frame', { cause })

@@ -309,9 +309,8 @@ export class PoolerLink implements LinkHandler {
     if (address === undefined) return this.#reconnectLater()
     try {
       const poolerId = this.id
-      const handler: LinkHandler = this
-      const options = { address, secret, gatewayId, poolerId, handler, timeoutMs }
-      const connection = await connectLink(options)
+      const to = { address, secret, gatewayId, poolerId, timeoutMs }
+      const connection = await connectLink({ ...to, handler: this })
       if (connection.closed) return // its `closed` event came first, and connects again
       this.connection = connection
       this.reconnects++

@@ -80,7 +80,7 @@ describe('texts that pin', () => {
     ["set app.tenant = '1'", Pin.Settings | Pin.NotCleanable],
     ["set local app.tenant = '1'", Pin.NotCleanable],
     ['set local "app.tenant" = 1', Pin.NotCleanable],
-    ["set search_path = a.b", Pin.Settings],
+    ['set search_path = a.b', Pin.Settings],
     ['reset app.tenant', Pin.NotCleanable],
     ['set seed = 0.5', Pin.Settings | Pin.Setseed],
     ["select set_config('search_path', 'x', true)", Pin.Settings],
@@ -136,14 +136,25 @@ describe('texts that pin', () => {
   })
 
   test('the second byte of a character is no backslash', () => {
-    const sql = Buffer.from([...Buffer.from("select E'"), 0x95, 0x5c, ...Buffer.from("'; listen x")])
+    const sql = Buffer.from([
+      ...Buffer.from("select E'"),
+      0x95,
+      0x5c,
+      ...Buffer.from("'; listen x"),
+    ])
     expect(classify(sql, 0, sql.length, LexMode.MultiByte) & PIN_BITS).toBe(Pin.Listen)
   })
 })
 
 describe('traits', () => {
   test('what may commit says so', () => {
-    for (const sql of ['commit', 'END', "prepare transaction 'x'", 'do $$ $$', 'rollback; select 1']) {
+    for (const sql of [
+      'commit',
+      'END',
+      "prepare transaction 'x'",
+      'do $$ $$',
+      'rollback; select 1',
+    ]) {
       expect(has(sql, Trait.MayCommit)).toBe(true)
     }
     for (const sql of ['rollback', 'begin', 'insert into t values (1)', 'select 1; select 2']) {
@@ -159,7 +170,13 @@ describe('traits', () => {
   })
 
   test('literals that Postgres reads by the clock are not shared', () => {
-    for (const literal of ["'now'", "'TODAY 12:00'", '$$tomorrow$$', "E'n\\x6fw'", "U&'yesterday'"]) {
+    for (const literal of [
+      "'now'",
+      "'TODAY 12:00'",
+      '$$tomorrow$$',
+      "E'n\\x6fw'",
+      "U&'yesterday'",
+    ]) {
       expect(has(`select ${literal}::timestamptz`, Trait.NotShared)).toBe(true)
     }
     expect(has("select now(), '2024-01-01'", Trait.NotShared)).toBe(false)

@@ -25,6 +25,10 @@ const HEADER_BYTES = 5
 const NAME_BYTES_MAX = 63
 const CLOSE_UNNAMED = close({ statement: '' })
 const STATEMENT = 0x53 // S
+/** The body of a Parse without parameter types, whose text only begins or ends a transaction. */
+const TRANSACTION_CONTROL =
+  /^\s*(?:(?:begin|commit|end|rollback|abort)(?:\s+(?:work|transaction))?|start\s+transaction)\s*;?\s*\0\0\0$/i
+const TRANSACTION_BYTES_MAX = 64
 /** Names of ours that no backend ever has; see error-names.ts for what becomes of the error. */
 export const ESCAPED_PREFIX = Buffer.from('mg::')
 export const LIMIT_NAME = Buffer.from('mg:!limit')
@@ -75,6 +79,30 @@ export class Extended {
       at = next
     }
     return at - end
+  }
+
+  /**
+   * Takes a named Parse at `at` that cannot fail, so that no backend is needed for it now: the one
+   * that binds it parses it. False when it is not one.
+   *
+   * This is for `BEGIN` alone and its like. A client that prepares it on one connection, while all
+   * backends are held by transactions of its other connections, would wait for itself (pgbench).
+   */
+  parsesAtOnce(registry: StatementRegistry, bytes: Buffer, at: number, next: number): boolean {
+    const nameStart = at + HEADER_BYTES
+    const nameEnd = endOfString(bytes, nameStart, next)
+    if (this.ownNames || next - nameEnd > TRANSACTION_BYTES_MAX || nameEnd <= nameStart)
+      return false
+    const name = nameOf(bytes, nameStart, nameEnd)
+    const body = bytes.toString('latin1', nameEnd + 1, next)
+    if (!TRANSACTION_CONTROL.test(body) || this.statements.get(name) !== undefined) return false
+    const range = { start: nameEnd + 1, end: next }
+    const statement = registry.acquire(bytes, range, classify(bytes, nameEnd + 1, next - 3, 0))
+    if (statement === undefined) return false
+    this.statements.parse(name, statement)
+    this.statements.confirm()
+    this.statements.settle()
+    return true
   }
 
   /** The piece was not sent after all, or was refused unstarted. */

@@ -51,7 +51,8 @@ export class InputWindow {
   #makeRoom(more: number): void {
     const held = this.end - this.keep
     const room = Math.max(2 * held, held + more, ROOM_BYTES_MIN)
-    const bytes = this.#owned && this.bytes.length >= room ? this.bytes : Buffer.allocUnsafeSlow(room)
+    const bytes =
+      this.#owned && this.bytes.length >= room ? this.bytes : Buffer.allocUnsafeSlow(room)
     this.bytes.copy(bytes, 0, this.keep, this.end)
     this.bytes = bytes
     this.start -= this.keep

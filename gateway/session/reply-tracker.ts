@@ -89,7 +89,12 @@ export class ReplyTracker {
   }
 
   #finishHeader(bytes: Buffer, start: number, end: number): number {
-    const taken = bytes.copy(this.#cut, this.#header, start, Math.min(end, start + HEADER_BYTES - this.#header))
+    const taken = bytes.copy(
+      this.#cut,
+      this.#header,
+      start,
+      Math.min(end, start + HEADER_BYTES - this.#header),
+    )
     this.#header += taken
     if (this.#header < HEADER_BYTES) return end
     this.#header = 0

@@ -16,17 +16,14 @@ export function transactionLost(): PgError {
 
 /** What a client hears whose session ends with its backend. */
 export function lossError(outcome: Outcome): PgError {
-  switch (outcome) {
-    case Outcome.Unknown:
-      return fatal(
-        'transaction_resolution_unknown',
-        'the backend was lost: whether the statement was committed is unknown',
-      )
-    case Outcome.ConnectionLost:
-      return fatal('connection_failure', 'the backend was lost while it ran a query')
-    default:
-      return fatal('admin_shutdown', 'the backend was lost, and with it the state of the session')
+  if (outcome === Outcome.Unknown) {
+    const message = 'the backend was lost: whether the statement was committed is unknown'
+    return fatal('transaction_resolution_unknown', message)
   }
+  if (outcome === Outcome.ConnectionLost) {
+    return fatal('connection_failure', 'the backend was lost while it ran a query')
+  }
+  return fatal('admin_shutdown', 'the backend was lost, and with it the state of the session')
 }
 
 /** A pooler's refusal in the client's words. */

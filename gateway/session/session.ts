@@ -21,6 +21,7 @@ import {
   Op,
   Pin,
 } from '../../shared/link/frame.ts'
+import { parseComplete } from '../../shared/pgwire/backend.ts'
 import { flush } from '../../shared/pgwire/frontend.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { now, timer } from '../../shared/time/clock.ts'
@@ -54,6 +55,7 @@ import { FINAL, Upstream } from './upstream.ts'
 const HEADER_BYTES = 5
 const FLUSH = flush()
 const IDLE = TransactionStatus.Idle
+const PARSED_AND_READY = Buffer.concat([parseComplete(), ready(IDLE)])
 const READY_BYTES = 6
 /** What a client gets to read its last message. */
 const LINGER_MS = 5000
@@ -80,7 +82,6 @@ const Mode = {
   Unit: 7,
   Closed: 8,
 } as const
-type Mode = (typeof Mode)[keyof typeof Mode]
 
 /** A transaction that went down with its backend: has the client heard of it? */
 const LostTransaction = { None: 0, Untold: 1, Told: 2 } as const
@@ -108,7 +109,7 @@ export class Session implements StreamOwner, Held {
   readonly #up = new Upstream()
   readonly #down: Downstream
   #extended: Extended | undefined
-  #mode: Mode = Mode.Waiting
+  #mode: number = Mode.Waiting
   #opening: PromiseWithResolvers<ParameterVector> | undefined
   // The batch under way.
   #traits = 0
@@ -433,7 +434,7 @@ export class Session implements StreamOwner, Held {
   #gather(): boolean {
     const { scanner, limits } = this.#host
     const rest = this.#mode === Mode.Rest || this.#queryNow
-    const found = scanner.scan(this.#window, rest, limits)
+    const found: number = scanner.scan(this.#window, rest, limits)
     switch (found) {
       case Found.Nothing:
         this.#needsMore = true
@@ -459,7 +460,7 @@ export class Session implements StreamOwner, Held {
   }
 
   /** What no frontend sends ends the session, as Postgres ends it. */
-  #refuseInput(type: number, found: Found): boolean {
+  #refuseInput(type: number, found: number): boolean {
     if (found === Found.BadType) {
       this.terminate(fatal('protocol_violation', `invalid frontend message type ${type}`))
     } else if (found === Found.TooLong) {
@@ -531,7 +532,7 @@ export class Session implements StreamOwner, Held {
     const { bytes, start } = window
     const begins = this.#mode === Mode.Rest
     if (begins) {
-      if (final && end - start === HEADER_BYTES && this.#answerSync(end)) return true
+      if (final && this.#answerAtOnce(start, end)) return true
       if (this.#lostTransaction !== LostTransaction.None && this.#answerLost(end)) return true
       if (!this.#claim()) return false
     }
@@ -562,11 +563,22 @@ export class Session implements StreamOwner, Held {
     return true
   }
 
-  /** Sync at rest, outside of any transaction: there is nothing to ask a backend for. */
-  #answerSync(end: number): boolean {
+  /** Where there is nothing to ask a backend for: a Sync alone, or behind a Parse of BEGIN. */
+  #answerAtOnce(start: number, end: number): boolean {
     if (this.#up.held || this.#lostTransaction !== LostTransaction.None) return false
+    const { bytes } = this.#window
+    if (end - start > HEADER_BYTES) {
+      const next = start + 1 + bytes.readInt32BE(start + 1)
+      if (bytes[start] !== Frontend.Parse || next + HEADER_BYTES !== end) return false
+      const { registry, limits } = this.#host
+      const extended = (this.#extended ??= new Extended(registry))
+      if (extended.statements.count >= limits.preparedStatementsMax) return false
+      if (!extended.parsesAtOnce(registry, bytes, start, next)) return false
+      this.#say(PARSED_AND_READY)
+    } else {
+      this.#say(ready(this.status))
+    }
     this.#consume(end)
-    this.#say(ready(this.status))
     return true
   }
 
@@ -989,9 +1001,7 @@ export class Session implements StreamOwner, Held {
 
   #endIfDrained(): void {
     if (this.#draining && this.idle) {
-      this.terminate(
-        fatal('admin_shutdown', 'terminating connection due to administrator command'),
-      )
+      this.terminate(fatal('admin_shutdown', 'terminating connection due to administrator command'))
     }
   }
 

@@ -122,7 +122,7 @@ export class Upstream {
 
   /** Sends bytes of the running batch as they are, in frames. */
   sendRaw(bytes: Buffer, start: number, end: number, lastFlags: number): void {
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const next = Math.min(end, at + FRAME_PAYLOAD_BYTES_MAX)
       const flags = next === end ? lastFlags : 0
       this.#connection?.send(Kind.Data, this.stream, flags, 0, 0, 0, bytes, at, next)
