@@ -1,6 +1,6 @@
 // `cluster stop`: asks the supervisor to end its cluster, waits until nothing of it runs, and with
 // --clean removes the folder.
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { boolean } from '../../shared/config/fields.ts'
 import { now, sleep } from '../../shared/time/clock.ts'
@@ -9,8 +9,8 @@ import { findAgain, signalProcess } from '../../pgctld/postgres/process.ts'
 import { RefusedError } from '../errors.ts'
 import { readCommandFlags } from '../flags.ts'
 import { commandHelp } from '../help.ts'
-import { clusterPaths, readMarker, type Marker } from '../local/cluster-dir.ts'
-import { removeOutside } from '../local/postgres-home.ts'
+import { clusterPaths, readMarker } from '../local/cluster-dir.ts'
+import { removeCluster } from '../local/remove.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
 import { isSupervised, readState, survivors, type ClusterState } from '../local/state.ts'
 import type { Command } from '../main.ts'
@@ -48,8 +48,8 @@ export const command: Command = {
     const dir = resolve(values.dir)
     const marker = readMarker(dir)
     const stopped = marker !== undefined && (await stopCluster(dir))
-    if (values.clean && marker !== undefined) clean(dir, marker)
     const cleaned = values.clean && marker !== undefined
+    if (cleaned) removeCluster(dir)
     if (values.json) {
       process.stdout.write(`${JSON.stringify({ dir, running: false, stopped, cleaned })}\n`)
     } else {
@@ -122,11 +122,4 @@ async function endPostgres(state: ClusterState | undefined): Promise<boolean> {
     }
   }
   return found
-}
-
-function clean(dir: string, marker: Marker): void {
-  const state = readState(clusterPaths(dir).state)
-  for (const runDir of state?.plan.runDirs ?? []) rmSync(runDir, { recursive: true, force: true })
-  if (marker.dataRoot !== undefined) removeOutside(marker.dataRoot)
-  rmSync(dir, { recursive: true, force: true })
 }

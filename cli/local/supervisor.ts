@@ -131,10 +131,10 @@ export class Supervisor {
     const { spec, record } = child
     this.#record()
     if (exit === undefined) {
-      this.#options.log.info('started', { service: spec.service, id: spec.id, pid: record?.pid })
+      this.#options.log.info('started', { member: spec.id, kind: spec.service, pid: record?.pid })
       return
     }
-    this.#options.log.info('ended', { service: spec.service, id: spec.id, ...exit })
+    this.#options.log.info('ended', { member: spec.id, kind: spec.service, ...exit })
     // One that ends by itself in the start says that it cannot work; one that was killed may.
     if (this.#phase === 'starting' && exit.code !== null) this.#failed.reject(failure(spec, exit))
   }

@@ -2,14 +2,28 @@
 // nothing of it runs on.
 // Method: bin/multigres on real clusters of one node; processes are told by pid and start time.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import type { StartView } from '../../cli/local/describe.ts'
 import type { StatusView } from '../../cli/local/cluster-status.ts'
 import { viewProcess, type ProcessName } from '../../pgctld/postgres/process.ts'
-import { multigres, recordedProcesses, startCluster, untilGone } from '../support/cluster.ts'
+import {
+  multigres,
+  postgresProcesses,
+  recordedProcesses,
+  startCluster,
+  untilGone,
+} from '../support/cluster.ts'
 import { freePort } from '../support/ports.ts'
 import { until } from '../support/until.ts'
 
@@ -17,7 +31,10 @@ const ONE = ['--poolers', '1', '--port', '0', '--start-timeout', '120s']
 const SLOW_MS = 120_000
 
 let base: string
-beforeAll(() => (base = mkdtempSync(join(tmpdir(), 'mg-life-'))))
+beforeAll(() => {
+  base = mkdtempSync(join(tmpdir(), 'mg-life-'))
+  chmodSync(base, 0o755) // as root, Postgres's user passes through
+})
 afterAll(() => rmSync(base, { recursive: true, force: true }))
 
 async function answer(url: string): Promise<number> {
@@ -30,13 +47,11 @@ async function answer(url: string): Promise<number> {
   }
 }
 
-/** Supervisor, services and postmasters of a detached cluster. */
-async function everyProcess(dir: string): Promise<ProcessName[]> {
-  const { stdout } = await multigres(['cluster', 'status', '--json', '--dir', dir])
-  const status = JSON.parse(stdout) as StatusView
-  const pids = status.shards.flatMap(({ poolers }) => poolers.map((each) => each.postgres.pid ?? 0))
-  return [...recordedProcesses(dir), ...pids.flatMap((pid) => viewProcess(pid) ?? [])]
-}
+/** Supervisor, services and everything of Postgres. */
+const everyProcess = (dir: string): ProcessName[] => [
+  ...recordedProcesses(dir),
+  ...postgresProcesses(dir),
+]
 
 describe('a detached cluster', () => {
   let dir: string
@@ -123,7 +138,7 @@ describe('a detached cluster', () => {
       const sql = postgres(started.url, { max: 1 })
       await sql`create table kept as select 7 as value`
       await sql.end()
-      const all = await everyProcess(dir)
+      const all = everyProcess(dir)
       process.kill(started.supervisor_pid, 'SIGKILL')
       await untilGone(all)
       const status = await multigres(['cluster', 'status', '--json', '--dir', dir])
@@ -142,7 +157,7 @@ describe('a detached cluster', () => {
   test(
     'stop leaves nothing running, --clean nothing at all',
     async () => {
-      const all = await everyProcess(dir)
+      const all = everyProcess(dir)
       const { exitCode } = await multigres(['cluster', 'stop', '--dir', dir])
       expect(exitCode).toBe(0)
       await untilGone(all)
@@ -159,7 +174,7 @@ describe('a cluster in the foreground', () => {
     'ends with Ctrl-C, exit code 0, and nothing is left',
     async () => {
       await using cluster = await startCluster({ poolers: 1 })
-      const all = await cluster.processes()
+      const all = cluster.processes()
       expect(all.length).toBeGreaterThanOrEqual(6)
       expect(await cluster.stop()).toContain('stopped')
       await untilGone(all)
@@ -175,7 +190,7 @@ describe('a cluster in the foreground', () => {
       const entry = join(import.meta.dir, '..', '..', 'bin', 'multigres')
       const child = Bun.spawn(['node', entry, ...flags], { stdout: 'pipe', stderr: 'ignore' })
       for await (const _ of child.stdout) break // it serves
-      const all = await everyProcess(dir)
+      const all = everyProcess(dir)
       child.kill('SIGKILL')
       await untilGone(all)
       await multigres(['cluster', 'stop', '--clean', '--dir', dir])
@@ -197,7 +212,7 @@ describe('a start that fails', () => {
       for (const name of ['postgres', 'initdb']) {
         writeFileSync(join(bin, name), program, { mode: 0o755 })
       }
-      await Bun.$`chmod 755 ${base} ${bin}`
+      chmodSync(bin, 0o755)
       const flags = ['--poolers=1', `--port=0`, `--set=zone1_gateway1.http_port=${port}`]
       const failing = ['--start-timeout=8s', `--postgres=${bin}`, '--dir', dir]
       const { exitCode, stderr } = await multigres(['cluster', 'start', ...flags, ...failing])

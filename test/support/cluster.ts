@@ -1,11 +1,15 @@
 // A real cluster for a test: bin/multigres in the foreground, as a child, in a folder of its own, on
 // free ports. When it is disposed everything is stopped, removed, and shown to be gone.
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { StartView } from '../../cli/local/describe.ts'
 import type { StatusView } from '../../cli/local/cluster-status.ts'
-import { findAgain, viewProcess, type ProcessName } from '../../pgctld/postgres/process.ts'
+import { clusterPaths } from '../../cli/local/cluster-dir.ts'
+import { removeCluster } from '../../cli/local/remove.ts'
+import { readState } from '../../cli/local/state.ts'
+import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
+import { findAgain, type ProcessName } from '../../pgctld/postgres/process.ts'
 import { until } from './until.ts'
 
 /** How the cluster is started; what is left out is `cluster start`'s own default. */
@@ -47,7 +51,7 @@ export interface Cluster extends AsyncDisposable {
   /** `cluster status --json`. */
   status(): Promise<StatusView>
   /** Every process there is now: supervisor, services, postmasters. */
-  processes(): Promise<ProcessName[]>
+  processes(): ProcessName[]
   /** Ctrl-C, and the data stays. Resolves to what was said on stderr when nothing is left. */
   stop(): Promise<string>
 }
@@ -90,7 +94,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   if (line === undefined) {
     const text = await said
     await child.exited
-    await removeCluster(dir, base)
+    removeAll(dir, base)
     throw new Error(`cluster start ended with ${child.exitCode}: ${text}`)
   }
   const started = JSON.parse(line) as StartView
@@ -102,13 +106,10 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     if (exitCode !== 0) throw new Error(`cluster status ended with ${exitCode}: ${stderr}`)
     return JSON.parse(stdout) as StatusView
   }
-  const processes = async (): Promise<ProcessName[]> => [
-    ...recordedProcesses(dir),
-    ...postmasters(await status()),
-  ]
+  const processes = (): ProcessName[] => [...recordedProcesses(dir), ...postgresProcesses(dir)]
   const stop = async (): Promise<string> => {
     if (child.exitCode !== null) return await said
-    const all = await processes()
+    const all = processes()
     child.kill('SIGINT')
     const [text, exitCode] = await Promise.all([said, child.exited])
     if (exitCode !== 0) throw new Error(`cluster start ended with ${exitCode}: ${text}`)
@@ -119,7 +120,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     try {
       await stop()
     } finally {
-      await removeCluster(dir, base)
+      removeAll(dir, base)
     }
   }
   const { url } = started
@@ -140,14 +141,16 @@ export async function untilGone(processes: readonly ProcessName[]): Promise<void
 
 /** What state.json has: the supervisor and its children. */
 export function recordedProcesses(dir: string): ProcessName[] {
-  const text = readFileSync(join(dir, 'state.json'), 'utf8')
-  const state = JSON.parse(text) as { supervisor: ProcessName; processes: ProcessName[] }
-  return [state.supervisor, ...state.processes]
+  const state = readState(clusterPaths(dir).state)
+  return state === undefined ? [] : [state.supervisor, ...state.processes]
 }
 
-function postmasters({ shards }: StatusView): ProcessName[] {
-  const pids = shards.flatMap(({ poolers }) => poolers.map(({ postgres }) => postgres.pid))
-  return pids.flatMap((pid) => (pid === null ? [] : (viewProcess(pid) ?? [])))
+/** Every process of every Postgres of the cluster. */
+export function postgresProcesses(dir: string): ProcessName[] {
+  const dataDirs = readState(clusterPaths(dir).state)?.plan.poolers.map(
+    ({ pgctld }) => pgctld.dataDir,
+  )
+  return (dataDirs ?? []).filter((path) => existsSync(path)).flatMap((path) => processesOf(path))
 }
 
 const statusArgs = (dir: string): string[] => ['cluster', 'status', '--dir', dir, '--json']
@@ -182,8 +185,9 @@ function makeBase(): string {
   return base
 }
 
-async function removeCluster(dir: string, base: string | undefined): Promise<void> {
+function removeAll(dir: string, base: string | undefined): void {
   if (base === undefined) return
-  await multigres(['cluster', 'stop', '--clean', '--dir', dir])
+  // What `stop --clean` does, without a process that loads it: this runs after every test file.
+  removeCluster(dir)
   rmSync(base, { recursive: true, force: true })
 }
