@@ -5,7 +5,12 @@ import { createHash, randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
 import { cpSync, readdirSync, rmSync, rmdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { BinDirError, findInstallation, resolveBinDir } from '../../pgctld/postgres/installation.ts'
+import {
+  BinDirError,
+  dataMajor,
+  findInstallation,
+  resolveBinDir,
+} from '../../pgctld/postgres/installation.ts'
 import { resolveRunAs, type RunAs } from '../../pgctld/postgres/run-as.ts'
 import { RefusedError, UsageError, messageOf } from '../errors.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
@@ -19,6 +24,8 @@ const HASH_CHARS = 16
 /** What pgctld is told, and what a person should know about it. */
 export interface PostgresHome {
   readonly binDir: string
+  /** Major version of the programs. */
+  readonly major: number
   readonly runAs: RunAs
   /** The folder of data under /var/lib/multigres; absent when DIR itself will do. */
   readonly dataRoot?: string
@@ -34,17 +41,30 @@ export interface PostgresHome {
 export async function preparePostgres(kind: string, paths: ClusterPaths): Promise<PostgresHome> {
   const runAs = resolveRunAs(undefined)
   const found = locate(kind)
-  if (!runAs.drop) return { binDir: found, runAs }
   const copied = !canReach(runAs, '-x', join(found, 'postgres'))
   const binDir = copied ? copyInstallation(kind, found, runAs) : found
   const elsewhere = !canReach(runAs, '-x', dirname(paths.dir))
-  await proveStart(binDir, runAs)
-  if (!copied && !elsewhere) return { binDir, runAs }
+  const home = { binDir, runAs, major: await provenMajor(binDir, runAs) }
+  if (!copied && !elsewhere) return home
   const who = `PostgreSQL runs as user ${runAs.name}, who cannot enter this folder`
-  if (!elsewhere) return { binDir, runAs, note: `${who}: its programs were copied to ${binDir}` }
+  if (!elsewhere) return { ...home, note: `${who}: its programs were copied to ${binDir}` }
   const dataRoot = join(CLUSTERS, nameOf(paths.dir))
   const copy = copied ? `, its programs in ${binDir}` : ''
-  return { binDir, runAs, dataRoot, note: `${who}: its data is in ${dataRoot}${copy}` }
+  return { ...home, dataRoot, note: `${who}: its data is in ${dataRoot}${copy}` }
+}
+
+/**
+ * Refuses data that another major version made, before anything is started on it.
+ * @throws RefusedError.
+ */
+export function refuseOtherMajor(home: PostgresHome, dataDirs: readonly string[]): void {
+  for (const dataDir of dataDirs) {
+    const made = dataMajor(dataDir)
+    if (made === undefined || made === home.major) continue
+    throw new RefusedError(
+      `${dataDir} was made by PostgreSQL ${made}, ${home.binDir} is ${home.major}: start with the --postgres that made it`,
+    )
+  }
 }
 
 /** Opens `DIR` or the folder outside it to Postgres's user, and to no one else. Root only. */
@@ -89,16 +109,17 @@ function locate(kind: string): string {
   }
 }
 
-async function proveStart(binDir: string, runAs: RunAs): Promise<void> {
+async function provenMajor(binDir: string, runAs: RunAs): Promise<number> {
   try {
-    await findInstallation(binDir, runAs)
+    return (await findInstallation(binDir, runAs)).major
   } catch (error) {
     throw new RefusedError(`Postgres does not start: ${messageOf(error)}`)
   }
 }
 
 /** Asks the kernel as that user: modes, groups and access lists are its business. */
-function canReach({ uid, gid }: RunAs, test: '-x' | '-r', path: string): boolean {
+function canReach({ uid, gid, drop }: RunAs, test: '-x' | '-r', path: string): boolean {
+  if (!drop) return true
   const command = { cmd: ['/usr/bin/test', test, path], uid, gid, cwd: '/' }
   return Bun.spawnSync(command).exitCode === 0
 }

@@ -7,7 +7,7 @@ import type { Marker } from './cluster-dir.ts'
 import { makeFolders } from './folders.ts'
 import { memberIds, planCluster, portSlots, type ClusterPlan } from './plan.ts'
 import { choosePorts } from './ports.ts'
-import { openToPostgres, preparePostgres } from './postgres-home.ts'
+import { openToPostgres, preparePostgres, refuseOtherMajor } from './postgres-home.ts'
 import { DEFAULT_PASSWORD, makeSecrets, postgresPassword, type TlsFiles } from './secrets.ts'
 import { parseSettings, type Setting } from './settings.ts'
 import { shortEnough } from './socket-dir.ts'
@@ -86,6 +86,10 @@ export async function prepareCluster(
     ...(etcd === undefined ? {} : { etcd }),
   })
   await checkServices(specs)
+  refuseOtherMajor(
+    home,
+    plan.poolers.map(({ pgctld }) => pgctld.dataDir),
+  )
   openToPostgres(paths, home)
   makeFolders(paths, plan, home.runAs)
   const remembered = dataRoot === undefined ? {} : { dataRoot }
