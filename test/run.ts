@@ -25,7 +25,9 @@ async function main(argv: readonly string[]): Promise<number> {
     if (stop.signal.aborted) break
     print(`== ${phase.name}: ${phase.files.length} files, ${phase.workers} at a time`)
     const options = { root: ROOT, seed: request.seed, env, stop: stop.signal, print }
+    const began = performance.now()
     tally = sum(tally, await runPhase(phase, options))
+    print(`== ${phase.name}: ${Math.round((performance.now() - began) / 1000)} s`)
   }
   tally = sum(tally, await endLeftovers(mark))
   if (stop.signal.aborted) tally = { ...tally, failed: Math.max(1, tally.failed) }

@@ -1,6 +1,8 @@
 import type { Phase } from './plan.ts'
 import { SummaryReader, type Tally } from './tally.ts'
 
+const KILL_MS = 5000
+
 /** How one `bun test` is run. */
 export interface PhaseOptions {
   root: string
@@ -30,7 +32,14 @@ export async function runPhase(phase: Phase, options: PhaseOptions): Promise<Tal
     ],
     { cwd: root, env, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' },
   )
-  const kill = (): void => child.kill('SIGTERM')
+  const kill = (): void => {
+    child.kill('SIGTERM') // bun names what it was running
+    setTimeout(() => child.kill('SIGKILL'), KILL_MS).unref()
+  }
+  const limit = setTimeout(() => {
+    print(`${phase.name}: not done after ${phase.limitMs / 60_000} minutes`)
+    kill()
+  }, phase.limitMs)
   stop.addEventListener('abort', kill)
   const summary = new SummaryReader()
   const files = new FileLines(phase, print)
@@ -42,6 +51,7 @@ export async function runPhase(phase: Phase, options: PhaseOptions): Promise<Tal
   })
   const [exitCode] = await Promise.all([child.exited, results, printed])
   files.end()
+  clearTimeout(limit)
   stop.removeEventListener('abort', kill)
   const tally = summary.tally(exitCode, phase.files.length)
   const missing = phase.files.filter((file) => !files.seen.has(file))

@@ -15,10 +15,14 @@ export interface Phase {
   files: readonly string[]
   workers: number
   timeoutMs: number
+  /** After this long what still runs is ended and named. */
+  limitMs: number
 }
 
 const UNIT_TIMEOUT_MS = 10_000
 const PROCESS_TIMEOUT_MS = 60_000
+const LIMIT_MS = 15 * 60_000
+const LONG_LIMIT_MS = 120 * 60_000
 const SEED_MAX = 2 ** 31 - 1
 
 /** Reads `[--long | --only-long] [--seed N] [--] [FILTER...]`. @throws Error for anything else. */
@@ -65,7 +69,8 @@ export function planPhases(files: readonly string[], request: Request, cores: nu
   const process = (file: string): boolean => file.startsWith('test/') && !alone(file)
   const phases: Phase[] = []
   const add = (name: string, chosen: string[], workers: number, timeoutMs: number): void => {
-    if (chosen.length > 0) phases.push({ name, files: chosen, workers, timeoutMs })
+    const limitMs = name === 'long' ? LONG_LIMIT_MS : LIMIT_MS
+    if (chosen.length > 0) phases.push({ name, files: chosen, workers, timeoutMs, limitMs })
   }
   if (long !== 'only') {
     const unit = short.filter((file) => !alone(file) && !process(file))
