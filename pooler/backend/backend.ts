@@ -22,6 +22,12 @@ import { OutBuffer, type ByteSink } from './out-buffer.ts'
 import type { ParameterVector, VectorTable } from './parameters.ts'
 import { PreparedMap } from './prepared-map.ts'
 import { ReplyOrder } from './reply-order.ts'
+import {
+  COMMIT_UNCONFIRMED,
+  RAN_ON_UNCONFIRMED,
+  SWALLOW_INTEREST,
+  tellsOfUnconfirmedCommit,
+} from './unconfirmed-commit.ts'
 import { isFinalRefusal, StartupExchange, startupPacket } from './startup-exchange.ts'
 
 /** Who gets what a backend sends. Methods of the hot path take plain arguments. */
@@ -68,6 +74,7 @@ const INTEREST = [
   Message.CopyInResponse,
   Message.CopyOutResponse,
   Message.CopyBothResponse,
+  Message.NoticeResponse,
 ]
 /** Larger ErrorResponses and ParameterStatus pass without a look. */
 const HOLD_BYTES_MAX = 64 * 1024
@@ -124,7 +131,9 @@ export class Backend extends PoolMember<Backend> {
   readonly #host: BackendHost
   readonly #socketPath: string
   readonly #out = new OutBuffer()
-  readonly #scanner: MessageScanner
+  #scanner: MessageScanner
+  /** CommandCompletes since a commit turned out unconfirmed; undefined while there is none. */
+  #swallowed: number | undefined
   #phase: Phase = Phase.Connecting
   #socket: Bun.Socket<Backend> | undefined
   #startup: StartupExchange | undefined = new StartupExchange()
@@ -139,12 +148,7 @@ export class Backend extends PoolMember<Backend> {
     this.#host = host
     this.#socketPath = socketPath
     this.sinceMs = host.nowMs
-    const { messageBytesMax } = host.limits
-    this.#scanner = new MessageScanner({
-      interest: INTEREST,
-      messageBytesMax,
-      holdBytesMax: HOLD_BYTES_MAX,
-    })
+    this.#scanner = this.#newScanner(INTEREST)
     Bun.connect({ unix: socketPath, socket: HANDLERS, data: this }).catch(() => this.#refused())
   }
 
@@ -265,6 +269,7 @@ export class Backend extends PoolMember<Backend> {
     try {
       if (this.#phase === Phase.Startup) this.#starting(chunk)
       else if (this.raw) this.#relayRaw(chunk)
+      else if (this.#swallowed !== undefined) this.#swallow(chunk, 0)
       else this.#relay(chunk)
     } catch (error) {
       if (!(error instanceof PgError)) throw error
@@ -321,6 +326,11 @@ export class Backend extends PoolMember<Backend> {
     this.#host.backendOpened(this)
   }
 
+  #newScanner(interest: readonly number[]): MessageScanner {
+    const { messageBytesMax } = this.#host.limits
+    return new MessageScanner({ interest, messageBytesMax, holdBytesMax: HOLD_BYTES_MAX })
+  }
+
   /** Passes a chunk on, less what is not for the client. The hot path. */
   #relay(chunk: Buffer): void {
     const scanner = this.#scanner
@@ -332,6 +342,10 @@ export class Backend extends PoolMember<Backend> {
       const { carried, after } = scanner
       if (scanner.whole && this.#takes(type)) {
         if (!carried) this.#pass(chunk, from, scanner.at, flags | Flag.Boundary)
+        if (this.#swallowed !== undefined) {
+          this.#pass(COMMIT_UNCONFIRMED, 0, COMMIT_UNCONFIRMED.length, Flag.Error | Flag.Boundary)
+          return this.#swallow(chunk, after)
+        }
         from = after
         flags = 0
         continue
@@ -344,9 +358,14 @@ export class Backend extends PoolMember<Backend> {
       } else {
         flags |= copyFlag(type)
       }
-      if (carried) this.#pass(scanner.bytes, scanner.start, scanner.end, flags)
-      else if ((flags & LAST_MESSAGE) !== 0) this.#pass(chunk, from, after, flags)
-      else continue // goes on with its neighbours
+      if (carried) {
+        const boundary = scanner.whole ? Flag.Boundary : 0
+        this.#pass(scanner.bytes, scanner.start, scanner.end, flags | boundary)
+      } else if ((flags & LAST_MESSAGE) !== 0) {
+        this.#pass(chunk, from, after, flags)
+      } else {
+        continue // goes on with its neighbours
+      }
       from = after
       flags = 0
     }
@@ -359,6 +378,33 @@ export class Backend extends PoolMember<Backend> {
       this.owner?.backendReady(this.status)
     } else if (!whole && this.owner === undefined) {
       this.kill()
+    }
+  }
+
+  /** Drops what follows an unconfirmed commit in its batch: chunk from `start` on. */
+  #swallow(chunk: Buffer, start: number): void {
+    const scanner = this.#scanner
+    scanner.feed(chunk, start)
+    for (let type = scanner.next(); type !== 0; type = scanner.next()) {
+      const { bytes, bodyStart, end } = scanner
+      if (type === Message.ParameterStatus && scanner.whole) {
+        this.#takeParameter(bytes, bodyStart, end)
+      } else if (type === Message.ErrorResponse && scanner.whole) {
+        this.#takesError(bytes, bodyStart, end)
+      } else if (type === Message.CommandComplete) {
+        this.#swallowed = (this.#swallowed ?? 0) + 1
+        if (this.#swallowed < 2) continue
+        this.#loss = RAN_ON_UNCONFIRMED
+        return this.kill()
+      } else if (type === Message.ReadyForQuery) {
+        this.#swallowed = undefined
+        this.#takesReady(bytes[bodyStart] as number)
+        this.#pass(bytes, scanner.start, end, Flag.Ready | Flag.Boundary)
+        this.#scanner = this.#newScanner(INTEREST)
+        this.retired = true // whatever came behind it was not looked at
+        this.owner?.backendReady(this.status)
+        return
+      }
     }
   }
 
@@ -393,6 +439,8 @@ export class Backend extends PoolMember<Backend> {
         return true
       case Message.ErrorResponse:
         return this.#takesError(bytes, bodyStart, end)
+      case Message.NoticeResponse:
+        return this.running && this.#takesNotice(bytes, bodyStart, end)
       default:
         return false
     }
@@ -419,6 +467,13 @@ export class Backend extends PoolMember<Backend> {
     }
     if (DISTRUST.has(sqlstateOf(bytes, start, end))) this.forgetPrepared = true
     return false
+  }
+
+  #takesNotice(bytes: Buffer, start: number, end: number): boolean {
+    if (!tellsOfUnconfirmedCommit(bytes, start, end)) return false
+    this.#swallowed = 0
+    this.#scanner = this.#newScanner(SWALLOW_INTEREST)
+    return true
   }
 
   #takeParameter(bytes: Buffer, start: number, end: number): void {

@@ -9,6 +9,7 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { Kind } from '../../shared/link/frame.ts'
 import type { Logger } from '../../shared/log/logger.ts'
+import type { Histogram } from '../../shared/metrics/registry.ts'
 import { random } from '../../shared/time/clock.ts'
 import { AdminConnection } from '../backend/admin-connection.ts'
 import { Backend, type BackendHost } from '../backend/backend.ts'
@@ -62,6 +63,8 @@ export class Executor implements BackendHost {
   readonly counters = new Counters()
   readonly admin: AdminConnection
   readonly gate: ServingGate
+  /** How long batches waited for a backend; those that got one at once are not in it. */
+  waitHistogram: Histogram | undefined
   /** Of the last tick. */
   nowMs: number
   readonly #socketPath: () => string | undefined
@@ -145,13 +148,26 @@ export class Executor implements BackendHost {
         else stream.revoke(refusal)
       }
     }
-    if (!state.serving) this.pools.retireAll('retired')
+    if (state.serving) this.pools.retryNow()
+    else this.pools.retireAll('retired')
     this.sendHealth()
   }
 
-  /** Postgres was asked to stop or to do something no idle backend may watch. */
-  closeIdle(): void {
-    this.pools.retireAll('retired')
+  /**
+   * Closes the idle backends of all databases but `except`: a database that is dropped, renamed or
+   * copied must have no session. Postgres itself waits 5 s for those that are leaving.
+   */
+  closeIdle(except: string): void {
+    for (const pool of this.pools.pools.values()) {
+      if (pool.key.database === except) continue
+      for (const backend of pool.idle.slice()) this.pools.retire(backend)
+    }
+  }
+
+  /** A batch got its backend after `ms`. */
+  waited(ms: number): void {
+    this.counters.waits++
+    this.waitHistogram?.observe(ms)
   }
 
   /** Takes a backend back whose batch is over and that nobody owns. */

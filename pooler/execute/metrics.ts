@@ -21,6 +21,10 @@ const COUNTS = [
 export function addMetrics(metrics: MetricsRegistry, executor: Executor): Disposable {
   const { counters, pools, limits } = executor
   const owned = new DisposableStack()
+  executor.waitHistogram = metrics.histogram(
+    'pooler_wait_seconds',
+    'How long batches waited for a backend that did not get one at once.',
+  )
   const series = COUNTS.map(([field, help]) => {
     const name = field.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
     return [field, metrics.counter(`pooler_${name}_total`, help)] as const

@@ -23,11 +23,13 @@ import {
 } from '../../shared/link/frame.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { now } from '../../shared/time/clock.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
 import { PoolWaiter, type Refusal as PoolRefusal } from '../pool/pool-waiter.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { LinkSession } from './link-session.ts'
+import { mayCloseDatabase } from './database-command.ts'
 import { PendingQueue } from './pending-queue.ts'
 import { CANCELED, pinRefusal, poolRefusal, type Refusal } from './refusal.ts'
 
@@ -71,6 +73,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   readonly #pending = new PendingQueue()
   #held: HeldFrame[] = []
   #heldBytes = 0
+  #waitsFromMs = 0
   #window = STREAM_WINDOW_BYTES // towards the gateway
   #uncredited = 0 // bytes received and not given credit for
   #credited = 0 // of them, those that the next CREDIT tells
@@ -136,7 +139,9 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
     if (backend !== undefined && backend.cancels === 0) {
       if (!this.#begin(backend)) return
-      this.#forward(flags, bytes, start + BATCH_HEAD_BYTES, end)
+      const raw = start + BATCH_HEAD_BYTES
+      if (mayCloseDatabase(flags, bytes, raw, end)) executor.closeIdle(this.pool.key.database)
+      this.#forward(flags, bytes, raw, end)
       this.#consumed(end - start)
     } else if (this.state === StreamState.Waiting) {
       this.#hold(flags, bytes, start + BATCH_HEAD_BYTES, end, BATCH_HEAD_BYTES)
@@ -241,10 +246,11 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
         this.#link.waitForDrain(this)
         return
       }
-      const size = Math.min(pending.firstBytes, this.#window, FRAME_PAYLOAD_BYTES_MAX)
-      if (size === 0 && pending.firstBytes > 0) return
-      this.#window -= size
       const { kind, flags, status, pins, value } = pending
+      const room = kind === Kind.Data ? this.#window : FRAME_PAYLOAD_BYTES_MAX
+      const size = Math.min(pending.firstBytes, room, FRAME_PAYLOAD_BYTES_MAX)
+      if (size === 0) return
+      if (kind === Kind.Data) this.#window -= size
       const last = size === pending.firstBytes
       const { firstBuffer: bytes, start } = pending
       connection.send(
@@ -380,10 +386,18 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
 
   #forwardHeld(): void {
     const held = this.#held
+    this.#link.executor.waited(now() - this.#waitsFromMs)
     const bytes = this.#heldBytes
     this.#held = []
     this.#heldBytes = 0
     try {
+      const [first] = held
+      if (
+        first !== undefined &&
+        mayCloseDatabase(first.flags, first.bytes, 0, first.bytes.length)
+      ) {
+        this.#link.executor.closeIdle(this.pool.key.database)
+      }
       for (const frame of held) this.#forward(frame.flags, frame.bytes, 0, frame.bytes.length)
     } catch (error) {
       if (!(error instanceof PgError)) throw error
@@ -395,6 +409,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
 
   /** Keeps a copy of a frame's bytes[start, end); `more` of its payload were read already. */
   #hold(flags: number, bytes: Buffer, start: number, end: number, more: number): void {
+    if (this.#held.length === 0) this.#waitsFromMs = now()
     this.#held.push({ flags, bytes: Buffer.from(bytes.subarray(start, end)) })
     this.#heldBytes += end - start + more
   }
@@ -421,6 +436,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     const status = sent ? LostStatus.Sent : LostStatus.NothingSent
     this.pins = 0
     this.finalSeen = true
+    this.#link.executor.counters.lost++
     this.#pending.add(Kind.Lost, 0, status, 0, this.batch, body, 0, body.length)
     this.flush()
   }

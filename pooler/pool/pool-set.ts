@@ -199,6 +199,12 @@ export class PoolSet<M extends PoolMember<M>> {
     }
   }
 
+  /** Postgres is there again: no pool waits out its pause after failed connects. */
+  retryNow(): void {
+    for (const pool of this.pools.values()) pool.retryAtMs = 0
+    this.#growAny()
+  }
+
   /** Passes time: expires waiters and members, forgets unused pools, retries, keeps pools warm. */
   tick(nowMs: number): void {
     this.#nowMs = nowMs

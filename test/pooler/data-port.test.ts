@@ -232,6 +232,19 @@ describe('a login row', () => {
   })
 })
 
+test('a database can be dropped although backends of it idle here', async () => {
+  const stream = await h.link.open()
+  await stream.run(query('create database short_lived'))
+  const inside = await h.link.open({ database: 'short_lived' })
+  expect((await inside.run(query('select 1')))[1]).toBe('DataRow 1')
+  await inside.close()
+  expect(await stream.run(query('drop database short_lived'))).toEqual([
+    'CommandComplete DROP DATABASE',
+    'ReadyForQuery idle',
+  ])
+  await stream.close()
+})
+
 describe('the life of the port', () => {
   test('health says who this is and how its pools are', async () => {
     await until(() => h.link.health !== undefined)

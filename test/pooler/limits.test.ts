@@ -2,7 +2,7 @@
 // Method: pools, budgets and timeouts made small.
 import { afterEach, describe, expect, test } from 'bun:test'
 import { Pin } from '../../shared/link/frame.ts'
-import { flush, parse, query } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import type { PoolerConfig } from '../../pooler/config.ts'
 import type { TestPostgresOptions } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
@@ -134,6 +134,52 @@ test('a client that reads nothing is cut after slow_client_timeout', async () =>
   stream.batch(query("select repeat('x', 3000000)"))
   expect(await stream.end()).toEqual(['CLOSED ErrorResponse FATAL 57P05'])
   await until(() => h.server.sessions === 0)
+})
+
+describe('a commit that its standbys have not confirmed', () => {
+  /** Runs `messages`, whose commit never gets its standby, until Postgres waits for it. */
+  async function hang(messages: Buffer | Buffer[]): Promise<TestStream> {
+    await start({}, { sql: ['create table t (a int)'] })
+    await h.postgres.query("alter system set synchronous_standby_names = 'nobody'")
+    await h.postgres.query('select pg_reload_conf()')
+    const stream = await h.link.open()
+    stream.batch(messages)
+    await until(async () => (await h.postgres.query(WAITING)).length > 0)
+    return stream
+  }
+  const WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep'"
+  const END_WAIT = `select pg_cancel_backend(pid) from (${WAITING}) w`
+
+  test('is no success in a simple query', async () => {
+    const stream = await hang(query('insert into t values (1)'))
+    await h.postgres.query(END_WAIT)
+    expect(await stream.end()).toEqual(['ErrorResponse ERROR 40003', 'ReadyForQuery idle'])
+    expect((await stream.run(query('select count(*) from t')))[1]).toBe('DataRow 1')
+  })
+
+  test('is no success behind its CommandComplete in the extended protocol', async () => {
+    const insert = [parse('insert into t values (1)'), bind(), execute(), sync()]
+    const stream = await hang(insert)
+    await h.postgres.query(END_WAIT)
+    expect((await stream.end()).slice(2)).toEqual([
+      'CommandComplete INSERT 0 1',
+      'ErrorResponse ERROR 40003',
+      'ReadyForQuery idle',
+    ])
+  })
+
+  test('ends the session when a statement ran behind it', async () => {
+    const stream = await hang(query('begin; insert into t values (1); commit; select 1'))
+    await h.postgres.query(END_WAIT)
+    const lines = await stream.end()
+    expect(lines.slice(-2)).toEqual(['ErrorResponse ERROR 40003', 'LOST 1 40003'])
+  })
+
+  test('is unknown when Postgres ends the session', async () => {
+    const stream = await hang(query('insert into t values (1)'))
+    await h.postgres.query(END_WAIT.replace('cancel', 'terminate'))
+    expect((await stream.end()).at(-1)).toStartWith('LOST 1')
+  })
 })
 
 test('a cancel is withheld while a commit waits for its standbys', async () => {
