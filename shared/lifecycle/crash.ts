@@ -1,4 +1,5 @@
 import type { RootLogger } from '../log/logger.ts'
+import { sayOnStderr } from './say.ts'
 
 /**
  * An error that nobody caught ends the process with 1, logged with its stack: what state it left
@@ -9,7 +10,7 @@ export function catchCrashes(service: string, log: RootLogger): Disposable {
     log.error('crashed', { error })
     log.flush()
     const message = error instanceof Error ? error.message : String(error)
-    process.stderr.write(`${service}: crashed: ${message}\n`)
+    sayOnStderr(`${service}: crashed: ${message}`)
     process.exit(1)
   }
   process.on('uncaughtException', crash)

@@ -16,6 +16,7 @@ import { sleep, timer, withDeadline } from '../time/clock.ts'
 import { catchCrashes } from './crash.ts'
 import { Lameduck, type Drainable } from './lameduck.ts'
 import { reloadOnChange } from './reload.ts'
+import { sayOnStderr } from './say.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
 import { StartError } from './start-error.ts'
 import { listenForStop } from './stop-requests.ts'
@@ -90,11 +91,11 @@ function explain(service: string, error: unknown): number {
     return error.exitCode
   }
   if (error instanceof ConfigError) {
-    for (const problem of error.problems) process.stderr.write(`${service}: ${problem}\n`)
+    for (const problem of error.problems) sayOnStderr(`${service}: ${problem}`)
     return error.exitCode
   }
   const message = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`${service}: ${message}\n`)
+  sayOnStderr(`${service}: ${message}`)
   return 1
 }
 
