@@ -6,11 +6,11 @@ const COMMAND = /^\s*(?:drop|alter|create)\s+database\s/i
 /** Blanks and two words; nobody indents further. */
 const LOOK_BYTES = 64
 /** a c d, whatever the case. */
-const FIRST_LETTERS = new Set([...'acdACD \n\t\r'].map((letter) => letter.charCodeAt(0)))
+const FIRST_LETTERS = new Set(Buffer.from('acdACD \n\t\r'))
 
 /**
- * True when the frame's first message is a statement on a whole database, for which no other session
- * may be connected to it. Looks at one byte of almost every batch, and at no more.
+ * True when the frame's first message is a statement on a whole database, to which no other session
+ * may be connected then. Looks at one byte of almost every batch, and at no more.
  */
 export function mayCloseDatabase(
   flags: number,
