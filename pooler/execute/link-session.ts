@@ -75,7 +75,7 @@ export class LinkSession implements LinkHandler {
           stream.startBatch(flags, value, bytes, start, end)
           break
         case Kind.Data:
-          stream.data(flags, bytes, start, end)
+          stream.data(flags, value, bytes, start, end)
           break
         case Kind.Credit:
           stream.credit(value)

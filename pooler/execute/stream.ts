@@ -148,13 +148,18 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     }
   }
 
-  /** A DATA frame. @throws PgError when the gateway breaks the protocol. */
-  data(flags: number, bytes: Buffer, start: number, end: number): void {
+  /**
+   * A DATA frame. Its statements need `pins` from here on: they came behind the start of the batch.
+   * @throws PgError when the gateway breaks the protocol.
+   */
+  data(flags: number, pins: number, bytes: Buffer, start: number, end: number): void {
     this.#received(end - start)
     if (this.state === StreamState.Waiting) {
+      this.pins |= pins
       this.#hold(flags, bytes, start, end, 0)
       return
     }
+    if ((pins & ~this.pins) !== 0 && !this.#addLatePins(pins)) return
     // Behind the end of its batch: copy data that Postgres ignores too, or what was refused.
     if (this.backend?.running === true) this.#forward(flags, bytes, start, end)
     else this.backend?.forwarder.forwardStray(flags, bytes, start, end)
@@ -354,6 +359,20 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     const { executor } = this.#link
     if (this.backend !== undefined && !executor.pools.pin(this.backend)) {
       this.#refuse(pinRefusal(executor.limits))
+      return false
+    }
+    this.pins |= pins
+    return true
+  }
+
+  /** Pins for a batch that runs: it cannot be refused any more, so the session ends without them. */
+  #addLatePins(pins: number): boolean {
+    const { backend } = this
+    const { executor } = this.#link
+    if (backend?.running !== true) return true // behind the end of its batch: nothing will run
+    if (!executor.pools.pin(backend)) {
+      const { message } = pinRefusal(executor.limits)
+      this.terminate(new PgError('too_many_connections', message, { severity: 'FATAL' }))
       return false
     }
     this.pins |= pins

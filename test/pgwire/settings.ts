@@ -1,10 +1,11 @@
 import { expect, test } from 'bun:test'
-import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, close, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import type { Frontend } from '../support/frontend.ts'
 import type { Server } from '../support/servers.ts'
 
 const SESSIONS = 24 // more than a pool has backends
 
+const run = (text: string): Buffer[] => [parse(text), bind(), execute()]
 const told = (lines: readonly string[]): string[] =>
   lines.filter((line) => line.startsWith('ParameterStatus')).toSorted()
 
@@ -131,6 +132,31 @@ export function settingTests(server: () => Server): void {
       expect(tenant).toBeNull()
     }
     await closeAll([...sessions, ...fresh])
+  })
+
+  const late = "set timezone = 'Asia/Tokyo'"
+  test.each<[string, Buffer[], Buffer[]]>([
+    ['a Query behind extended messages', [], [close(), query(late), sync()]],
+    ['a piece behind a Flush', [parse('select 1'), flush()], [...run(late), sync()]],
+    ['a Query behind a Flush', [parse('select 1'), flush()], [query(late), sync()]],
+    [
+      'the end of a long batch',
+      [],
+      [parse(`select '${'x'.repeat(200_000)}'`), ...run(late), sync()],
+    ],
+  ])('a setting in %s is the session’s alone', async (_, first, then) => {
+    await using frontend = await server().connect()
+    if (first.length > 0) {
+      frontend.send(...first)
+      await frontend.until('ParseComplete')
+    }
+    frontend.send(...then, query("select 'over'"))
+    await frontend.until('DataRow over')
+    await frontend.untilReadyForQuery()
+    const fresh = await openMany(server())
+    for (const other of fresh) expect(await other.row('show timezone')).not.toEqual(['Asia/Tokyo'])
+    expect(await frontend.row('show timezone')).toEqual(['Asia/Tokyo'])
+    await closeAll(fresh)
   })
 
   test('settings of a session that ended reach no other', async () => {
