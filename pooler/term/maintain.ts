@@ -59,12 +59,16 @@ export class Maintenance {
     const member = this.#member
     const seen = answering(member.seen)
     if (seen === undefined) return undefined
+    const body = async () => {
+      await restartStandby(member, new Deadline('restart as a standby', RESTART_BUDGET_MS))
+    }
     if (seen.standing.inRecovery && seen.view.standbyNames === '') {
       // Not a reload: from empty, a list takes effect only when the checkpointer looks.
-      const body = async () => {
-        await restartStandby(member, new Deadline('restart with a list', RESTART_BUDGET_MS))
-      }
       return { name: 'restart with a list of standbys', body }
+    }
+    if (!seen.standing.inRecovery && member.promises === undefined) {
+      // Its promises are gone: it does not know any more whom it may lead.
+      return { name: 'demote a primary without promises', body }
     }
     if (this.#regained()) {
       return { name: 'lift the WAL floor', body: () => this.#liftFloor() }

@@ -59,8 +59,8 @@ export async function quiesce(
   seen: Answering,
   deadline: Deadline,
 ): Promise<Answering> {
-  if (!seen.standing.inRecovery) await restartStandby(member, deadline)
-  else if (seen.view.pointed) await stopStreaming(member)
+  if (seen.standing.inRecovery) await stopStreaming(member)
+  else await restartStandby(member, deadline)
   await untilQuiet(member.session, deadline)
   return ensureRunning(member, deadline)
 }

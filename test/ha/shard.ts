@@ -195,6 +195,21 @@ export class TestShard implements AsyncDisposable {
     )
   }
 
+  /** A follower of the moment. */
+  async follower(): Promise<Node> {
+    const { id } = await this.leader()
+    const found = this.nodes.find((node) => node.id !== id)
+    if (found === undefined) throw new Error('there is one node only')
+    return found
+  }
+
+  /** One leader serves and everybody else streams from it. */
+  async whole(term = 1n): Promise<StatusReply> {
+    await this.leader(term)
+    await this.streaming(this.nodes.length - 1)
+    return this.leader(term)
+  }
+
   start(): void {
     for (const node of this.nodes) node.start()
     this.orch.start()
@@ -218,6 +233,14 @@ export class TestShard implements AsyncDisposable {
   }
 }
 
+/** The text of the error that `call` ends with; empty when it succeeds. */
+export async function failureOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => '',
+    (error: unknown) => (error instanceof Error ? error.message : JSON.stringify(error)),
+  )
+}
+
 const tail = (text: string, lines: number): string => text.split('\n').slice(-lines).join('\n')
 
 /** Makes and starts it; it bootstraps by itself. */
@@ -238,9 +261,16 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
     nodes.push(await makeNode({ dir, spec, secretsDir, cell, id: `${cell}_pooler${index}` }))
   }
   const [http = 0, grpc = 0] = await freePorts(2)
-  const common = ['--topology', spec, '--secrets-dir', secretsDir, '--state-dir', dir]
-  const ports = ['--http-port', String(http), '--grpc-port', String(grpc)]
-  const argv = ['orch/main.ts', '--id', 'zone1_orch1', ...common, ...ports]
+  const argv = [
+    'orch/main.ts',
+    '--id=zone1_orch1',
+    `--topology=${spec}`,
+    `--secrets-dir=${secretsDir}`,
+    `--state-dir=${dir}`,
+    `--http-port=${http}`,
+    `--grpc-port=${grpc}`,
+    '--bootstrap-settle=1s', // all poolers of a test start at once
+  ]
   const orch = new Service('orch', argv, join(dir, 'orch.log'))
   const orchClient = rpcClient(OrchClient, `127.0.0.1:${grpc}`, { token: TOKEN })
   const shard = new TestShard({ dir, nodes, orch, orchClient })
@@ -276,23 +306,26 @@ async function makeNode(options: {
   mkdirSync(home, { mode: 0o755 })
   const dataDir = join(home, 'pgdata')
   const common = (h = '', g = '') => [
-    ...['--id', id, '--cell', cell, '--topology', spec, '--secrets-dir', secretsDir],
-    ...['--http-port', h, '--grpc-port', g],
+    `--id=${id}`,
+    `--cell=${cell}`,
+    `--topology=${spec}`,
+    `--secrets-dir=${secretsDir}`,
+    `--http-port=${h}`,
+    `--grpc-port=${g}`,
   ]
   const pgctldArgv = [
-    ...['pgctld/main.ts', ...common(pgHttp, pgGrpc)],
-    ...[
-      '--data-dir',
-      dataDir,
-      '--postgres-port',
-      String(pg),
-      '--postgres-set',
-      'shared_buffers=16MB',
-    ],
+    'pgctld/main.ts',
+    ...common(pgHttp, pgGrpc),
+    `--data-dir=${dataDir}`,
+    `--postgres-port=${pg}`,
+    '--postgres-set=shared_buffers=16MB',
   ]
   const poolerArgv = [
-    ...['pooler/main.ts', ...common(http, grpc), '--port', '0'],
-    ...['--pgctld', `127.0.0.1:${pgGrpc}`, '--state-dir', home],
+    'pooler/main.ts',
+    ...common(http, grpc),
+    '--port=0',
+    `--pgctld=127.0.0.1:${pgGrpc}`,
+    `--state-dir=${home}`,
   ]
   return new Node(id, {
     pgctld: new Service(`pgctld ${id}`, pgctldArgv, join(dir, `pgctld-${id}.log`)),
