@@ -22,10 +22,11 @@ export function helpText(options: { service: string; about?: string; fields: Fie
     '',
     ...(about === undefined ? [] : [...wrap(about, WIDTH), '']),
     ...wrap(
-      'A flag wins over an environment variable, that over the file of --config (YAML or TOML, ' +
-        'keys in snake_case: pool_size: 16), that over the default. --set NAME=VALUE is a flag by ' +
-        'its name in the file. Durations take us, ms, s, min, h, d; sizes B, kB, MB, GB (powers of ' +
-        '1024). What is marked live changes on SIGHUP, when the file changes, and by POST /config.',
+      'A flag wins over an environment variable, that over the file of --config (YAML or ' +
+        'TOML, keys in snake_case: pool_size: 16), that over the default. --set NAME=VALUE is ' +
+        'a flag by its name in the file. Durations take us, ms, s, min, h, d; sizes B, kB, MB, ' +
+        'GB (powers of 1024). What is marked live changes on SIGHUP, when the file changes, and ' +
+        'by POST /config.',
       WIDTH,
     ),
     '',
