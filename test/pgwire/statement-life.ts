@@ -70,6 +70,28 @@ export function statementLifeTests(server: () => Server): void {
     expect((await frontend.query('deallocate s'))[0]).toBe('ErrorResponse ERROR 26000')
   })
 
+  test.each(['execute s', 'deallocate s', 'prepare t as select 1'])(
+    'the first statement of a session may be "%s", by extended messages',
+    async (text) => {
+      await using frontend = await server().connect()
+      frontend.send(parse(text, { name: 's' }), sync())
+      expect(await frontend.untilReadyForQuery()).toEqual(['ParseComplete', 'ReadyForQuery idle'])
+      expect(await frontend.row('select name, statement from pg_prepared_statements')).toEqual([
+        's',
+        text,
+      ])
+    },
+  )
+
+  test('pg_prepared_statements shows nothing of other sessions', async () => {
+    for (let i = 0; i < 5; i += 1) {
+      await using other = await server().connect()
+      await expectPrepares(other, `select ${i}`, `DataRow ${i}`)
+    }
+    await using frontend = await server().connect()
+    expect(await frontend.row('select count(*) from pg_prepared_statements')).toEqual(['0'])
+  })
+
   test('PREPARE of SQL is bound by the protocol', async () => {
     await using frontend = await server().connect()
     await frontend.query('prepare s (int) as select $1 + 1')
