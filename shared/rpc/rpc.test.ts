@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PgctldClient, PgctldService, type CloneRequest, State } from '../../proto/gen/pgctld.ts'
+import { PgctldClient, PgctldService, CloneRequest, State } from '../../proto/gen/pgctld.ts'
 import { failureOf } from '../../test/support/failure.ts'
 import { Code } from '../errors/grpc-code.ts'
 import { PgError } from '../errors/pg-error.ts'
@@ -12,7 +12,7 @@ import { serverStream, startRpcServer, unary, type RpcServer } from './server.ts
 import { RpcError } from './status.ts'
 
 const TOKEN = 'a-token'
-const CLONE: CloneRequest = { host: '', port: 0, applicationName: '', settings: {} }
+const CLONE = CloneRequest.fromPartial({})
 const dir = mkdtempSync(join(tmpdir(), 'mg-rpc-'))
 const gone = Promise.withResolvers<void>()
 let server: RpcServer
