@@ -153,7 +153,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     return await leader.login(user, database)
   }
 
-  newSession({ socket, version, applicationName, request }: NewSession): Session {
+  newSession({ socket, version, request }: NewSession): Session {
     const number = this.sessions.nextNumber()
     const session = new Session({
       host: this.#sessionHost,
@@ -161,7 +161,6 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       number,
       cancelKey: newCancelKey(cancelKeyBytes(version)),
       request: { ...request, session: number },
-      applicationName,
     })
     this.sessions.add(session)
     return session

@@ -3,38 +3,27 @@
 import { PgError, type Condition } from '../../shared/errors/pg-error.ts'
 import type { StartupMessage } from '../../shared/pgwire/startup-packet.ts'
 
-/** What a client's startup asks for. */
-export type SessionSettings = {
-  /** Settings by lower-case name, sorted; without application_name. */
-  options: [string, string][]
-  /** The client's own; backends are shared over it. */
-  applicationName: string | undefined
-}
-
 /** Settings of one startup packet; its length bounds them too. */
 const OPTIONS_MAX = 100
 /** Startup parameters that are not settings: they must not get in through `options`. */
 const RESERVED = new Set(['user', 'database', 'options', 'replication'])
 
 /**
- * Sorts a startup message's settings. Later ones win, and parameters of the packet win over
- * `options`, as in Postgres.
+ * A startup message's settings by lower-case name, sorted. Later ones win, and parameters of the
+ * packet win over `options`, as in Postgres.
  * @throws PgError syntax_error, undefined_object, program_limit_exceeded; all FATAL.
  */
-export function sessionSettings(startup: StartupMessage): SessionSettings {
+export function sessionSettings(startup: StartupMessage): [string, string][] {
   const settings = new Map<string, string>()
   for (const [name, value] of optionSettings(splitOptions(startup.options))) {
     if (RESERVED.has(name) || name.startsWith('_pq_.')) throw unrecognized(name)
     settings.set(name, value)
   }
   for (const [name, value] of startup.settings) settings.set(name.toLowerCase(), value)
-  const applicationName = settings.get('application_name')
-  settings.delete('application_name')
   if (settings.size > OPTIONS_MAX) {
     throw fatal('program_limit_exceeded', `more than ${OPTIONS_MAX} startup options`)
   }
-  const options = [...settings].toSorted(([left], [right]) => (left < right ? -1 : 1))
-  return { options, applicationName }
+  return [...settings].toSorted(([left], [right]) => (left < right ? -1 : 1))
 }
 
 /** Splits at white space; a backslash takes the next character as it is (pg_split_opts). */

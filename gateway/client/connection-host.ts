@@ -19,7 +19,6 @@ export interface Admission extends Disposable {
 export type NewSession = {
   socket: ClientSocket
   version: number
-  applicationName: string | undefined
   request: Omit<StreamRequest, 'session'>
 }
 

@@ -108,14 +108,14 @@ export class Connection {
 
   /** The raw socket brings nothing more. */
   rawEnded(): void {
-    if (this.#upgraded || this.#direct !== undefined) this.closed()
+    if (this.#upgraded || this.#direct !== undefined) this.terminate()
     else this.inputEnded()
   }
 
   /** The client sends nothing more. */
   inputEnded(): void {
     if (this.session !== undefined) this.session.end()
-    else this.closed()
+    else this.terminate()
   }
 
   closed(): void {
@@ -125,7 +125,6 @@ export class Connection {
     this.#intake.close()
     this.session?.close()
     this.#host.closed(this)
-    if (this.session === undefined) this.#socket.terminate()
   }
 
   /** Ends it now, for whatever reason. */
@@ -147,7 +146,7 @@ export class Connection {
   async #begin(): Promise<void> {
     for (;;) {
       const packet = await this.#intake.startupPacket()
-      if (packet === undefined || this.#ended) return this.closed()
+      if (packet === undefined || this.#ended) return
       switch (packet.name) {
         case 'SSLRequest':
           this.#answerSslRequest()
@@ -188,7 +187,7 @@ export class Connection {
     }
     const host = this.#host
     refuseUnbuilt(startup)
-    const settings = sessionSettings(startup)
+    const options = sessionSettings(startup)
     const { user, database } = startup
     using admission = host.admit(user, database)
     host.counters.logins++
@@ -198,8 +197,7 @@ export class Connection {
     const session = host.newSession({
       socket: this.#socket,
       version,
-      applicationName: settings.applicationName,
-      request: { user, database, options: settings.options, client: this.peer },
+      request: { user, database, options, client: this.peer },
     })
     const vector = await this.#open(session)
     if (this.#ended) return session.close()
@@ -272,12 +270,8 @@ export class Connection {
     if (identity === undefined || this.#unix) return this.#write(NO)
     if (this.#intake.takeRest().length > 0) {
       // CVE-2021-23222: what an attacker slipped in before TLS must not be taken for the client's.
-      throw new PgError('protocol_violation', 'received unencrypted data after SSL request', {
-        severity: 'FATAL',
-        detail:
-          'This could be either a client-software bug or evidence of an attempted ' +
-          'man-in-the-middle attack.',
-      })
+      this.#write(YES)
+      return this.#endSoon()
     }
     this.#write(YES)
     this.#tls = identity
@@ -317,6 +311,11 @@ export class Connection {
     if (error instanceof Buffer) this.#write(error)
     else if (error instanceof PgError) this.#refuseWith(error)
     else this.#onBug(error)
+    this.#endSoon()
+  }
+
+  /** What was written goes out; then it is over, whatever the client does. */
+  #endSoon(): void {
     this.#socket.end()
     timer(LINGER_MS, () => this.#socket.terminate(), { ref: false })
     this.closed()

@@ -26,14 +26,6 @@ export class ParameterVector {
     }
     return Buffer.concat(messages)
   }
-
-  /** The same values but `name`. */
-  with(name: string, value: string): ParameterVector {
-    if (this.values.get(name) === value) return this
-    const values = new Map(this.values)
-    values.set(name, value)
-    return intern(JSON.stringify([...values]))
-  }
 }
 
 /** Client encodings with ASCII bytes inside of characters: the server takes none of these itself. */

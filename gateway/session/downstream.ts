@@ -4,13 +4,10 @@ import type { PgError } from '../../shared/errors/pg-error.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
-import type { SessionStatements } from '../statements/session-statements.ts'
 import { withClientNames } from './error-names.ts'
+import type { Extended } from './extended.ts'
 import { Output } from './output.ts'
 import { ready } from './units.ts'
-
-const READY_BYTES = 6
-const APPLICATION_NAME = 'application_name'
 
 export class Downstream {
   readonly output: Output
@@ -18,22 +15,15 @@ export class Downstream {
   told: ParameterVector | undefined
   /** LexMode bits of those values. */
   lexMode = 0
-  readonly #applicationName: string | undefined
-  #backendsName: string | undefined
 
-  /** @param applicationName the client's own; backends are shared and have another. */
-  constructor(socket: ClientSocket, applicationName: string | undefined) {
+  constructor(socket: ClientSocket) {
     this.output = new Output(socket)
-    this.#applicationName = applicationName
   }
 
-  /** The first backend's values; all of them are to be told. */
-  begin(vector: ParameterVector): ParameterVector {
-    this.#backendsName = vector.values.get(APPLICATION_NAME)
-    const told = this.#asClientSees(vector)
-    this.told = told
-    this.lexMode = told.lexMode
-    return told
+  /** The first backend's values; all of them are told to the client at its login. */
+  begin(vector: ParameterVector): void {
+    this.told = vector
+    this.lexMode = vector.lexMode
   }
 
   /** Passes messages on as they are. */
@@ -45,14 +35,14 @@ export class Downstream {
   writeRenamed(
     bytes: Buffer,
     range: { start: number; end: number; errorAt: number },
-    statements: SessionStatements,
+    extended: Extended,
   ): void {
     const { start, end, errorAt } = range
     const errorEnd = errorAt + 1 + bytes.readInt32BE(errorAt + 1)
     const renamed =
       errorEnd > end
         ? undefined
-        : withClientNames(bytes, { start: errorAt, end: errorEnd }, statements)
+        : withClientNames(bytes, { start: errorAt, end: errorEnd }, extended)
     if (renamed === undefined) {
       this.output.write(bytes, start, end)
       return
@@ -65,19 +55,9 @@ export class Downstream {
   /** What the client must be told before a ReadyForQuery under `vector`; empty when it knows. */
   changesTo(vector: ParameterVector): Buffer {
     const { told } = this
-    const seen = this.#asClientSees(vector)
-    if (told === undefined || told === seen) return NOTHING
-    this.told = seen
-    this.lexMode = seen.lexMode
-    return seen.changesFrom(told)
-  }
-
-  /** Passes on the end of a response, with `changes` in front of its ReadyForQuery. */
-  writeReady(bytes: Buffer, start: number, end: number, changes: Buffer): void {
-    const at = end - READY_BYTES
-    if (at > start) this.output.write(bytes, start, at)
-    this.output.write(changes, 0, changes.length)
-    this.output.write(bytes, at, end)
+    if (told === undefined || told === vector) return NOTHING
+    this.begin(vector)
+    return vector.changesFrom(told)
   }
 
   /** An error of our own; a ReadyForQuery with `status` follows when it is given. */
@@ -85,13 +65,6 @@ export class Downstream {
     const message = fromPgError(error)
     const all = status === undefined ? message : Buffer.concat([message, ready(status)])
     this.output.write(all, 0, all.length)
-  }
-
-  /** As long as nobody set it on the backend, the client's own name is what it sees. */
-  #asClientSees(vector: ParameterVector): ParameterVector {
-    if (this.#applicationName === undefined) return vector
-    if (vector.values.get(APPLICATION_NAME) !== this.#backendsName) return vector
-    return vector.with(APPLICATION_NAME, this.#applicationName)
   }
 }
 

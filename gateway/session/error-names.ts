@@ -5,9 +5,8 @@
 // the name stay as they are, whatever their encoding.
 
 import { errorResponse } from '../../shared/pgwire/error-fields.ts'
-import type { SessionStatements } from '../statements/session-statements.ts'
 import { SHARED_PREFIX } from '../statements/statement-registry.ts'
-import { ESCAPED_PREFIX, LIMIT_NAME } from './extended.ts'
+import { ESCAPED_PREFIX, LIMIT_NAME, type Extended } from './extended.ts'
 
 const QUOTE = 0x22
 
@@ -18,7 +17,7 @@ const QUOTE = 0x22
 export function withClientNames(
   bytes: Buffer,
   range: { start: number; end: number },
-  statements: SessionStatements,
+  extended: Extended,
 ): Buffer | undefined {
   const message = bytes.subarray(range.start, range.end)
   const at = message.indexOf(`"${SHARED_PREFIX.toString()}`)
@@ -26,17 +25,14 @@ export function withClientNames(
   if (nameEnd < 0) return undefined
   const name = message.subarray(at + 1, nameEnd)
   if (name.equals(LIMIT_NAME)) return limitReached()
-  return spliced(message, { start: at + 1, end: nameEnd }, clientName(name, statements))
+  return spliced(message, { start: at + 1, end: nameEnd }, clientName(name, extended))
 }
 
-function clientName(name: Buffer, statements: SessionStatements): Buffer {
+function clientName(name: Buffer, extended: Extended): Buffer {
   if (name.subarray(0, ESCAPED_PREFIX.length).equals(ESCAPED_PREFIX)) {
     return name.subarray(ESCAPED_PREFIX.length)
   }
-  for (const [own, statement] of statements.entries()) {
-    if (statement.name.equals(name)) return Buffer.from(own, 'latin1')
-  }
-  return name
+  return extended.nameOf(name) ?? name
 }
 
 function spliced(message: Buffer, at: { start: number; end: number }, text: Buffer): Buffer {

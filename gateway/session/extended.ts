@@ -12,10 +12,10 @@ import { Op } from '../../shared/link/frame.ts'
 import { close } from '../../shared/pgwire/frontend.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
-import { SessionStatements } from '../statements/session-statements.ts'
+import { SessionStatements, type UnnamedStatement } from '../statements/session-statements.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { SHARED_PREFIX, type StatementRegistry } from '../statements/statement-registry.ts'
-import type { BatchBuilder } from './batch-builder.ts'
+import type { BatchBuilder, NamePlace } from './batch-builder.ts'
 import { classify } from './classify.ts'
 import { ReplyTracker } from './reply-tracker.ts'
 import { IN_DOUBT, Trait } from './traits.ts'
@@ -24,6 +24,9 @@ const HEADER_BYTES = 5
 /** Postgres tells statement names apart by this many bytes (NAMEDATALEN - 1). */
 const NAME_BYTES_MAX = 63
 const CLOSE_UNNAMED = close({ statement: '' })
+/** A larger unnamed statement is not replayed as a message. */
+const REPLAY_BYTES_MAX = 16 * 1024
+const NO_NAME = Buffer.alloc(0)
 const STATEMENT = 0x53 // S
 /** The body of a Parse without parameter types, whose text only begins or ends a transaction. */
 const TRANSACTION_CONTROL =
@@ -55,6 +58,9 @@ export class Extended {
   sharing = false
   #unnamedWasHere = false
   #mayTakeBack = false
+  #large:
+    | { of: UnnamedStatement; statement: SharedStatement; registry: StatementRegistry }
+    | undefined
 
   constructor(registry: StatementRegistry) {
     this.statements = new SessionStatements(registry)
@@ -63,11 +69,15 @@ export class Extended {
 
   /**
    * Puts the messages of `bytes[start, end)` into the builder; the last one may go on past `end`
-   * when it is the only one. Its effects on the session's statements hold at once; `takeBack` and
-   * `failed` undo them.
+   * when it is the only one, and is there up to `available`. Its effects on the session's statements
+   * hold at once; `takeBack` and `failed` undo them.
    * @returns bytes of the last message beyond `end`.
    */
-  translate(context: ExtendedContext, bytes: Buffer, start: number, end: number): number {
+  translate(
+    context: ExtendedContext,
+    bytes: Buffer,
+    { start, end, available }: { start: number; end: number; available: number },
+  ): number {
     this.traits = 0
     this.sharing = false
     this.#unnamedWasHere = this.unnamedHere
@@ -75,7 +85,7 @@ export class Extended {
     let at = start
     while (at < end) {
       const next = at + 1 + bytes.readInt32BE(at + 1)
-      this.#message(context, bytes, at, Math.min(next, end))
+      this.#message(context, bytes, at, Math.min(next, available))
       at = next
     }
     return at - end
@@ -131,6 +141,21 @@ export class Extended {
     this.statements.undo(tracker.failedAtChange)
     // A replayed Parse may be what failed, or never have run: replay again.
     this.unnamedHere = false
+  }
+
+  /** The session has ended. */
+  close(): void {
+    this.#releaseLarge()
+    this.statements.clear()
+  }
+
+  /** The client's name for a statement that a backend knows as `shared`; undefined for no such. */
+  nameOf(shared: Buffer): Buffer | undefined {
+    if (this.#large?.statement.name.equals(shared) === true) return NO_NAME
+    for (const [own, statement] of this.statements.entries()) {
+      if (statement.name.equals(shared)) return Buffer.from(own, 'latin1')
+    }
+    return undefined
   }
 
   /** A simple Query ran: Postgres has dropped the unnamed statement. */
@@ -253,16 +278,13 @@ export class Extended {
   ): boolean {
     const nameEnd = endOfString(bytes, nameStart, next)
     if (nameEnd < 0) return false
-    if (nameEnd === nameStart) {
-      this.#useUnnamed(context, at)
-      return false
-    }
+    const place = { at, nameStart, nameEnd, length: bytes.readInt32BE(at + 1) }
+    if (nameEnd === nameStart) return this.#useUnnamed(context, place)
     if (this.ownNames) {
       this.traits |= Trait.MayCommit | Trait.MayWrite // whatever it is
       return false
     }
     const statement = this.statements.get(nameOf(bytes, nameStart, nameEnd))
-    const place = { at, nameStart, nameEnd, length: bytes.readInt32BE(at + 1) }
     if (statement === undefined) return this.#escape(context.builder, bytes, place)
     this.#need(context, statement, at)
     context.builder.rename(place, statement.name)
@@ -276,13 +298,37 @@ export class Extended {
     this.sharing = true
   }
 
-  #useUnnamed({ builder }: ExtendedContext, at: number): void {
+  /** True when it goes under a name of ours. */
+  #useUnnamed(context: ExtendedContext, place: NamePlace): boolean {
+    const { builder } = context
     const { unnamed } = this.statements
     this.traits |= unnamed?.traits ?? 0
-    if (this.unnamedHere) return
-    builder.op(unnamed === undefined ? Op.InjectedClose : Op.Injected, 0, at)
-    builder.replace(at, at, unnamed?.parse ?? CLOSE_UNNAMED)
+    if (this.unnamedHere) return false
+    if (unnamed !== undefined && unnamed.parse.length > REPLAY_BYTES_MAX) {
+      const statement = this.#unnamedAsShared(context, unnamed)
+      this.#need(context, statement, place.at)
+      builder.rename(place, statement.name)
+      return true
+    }
+    builder.op(unnamed === undefined ? Op.InjectedClose : Op.Injected, 0, place.at)
+    builder.replace(place.at, place.at, unnamed?.parse ?? CLOSE_UNNAMED)
     this.unnamedHere = true
+    return false
+  }
+
+  /** A large unnamed statement is not sent along with each batch, but defined once. */
+  #unnamedAsShared({ registry }: ExtendedContext, unnamed: UnnamedStatement): SharedStatement {
+    if (this.#large?.of === unnamed) return this.#large.statement
+    this.#releaseLarge()
+    const range = { start: HEADER_BYTES + 1, end: unnamed.parse.length }
+    const statement = registry.acquireAnyway(unnamed.parse, range, unnamed.traits)
+    this.#large = { of: unnamed, statement, registry }
+    return statement
+  }
+
+  #releaseLarge(): void {
+    if (this.#large !== undefined) this.#large.registry.release(this.#large.statement)
+    this.#large = undefined
   }
 
   #close(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
@@ -302,11 +348,7 @@ export class Extended {
   }
 
   /** A client's name that looks like one of ours must not reach a shared statement. */
-  #escape(
-    builder: BatchBuilder,
-    bytes: Buffer,
-    place: { at: number; nameStart: number; nameEnd: number; length: number },
-  ): boolean {
+  #escape(builder: BatchBuilder, bytes: Buffer, place: NamePlace): boolean {
     const { nameStart, nameEnd } = place
     const prefixEnd = nameStart + SHARED_PREFIX.length
     if (prefixEnd > nameEnd) return false

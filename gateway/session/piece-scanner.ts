@@ -94,10 +94,12 @@ export class PieceScanner {
         break
       case Frontend.Parse:
         if (next - at > limits.statementBytesMax) return Found.TooLong
+        if (next > end) return this.#behind(at, context) // it is read as a whole
         break
       default:
     }
-    if (next > end) return this.#incomplete(at, context)
+    if (next - at > PIECE_BYTES) return this.#large(at, context)
+    if (next > end) return this.#behind(at, context)
     return next - start >= PIECE_BYTES ? Found.Part : -1
   }
 
@@ -113,14 +115,17 @@ export class PieceScanner {
     return Found.Simple
   }
 
-  #incomplete(
-    at: number,
-    { type, start, end }: { type: number; start: number; end: number },
-  ): Found {
+  /** More of the message at `at` is to come: what stands before it goes if it is enough. */
+  #behind(at: number, { start, end }: { start: number; end: number }): Found {
     this.end = at
-    if (at > start) return end - start >= PIECE_BYTES ? Found.Part : Found.Nothing
-    if (type === Frontend.Parse || end - at < PIECE_BYTES) return Found.Nothing
-    this.end = end
+    return at > start && end - start >= PIECE_BYTES ? Found.Part : Found.Nothing
+  }
+
+  /** A message larger than a piece goes alone, cut. */
+  #large(at: number, context: { start: number; end: number }): Found {
+    const { start, end } = context
+    if (at > start || end - at < PIECE_BYTES) return this.#behind(at, context)
+    this.end = at + PIECE_BYTES
     return Found.Cut
   }
 }

@@ -1,5 +1,6 @@
 import { CONDITIONS, PgError, type Condition } from '../../shared/errors/pg-error.ts'
-import type { Refusal } from '../poolers/pooler-link.ts'
+import { errorResponse } from '../../shared/pgwire/error-fields.ts'
+import type { Loss, Refusal } from '../poolers/pooler-link.ts'
 import { Outcome } from './loss.ts'
 
 /** An error that ends the session. */
@@ -36,4 +37,23 @@ function conditionOf(sqlstate: string): Condition {
     if (of.sqlstate === sqlstate) return condition as Condition
   }
   return 'cannot_connect_now'
+}
+
+/** Losses that say nothing about the session: the server or the network went away. */
+const NOT_ITS_FAULT = new Set(['08006', '08003', '57P01', '57P02', '57P03'])
+
+/**
+ * The FATAL that a backend ended this very session with: a broken message, a timeout of its own. The
+ * client hears it as it would from Postgres. Undefined when the backend was lost for other reasons.
+ */
+export function farewellOf({ sqlstate, message, detail, hint }: Loss): Buffer | undefined {
+  if (sqlstate === undefined || sqlstate === '' || NOT_ITS_FAULT.has(sqlstate)) return undefined
+  return errorResponse({
+    severity: 'FATAL',
+    severityNonLocalized: 'FATAL',
+    code: sqlstate,
+    message: message ?? '',
+    ...(detail === undefined ? {} : { detail }),
+    ...(hint === undefined ? {} : { hint }),
+  })
 }

@@ -36,7 +36,7 @@ import { InputWindow } from './input-window.ts'
 import { Outcome, outcomeOf } from './loss.ts'
 import { LENGTH_MAX } from './message-limits.ts'
 import { Found, PIECE_BYTES } from './piece-scanner.ts'
-import { fatal, lossError, refusalError, transactionLost } from './session-errors.ts'
+import { farewellOf, fatal, lossError, refusalError, transactionLost } from './session-errors.ts'
 import type { SessionHost } from './session-host.ts'
 import { IN_DOUBT, PIN_BITS, Trait } from './traits.ts'
 import {
@@ -93,7 +93,6 @@ export type SessionOptions = {
   number: number
   cancelKey: Buffer
   request: StreamRequest
-  applicationName: string | undefined
 }
 
 export class Session implements StreamOwner, Held {
@@ -142,7 +141,7 @@ export class Session implements StreamOwner, Held {
     this.number = options.number
     this.cancelKey = options.cancelKey
     this.request = options.request
-    this.#down = new Downstream(options.socket, options.applicationName)
+    this.#down = new Downstream(options.socket)
   }
 
   /** Nothing runs and nothing is open: it may be closed without anybody losing anything. */
@@ -221,7 +220,7 @@ export class Session implements StreamOwner, Held {
     this.#mode = Mode.Closed
     this.#host.hold.remove(this)
     this.#up.close()
-    this.#extended?.statements.clear()
+    this.#extended?.close()
     this.#opening?.reject(fatal('connection_failure', 'the client is gone'))
     this.#host.ended(this)
   }
@@ -285,7 +284,8 @@ export class Session implements StreamOwner, Held {
     const opening = this.#opening
     if (opening !== undefined) {
       this.#opening = undefined
-      opening.resolve(this.#down.begin(vector))
+      this.#down.begin(vector)
+      opening.resolve(vector)
     } else {
       this.resume()
     }
@@ -301,8 +301,7 @@ export class Session implements StreamOwner, Held {
 
   onClosed(message: Buffer): void {
     this.#up.forget()
-    if (this.#onBoundary) this.#down.write(message, 0, message.length)
-    this.#endSocket()
+    this.#endWith(message)
   }
 
   onCredit(bytes: number): void {
@@ -372,7 +371,9 @@ export class Session implements StreamOwner, Held {
   onLost(_batch: number, sent: boolean, loss: Loss): void {
     this.#host.counters.lost++
     this.#host.log.debug('backend lost', { session: this.number, ...loss })
-    this.#lost(sent)
+    const farewell = farewellOf(loss)
+    if (farewell === undefined) this.#lost(sent)
+    else this.#endWith(farewell)
     this.#up.held = this.#up.pinned = false
     this.#pump()
   }
@@ -542,7 +543,8 @@ export class Session implements StreamOwner, Held {
     if (!final) extended.tracker.followAll()
     const { builder } = this.#host
     builder.begin(bytes, start)
-    const over = extended.translate(this.#context(), bytes, start, end)
+    const available = window.end
+    const over = extended.translate(this.#context(), bytes, { start, end, available })
     if (begins && this.#runBefore(extended.traits)) {
       extended.takeBack()
       return true
@@ -739,12 +741,9 @@ export class Session implements StreamOwner, Held {
     }
     if ((traits & names) !== 0 && this.status !== TransactionStatus.Failed) {
       const extended = (this.#extended ??= new Extended(this.#host.registry))
-      if (!extended.ownNames && extended.statements.count > 0) {
-        return this.#runUnit(Before.OwnNames, prepareOwnNames(extended.statements))
-      }
       if (!extended.ownNames) {
-        extended.ownNames = true
-        return true // once more, and now under its own names
+        extended.takeBack() // what this very batch prepares is not there yet
+        return this.#runUnit(Before.OwnNames, prepareOwnNames(extended.statements))
       }
     }
     if ((traits & Pin.Sequence) !== 0 && !this.#up.held) {
@@ -762,6 +761,7 @@ export class Session implements StreamOwner, Held {
     this.#up.begin()
     const { builder } = this.#host
     builder.begin(unit.bytes, 0)
+    if (which === Before.OwnNames) builder.op(Op.Forget, 0, unit.bytes.length)
     builder.finish(unit.bytes.length)
     this.#up.sendBuilt(builder, true, unit.pins, FINAL)
     return true
@@ -772,7 +772,10 @@ export class Session implements StreamOwner, Held {
       this.#lostTransaction = LostTransaction.None
     }
     const extended = this.#extended
-    if (extended !== undefined && this.#unit === Before.OwnNames) extended.ownNames = this.#up.held
+    if (extended !== undefined && this.#unit === Before.OwnNames) {
+      extended.ownNames = this.#up.held
+      extended.unnamedHere = false
+    }
     this.#unit = 0
   }
 
@@ -830,7 +833,7 @@ export class Session implements StreamOwner, Held {
     const down = this.#down
     const extended = this.#extended
     if (errorAt < 0 || extended === undefined) down.write(bytes, start, end)
-    else down.writeRenamed(bytes, { start, end, errorAt }, extended.statements)
+    else down.writeRenamed(bytes, { start, end, errorAt }, extended)
     this.#host.counters.bytesOut += end - start
     this.#up.took(end - start, down.output.waiting)
   }
@@ -1007,6 +1010,12 @@ export class Session implements StreamOwner, Held {
 
   #endSocketOnce(): void {
     if (this.#mode !== Mode.Closed) this.#endSocket()
+  }
+
+  /** The client's last message, where it can still be told from the one before. */
+  #endWith(message: Buffer): void {
+    if (this.#onBoundary) this.#say(message)
+    this.#endSocket()
   }
 
   /** What the client was sent goes out, and then the connection ends. */

@@ -3,7 +3,7 @@
 
 import { Pin } from '../../shared/link/frame.ts'
 import { commandComplete, readyForQuery } from '../../shared/pgwire/backend.ts'
-import { parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { SessionStatements } from '../statements/session-statements.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
@@ -14,6 +14,8 @@ export type Unit = {
   bytes: Buffer
   /** Pins that it asks for. */
   pins: number
+  /** It changes what the backend has prepared. */
+  forget: boolean
 }
 
 /** What must run before a client's batch; bits, so that each runs at most once for it. */
@@ -26,16 +28,26 @@ export const Before = { FailedTransaction: 1, OwnNames: 2, Sequences: 4 } as con
 export const FAIL_TRANSACTION: Unit = {
   bytes: query("begin; select 1/0 /* multigres: the transaction's backend was lost */"),
   pins: 0,
+  forget: false,
 }
 
 /** currval and lastval must not show what another session did on this backend. */
-export const DISCARD_SEQUENCES: Unit = { bytes: query('discard sequences'), pins: Pin.Sequence }
+export const DISCARD_SEQUENCES: Unit = {
+  bytes: query('discard sequences'),
+  pins: Pin.Sequence,
+  forget: false,
+}
 
 const SYNC = sync()
 
-/** Prepares all of a client's statements under its own names, for SQL that names them. */
+const DEALLOCATE_ALL = Buffer.concat([parse('deallocate all'), bind(), execute()])
+
+/**
+ * Prepares all of a client's statements under its own names, for SQL that names them, and those that
+ * sessions share no more: pg_prepared_statements would show them.
+ */
 export function prepareOwnNames(statements: SessionStatements): Unit {
-  const messages: Buffer[] = []
+  const messages: Buffer[] = [DEALLOCATE_ALL]
   for (const [name, statement] of statements.entries()) messages.push(underName(name, statement))
   messages.push(SYNC)
   return { bytes: Buffer.concat(messages), pins: Pin.SqlPrepare }

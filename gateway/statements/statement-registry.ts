@@ -64,9 +64,14 @@ export class StatementRegistry {
     return this.#add(bytes.subarray(start, end), { traits, hash, shared })
   }
 
-  /** One more holder of a statement that has one already. */
-  retain(statement: SharedStatement): void {
-    statement.references++
+  /** As `acquire`, also when there is no room: for what its client holds in memory anyway. */
+  acquireAnyway(
+    bytes: Buffer,
+    range: { start: number; end: number },
+    traits: number,
+  ): SharedStatement {
+    const body = bytes.subarray(range.start, range.end)
+    return this.acquire(bytes, range, traits) ?? this.#add(body, { traits, hash: 0, shared: false })
   }
 
   /** A holder lets go. */

@@ -86,6 +86,12 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     connect: (via, login) => Frontend.connect(address(via), login),
     anotherGateway: (settings) => start({ id: `zone1_gateway${all.length + 1}`, ...settings }),
     async [Symbol.asyncDispose]() {
+      // Clients that are gone have left nothing.
+      await until(() =>
+        all.every(({ sessions, connections }) => sessions.size + connections.size === 0),
+      )
+      const links = () => [...pooler.server.executor.links].map((link) => link.streams.size)
+      await until(() => links().every((streams) => streams === 0))
       for (const server of all) await server[Symbol.asyncDispose]()
       await pooler[Symbol.asyncDispose]()
       rmSync(socketDir, { recursive: true, force: true })
