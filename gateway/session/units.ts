@@ -3,7 +3,7 @@
 
 import { Pin } from '../../shared/link/frame.ts'
 import { commandComplete, readyForQuery } from '../../shared/pgwire/backend.ts'
-import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, close, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { SessionStatements } from '../statements/session-statements.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
@@ -40,17 +40,24 @@ export const DISCARD_SEQUENCES: Unit = {
 
 const SYNC = sync()
 
-const DEALLOCATE_ALL = Buffer.concat([parse('deallocate all'), bind(), execute()])
+/** The unnamed statement and portal are the client's: this one has a name of ours for a moment. */
+const OURS = 'mg:deallocate'
+const DEALLOCATE_ALL = Buffer.concat([
+  parse('deallocate all', { name: OURS }),
+  bind({ portal: OURS, statement: OURS }),
+  execute({ portal: OURS }),
+  close({ portal: OURS }),
+])
 
 /**
- * Prepares all of a client's statements under its own names, for SQL that names them, and those that
- * sessions share no more: pg_prepared_statements would show them.
+ * Leaves on the backend the client's statements under its own names, for SQL that names them, and
+ * none that sessions share: pg_prepared_statements would show them.
  */
 export function prepareOwnNames(statements: SessionStatements): Unit {
   const messages: Buffer[] = [DEALLOCATE_ALL]
   for (const [name, statement] of statements.entries()) messages.push(underName(name, statement))
   messages.push(SYNC)
-  return { bytes: Buffer.concat(messages), pins: Pin.SqlPrepare }
+  return { bytes: Buffer.concat(messages), pins: Pin.SqlPrepare, forget: true }
 }
 
 function underName(name: string, statement: SharedStatement): Buffer {
