@@ -83,7 +83,7 @@ async function clone(
   const { replace } = request
   await postgres.fill('clone', { replace }, async () => {
     options.log.info('cloning', { source })
-    await makeDataDirectory(dataDir, runAs, fill, { replace }).catch((cause: unknown) => {
+    await makeDataDirectory(dataDir, { runAs, replace }, fill).catch((cause: unknown) => {
       throw explained(cause, `clone of ${source} into ${dataDir} failed while ${last.phase}`)
     })
     options.log.info('cloned', { source, bytes: last.bytesDone })

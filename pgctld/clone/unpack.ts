@@ -28,7 +28,7 @@ export class Unpacker {
     this.#unpacking = this.#unpackAll()
     this.#unpacking.catch((error: Error) => {
       this.#failure = error
-      this.#tar.destroy()
+      this.#tar.destroy(error)
     })
     this.#tar.on('error', (error: Error) => (this.#failure ??= error))
   }
@@ -51,7 +51,7 @@ export class Unpacker {
 
   /** Gives up; no file stays open. */
   async abandon(): Promise<void> {
-    this.#tar.destroy()
+    this.#tar.destroy(new Error('the archive was left')) // without an error its reader waits on
     await this.#unpacking.catch(() => undefined) // its error is known or of no interest any more
   }
 

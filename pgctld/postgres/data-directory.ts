@@ -31,6 +31,11 @@ export function inspectDataDirectory(options: InspectOptions): DataDirectory {
   }
 }
 
+/** True for a data directory that pgctld made, whatever has become of it. */
+export function isOurs(dataDir: string): boolean {
+  return existsSync(join(dataDir, INCLUDE_FILE))
+}
+
 function inspect({ dataDir, installation, runAs }: InspectOptions): DataDirectory {
   const stat = statSync(dataDir, { throwIfNoEntry: false })
   if (stat === undefined) return { kind: 'absent' }
@@ -55,7 +60,7 @@ function inspect({ dataDir, installation, runAs }: InspectOptions): DataDirector
     const { binDir, version } = installation
     return unusable(`${dataDir} is of PostgreSQL ${major}, ${binDir} is ${version}`)
   }
-  if (!existsSync(join(dataDir, INCLUDE_FILE))) {
+  if (!isOurs(dataDir)) {
     return unusable(`${dataDir} was not made by pgctld (it has no ${INCLUDE_FILE})`)
   }
   return { kind: 'usable', control: readPgControl(dataDir) }

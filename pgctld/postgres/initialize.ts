@@ -42,7 +42,8 @@ const OPTIONS = [
  */
 export async function initialize(options: InitializeOptions): Promise<void> {
   const { runAs } = options.conf
-  await makeDataDirectory(options.dataDir, runAs, async (directory) => {
+  const place = { runAs, replace: false }
+  await makeDataDirectory(options.dataDir, place, async (directory) => {
     await initdb(directory, options)
     writeConf(directory, options.conf)
     const called = options.dataDir

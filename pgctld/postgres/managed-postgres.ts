@@ -9,7 +9,7 @@ import { findPostmaster } from './find-postmaster.ts'
 import { requireReachable } from './folders.ts'
 import { HealthProbe } from './health.ts'
 import { initialize } from './initialize.ts'
-import { inspectDataDirectory } from './data-directory.ts'
+import { inspectDataDirectory, isOurs } from './data-directory.ts'
 import { lastComplaint, logSince, logSize } from './log-file.ts'
 import { killAll } from './orphans.ts'
 import {
@@ -160,7 +160,7 @@ export class ManagedPostgres implements Disposable {
     action: () => Promise<void>,
   ): Promise<void> {
     await this.#change(name, async () => {
-      if (options.replace) this.#requireStopped()
+      if (options.replace) await this.#requireReplaceable()
       else this.#requireVacant()
       requireReachable(this.options.dataDir, this.options.runAs)
       await action()
@@ -219,10 +219,9 @@ export class ManagedPostgres implements Disposable {
 
   /** After its postmaster has died by itself, a stop still means that nothing of it runs. */
   async #killOrphans(): Promise<void> {
-    const directory = inspectDataDirectory(this.options)
-    if (directory.kind !== 'usable' || findPostmaster(this.options.dataDir).kind === 'standalone')
-      return
-    const orphans = await killAll(this.options.dataDir)
+    const { dataDir } = this.options
+    if (!isOurs(dataDir) || findPostmaster(dataDir).kind === 'standalone') return
+    const orphans = await killAll(dataDir)
     if (orphans > 0) this.options.log.warn('killed backends without a postmaster', { orphans })
   }
 
@@ -307,14 +306,17 @@ export class ManagedPostgres implements Disposable {
     throw new PgError('object_not_in_prerequisite_state', why)
   }
 
-  #requireStopped(): void {
+  /** Nothing runs in it, and it is absent, empty or (whole or damaged) one that pgctld made. */
+  async #requireReplaceable(): Promise<void> {
+    const { dataDir } = this.options
+    const refuse = (why: string) =>
+      new PgError('object_not_in_prerequisite_state', `${dataDir} cannot be replaced: ${why}`)
     const { postmaster, problem } = this.#lookForPostmaster()
-    if (postmaster === undefined && problem === undefined) return
-    const why = problem ?? `Postgres runs in it (process ${postmaster?.name.pid})`
-    throw new PgError(
-      'object_not_in_prerequisite_state',
-      `${this.options.dataDir} cannot be replaced: ${why}`,
-    )
+    if (problem !== undefined) throw refuse(problem)
+    if (postmaster !== undefined) throw refuse(`process ${postmaster.name.pid} runs in it`)
+    const directory = inspectDataDirectory(this.options)
+    if (directory.kind === 'unusable' && !isOurs(dataDir)) throw refuse(directory.message)
+    await this.#killOrphans()
   }
 
   #requireVacant(): void {

@@ -5,22 +5,28 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node
 import { rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { renameDurably } from '../files/durable.ts'
+import { exchangeDurably, renameDurably } from '../files/durable.ts'
 import { giveTo, type RunAs } from './run-as.ts'
 
 const SUFFIX = '.making-'
 
+/** What may be done with what is in the data directory's place. */
+export interface PlaceOptions {
+  readonly runAs: RunAs
+  /** It may give way; whoever says so has made sure that it is ours and nothing runs in it. */
+  readonly replace: boolean
+}
+
 /**
  * Has `fill` make a data directory and puts it in `dataDir`'s place, which must be absent or empty;
- * with `replace` what is there gives way once the new one is whole. `fill` gets an empty directory
- * (0700, Postgres's own) and must have flushed it when it returns.
- * @throws what `fill` throws, or object_not_in_prerequisite_state; then nothing is left.
+ * with `replace` what is there gives way, in one step, once the new one is whole. `fill` gets an
+ * empty directory (0700, Postgres's own) and must have flushed it when it returns.
+ * @throws what `fill` throws, or object_not_in_prerequisite_state; then all is as it was.
  */
 export async function makeDataDirectory(
   dataDir: string,
-  runAs: RunAs,
+  { runAs, replace }: PlaceOptions,
   fill: (directory: string) => Promise<void>,
-  { replace = false }: { readonly replace?: boolean } = {},
 ): Promise<void> {
   const parent = dirname(dataDir)
   mkdirSync(parent, { recursive: true })
@@ -31,16 +37,10 @@ export async function makeDataDirectory(
     giveTo(runAs, making)
     await fill(making)
     if (!replace) requireVacant(dataDir)
-    const former = existsSync(dataDir)
-      ? mkdtempSync(join(parent, `${basename(dataDir)}${SUFFIX}`))
-      : ''
-    // Onto an empty directory: a crash between the two renames leaves both to be swept.
-    if (former !== '') renameDurably(dataDir, former)
-    renameDurably(making, dataDir)
-    if (former !== '') await rm(former, { recursive: true, force: true })
-  } catch (error) {
-    await rm(making, { recursive: true, force: true })
-    throw error
+    if (existsSync(dataDir)) exchangeDurably(making, dataDir)
+    else renameDurably(making, dataDir)
+  } finally {
+    await rm(making, { recursive: true, force: true }) // half made, or what has given way
   }
 }
 

@@ -60,7 +60,7 @@ async function promotionPoint(options: PromoteOptions): Promise<PromotionPoint |
   const replayLsn = parseLsn(lsn ?? '0/0')
   const known = Math.max(Number(recorded), newestWalTimeline(dataDir))
   const timeline = currentTimeline(dataDir, { recorded: known, replayLsn })
-  return { dataDir, runAs, timeline, replayLsn }
+  return { dataDir, runAs, timeline }
 }
 
 /**

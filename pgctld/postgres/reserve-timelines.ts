@@ -2,22 +2,17 @@
 // file, so two appointments from one position would share a number and Postgres would take two
 // histories for one. Files for every number below the wanted one make it take exactly that.
 //
-// Invariant: a reservation serves one promotion and nothing else. Postgres looks for new timelines
-// while it recovers, and a standby that took a reserved number for its own could follow nobody any
-// more. Hence: the files are written from the highest down, since Postgres sees them only once the
-// lowest is there, immediately before the signal; and every start sweeps those that led to nothing.
+// Invariant: a reservation names no ancestor. A standby that waits for WAL keeps looking for newer
+// timelines and moves to one that descends from its own. Were a reservation such a one (its own
+// history and a line more), the standby would stop reading WAL where that line says, and after that
+// find no way to the real timeline, which does not descend from the reservation; this happened, on
+// the promoted server and on followers that fetched the files. Without ancestors it is refused.
+// A start, however, refuses a newest timeline that it does not descend from: hence the sweep.
 import { existsSync } from 'node:fs'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { formatTimelineHistory } from '../../shared/replication/timeline-history.ts'
 import { removeDurably, writeDurably } from '../files/durable.ts'
 import type { RunAs } from './run-as.ts'
-import {
-  historyPath,
-  isReserved,
-  knownTimelines,
-  readHistory,
-  RESERVED,
-} from './timeline-history.ts'
+import { historyPath, isReserved, knownTimelines, RESERVATION } from './timeline-history.ts'
 
 /** Where a server stands when it is to be promoted. */
 export interface PromotionPoint {
@@ -25,7 +20,6 @@ export interface PromotionPoint {
   readonly runAs: RunAs
   /** The timeline that it recovers on. */
   readonly timeline: number
-  readonly replayLsn: bigint
 }
 
 /** How far apart own and wanted timeline may be: each number between costs a file. */
@@ -39,15 +33,12 @@ const RESERVED_MAX = 10_000
 export function reserveTimelines(point: PromotionPoint, wanted: number): void {
   const { dataDir, timeline } = point
   requirePossible(point, wanted)
-  const own = readHistory(dataDir, timeline)
-  const line = { timeline, switchLsn: point.replayLsn, reason: RESERVED }
-  const text = formatTimelineHistory([...own, line])
   const written: string[] = []
   try {
-    for (let number = wanted - 1; number > timeline; number--) {
+    for (let number = timeline + 1; number < wanted; number++) {
       const path = historyPath(dataDir, number)
       if (existsSync(path)) continue
-      writeDurably(path, text, { runAs: point.runAs })
+      writeDurably(path, RESERVATION, { runAs: point.runAs })
       written.push(path)
     }
   } catch (error) {

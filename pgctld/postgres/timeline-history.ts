@@ -7,8 +7,8 @@ import {
   type TimelineHistoryEntry,
 } from '../../shared/replication/timeline-history.ts'
 
-/** The reason in the files that only take a number away, which no Postgres ever ran on. */
-export const RESERVED = 'reserved by multigres'
+/** A file that only takes a number away: Postgres skips comments, so it has no ancestors. */
+export const RESERVATION = '# reserved by multigres: no server ever ran on this timeline\n'
 
 /** A WAL segment's name begins with its timeline; one that is still being filled has a suffix. */
 const SEGMENT = /^([0-9A-F]{8})[0-9A-F]{16}(\.partial)?$/
@@ -36,7 +36,7 @@ export function knownTimelines(dataDir: string): number[] {
 
 /** True for a file that only reserves its number. */
 export function isReserved(dataDir: string, timeline: number): boolean {
-  return readHistory(dataDir, timeline).at(-1)?.reason === RESERVED
+  return readHistory(dataDir, timeline).length === 0
 }
 
 /**

@@ -115,12 +115,12 @@ export class Member implements AsyncDisposable {
 
   /** Clones from a port; the phases that were reported. */
   async clone(
-    from: { port: number; host?: string; signal?: AbortSignal },
+    from: { port: number; host?: string; signal?: AbortSignal; replace?: boolean },
     settings: Record<string, string> = {},
   ): Promise<string[]> {
     const signal = from.signal ?? new AbortController().signal
-    const { host = '127.0.0.1', port } = from
-    const request = { host, port, applicationName: 'cloning', settings, replace: false }
+    const { host = '127.0.0.1', port, replace = false } = from
+    const request = { host, port, applicationName: 'cloning', settings, replace }
     const phases = new Set<string>()
     for await (const progress of cloneFrom(this.postgres, request, signal)) {
       phases.add(progress.phase)

@@ -17,6 +17,7 @@ import {
 } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { requireReachable } from '../../pgctld/postgres/folders.ts'
 import { findInstallation } from '../../pgctld/postgres/installation.ts'
 import { testRunAs } from '../support/postgres.ts'
 import { Member, removeTemplates } from './managed.ts'
@@ -131,14 +132,9 @@ test('a busy port is named before anything is started', async () => {
 
 test.skipIf(!isRoot)("a folder that Postgres's user cannot enter is named", async () => {
   const closed = mkdtempSync(join(tmpdir(), 'mg-closed-')) // 0700, root's
-  await using member = await Member.create('embedded', { dataDir: join(closed, 'in') })
-    .catch(() => undefined)
-    .then((made) => made ?? Member.create())
-  const base = join(closed, 'deep')
-  const { runAs } = member.postgres.options
-  const { requireReachable } = await import('../../pgctld/postgres/folders.ts')
-  expect(() => requireReachable(join(base, 'pgdata'), runAs)).toThrow(
-    `user ${runAs.name} cannot enter ${closed}`,
+  const { name } = testRunAs()
+  expect(() => requireReachable(join(closed, 'deep', 'pgdata'), testRunAs())).toThrow(
+    `user ${name} cannot enter ${closed}, which is above ${closed}/deep/pgdata`,
   )
   rmSync(closed, { recursive: true })
 })
