@@ -79,6 +79,12 @@ export const gatewayFields = {
     group: clients,
     help: 'A client must have logged in within this time.',
   }),
+  halfClosedMs: duration({
+    default: '10s',
+    live: true,
+    group: clients,
+    help: 'A client that has closed its side gets answers for this long; then what runs is aborted.',
+  }),
   clientKeepaliveMs: duration({
     default: '1min',
     min: '1s',

@@ -31,6 +31,8 @@ export type SessionLimits = {
   readonly statementBytesMax: number
   readonly messageBytesMax: number
   readonly preparedStatementsMax: number
+  /** How long a client that sends nothing more may wait for its answers. */
+  readonly halfClosedMs: number
   /** How long work that has not started waits for a leader. */
   readonly failoverWindowMs: number
 }

@@ -236,7 +236,7 @@ export class Session implements StreamOwner, Held {
   end(): void {
     this.#inputEnded = true
     if (this.#mode === Mode.Closed) return
-    timer(LINGER_MS, () => this.#endSocketOnce(), { ref: false })
+    timer(this.#host.limits.halfClosedMs, () => this.#endSocketOnce(), { ref: false })
     this.#pump()
   }
 
