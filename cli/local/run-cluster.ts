@@ -3,9 +3,11 @@
 import { join } from 'node:path'
 import { sleep, timer } from '../../shared/time/clock.ts'
 import { formatDuration } from '../../shared/config/units.ts'
+import type { Logger } from '../../shared/log/logger.ts'
 import { InterruptedError, RefusedError } from '../errors.ts'
 import type { EndRequests } from '../signals.ts'
 import { signalProcess } from '../../pgctld/postgres/process.ts'
+import type { ClusterPaths } from './cluster-dir.ts'
 import { openJournal } from './journal.ts'
 import type { PreparedCluster } from './prepare.ts'
 import { waitUntilServing, type Obstacle } from './readiness.ts'
@@ -59,51 +61,45 @@ export async function runCluster(options: RunOptions): Promise<void> {
   }
 }
 
+/** Races the cluster's start against its failure, the time it may take, and a request to end. */
 async function untilServing(
   { cluster, startTimeoutMs, end, report }: RunOptions,
   supervisor: Supervisor,
-  log: ReturnType<typeof openJournal>,
+  log: Logger,
 ): Promise<void> {
-  const { plan, password } = cluster
+  const { plan, password, paths } = cluster
   const giveUp = new AbortController()
+  const { signal } = giveUp
   const asked = (): void => giveUp.abort(new InterruptedError())
   end.stop.addEventListener('abort', asked, { once: true })
   if (end.stop.aborted) asked()
-  let last: Obstacle | undefined
+  let why = `logs: ${paths.logs}`
   const onWaiting = (obstacle: Obstacle): void => {
-    last = obstacle
     report.progress(obstacle.text)
+    why = withLog(obstacle, paths)
   }
-  const onUnreachable = (why: string): void =>
-    report.progress(`warning: the topology is away, waiting for it: ${why}`)
-  using _deadline = timer(startTimeoutMs, () =>
-    giveUp.abort(tooLate(startTimeoutMs, last, cluster)),
-  )
-  const { signal } = giveUp
+  const onUnreachable = (error: string): void => {
+    why = `topology ${plan.topology} cannot be reached: ${error}`
+    report.progress(`warning: topology ${plan.topology} is away, waiting for it: ${error}`)
+  }
+  using _deadline = timer(startTimeoutMs, () => giveUp.abort(tooLate(startTimeoutMs, why)))
   try {
-    await Promise.race([
-      supervisor.failed,
-      Promise.all([
-        seedTopology({ plan, log, signal, onUnreachable }),
-        waitUntilServing({ plan, password, signal, onWaiting }),
-      ]),
-    ])
+    const serving = seedTopology({ plan, log, signal, onUnreachable }).then(() =>
+      waitUntilServing({ plan, password, signal, onWaiting }),
+    )
+    await Promise.race([supervisor.failed, serving])
   } finally {
     giveUp.abort(new InterruptedError()) // whichever did not win the race ends, too
     end.stop.removeEventListener('abort', asked)
   }
 }
 
-function tooLate(
-  timeoutMs: number,
-  obstacle: Obstacle | undefined,
-  { paths }: PreparedCluster,
-): RefusedError {
-  const late = `not serving after ${formatDuration(timeoutMs)}`
-  if (obstacle === undefined) return new RefusedError(`${late} (logs: ${paths.logs})`)
-  const { member, text } = obstacle
-  const log = join(paths.logs, `${member.service}-${member.id}.log`)
-  return new RefusedError(`${late}: ${text} (log: ${log})`)
+function tooLate(timeoutMs: number, why: string): RefusedError {
+  return new RefusedError(`not serving after ${formatDuration(timeoutMs)}: ${why}`)
+}
+
+function withLog({ member, text }: Obstacle, paths: ClusterPaths): string {
+  return `${text} (log: ${join(paths.logs, `${member.service}-${member.id}.log`)})`
 }
 
 /** Processes of a run whose supervisor was killed are stopping by themselves: waits for them. */

@@ -1,6 +1,7 @@
 // Goal: in a fresh clone, with Node and npm only, the first command installs what is missing,
 // whatever kept install scripts from running and whoever calls it; later ones are instant.
-// Method: real clones of this repository and a real npm; each case runs `multigres --help`.
+// Method: real clones of this repository and a real npm; each case runs `multigres --help`, root's
+// and a plain user's clones also bring three nodes up.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { appendFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { homedir, tmpdir, userInfo } from 'node:os'
@@ -56,6 +57,18 @@ async function expectHelp(dir: string, options: Options = {}): Promise<string> {
   return stderr
 }
 
+/** The whole of it: `npm start` in the background, then `stop --clean`. */
+async function expectCluster(dir: string, options: Options = {}): Promise<void> {
+  const flags = ['--', '--detach', '--json', '--port=0']
+  const started = await run(['npm', 'start', '--silent', ...flags], dir, options)
+  if (started.exitCode !== 0) throw new Error(started.stderr)
+  expect(JSON.parse(started.stdout)).toMatchObject({ running: true })
+  const multigres = join(dir, 'bin', 'multigres')
+  const stopped = await run([multigres, 'cluster', 'stop', '--clean'], dir, options)
+  expect(stopped.exitCode).toBe(0)
+  expect(existsSync(join(dir, '.multigres'))).toBe(false)
+}
+
 describe('a clone', () => {
   let dir: string
   beforeAll(async () => void (dir = await clone(tmpdir())))
@@ -108,7 +121,9 @@ describe('a clone', () => {
 test.skipIf(!isRoot)(
   "a clone below root's home",
   async () => {
-    await expectHelp(await clone(homedir()))
+    const dir = await clone(homedir())
+    await expectHelp(dir)
+    await expectCluster(dir)
   },
   INSTALL_MS,
 )
@@ -117,7 +132,9 @@ test.skipIf(!isRoot)(
   'a clone of a plain user',
   async () => {
     const dir = await clone(tmpdir(), NOBODY)
-    await expectHelp(dir, { uid: NOBODY, gid: NOBODY, env: { HOME: join(dir, '..') } })
+    const nobody = { uid: NOBODY, gid: NOBODY, env: { HOME: join(dir, '..') } }
+    await expectHelp(dir, nobody)
+    await expectCluster(dir, nobody)
   },
   INSTALL_MS,
 )

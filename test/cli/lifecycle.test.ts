@@ -226,4 +226,19 @@ describe('a start that fails', () => {
     },
     SLOW_MS,
   )
+
+  test(
+    'waits for a topology that is away as long as it may, and names it',
+    async () => {
+      const dir = join(base, 'away')
+      const away = `etcd://127.0.0.1:${await freePort()}`
+      const flags = ['--poolers=1', '--port=0', `--topology=${away}`, '--start-timeout=5s']
+      const { exitCode, stderr } = await multigres(['cluster', 'start', '--dir', dir, ...flags])
+      expect(exitCode).toBe(1)
+      expect(stderr).toContain('warning:')
+      expect(stderr.split('\n').findLast((line) => line !== '')).toContain(away)
+      expect(recordedProcesses(dir).slice(1)).toEqual([])
+    },
+    SLOW_MS,
+  )
 })
