@@ -139,6 +139,7 @@ export class Backend extends PoolMember<Backend> {
   #startup: StartupExchange | undefined = new StartupExchange()
   #reported = new Map<string, string>()
   #parametersChanged = false
+  #inputEnds = false
   #cancelKey: Buffer = Buffer.alloc(0)
   #loss: Loss | undefined
   #takenBefore = 0
@@ -194,6 +195,12 @@ export class Backend extends PoolMember<Backend> {
   /** Sends bytes[start, end) of the running batch; what the socket does not take is copied. */
   write(bytes: Buffer, start: number, end: number): void {
     if (this.#phase === Phase.Open) this.#out.write(this.#sink, bytes, start, end)
+  }
+
+  /** Ends our side once all is written: Postgres does what it was sent, and closes. */
+  endInput(): void {
+    this.#inputEnds = true
+    if (this.#out.waiting === 0) this.#socket?.shutdown()
   }
 
   /** Until `uncork`, writes gather and leave as one. */
@@ -280,7 +287,9 @@ export class Backend extends PoolMember<Backend> {
 
   onDrain(): void {
     this.#out.flush(this.#sink)
-    if (this.#out.waiting === 0) this.owner?.backendDrained()
+    if (this.#out.waiting > 0) return
+    if (this.#inputEnds) this.#socket?.shutdown()
+    this.owner?.backendDrained()
   }
 
   onClose(): void {

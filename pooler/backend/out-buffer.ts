@@ -1,7 +1,15 @@
 // Bytes that a socket did not take. Mostly there are none: a write goes straight to the socket.
+//
+// Buffers go back to a few spares when they are empty: bulk data fills and empties them thousands of
+// times a second, and fresh ones each time would be garbage faster than it is collected.
 
-const KEPT_BYTES_MAX = 64 * 1024
+/** Room for a stream's window and then some: what a session may send before it hears of it. */
+const BUFFER_BYTES = 320 * 1024
+/** Empty buffers kept for all sockets of this process. */
+const SPARES_MAX = 8
 const EMPTY = Buffer.alloc(0)
+
+const spares: Buffer[] = []
 
 /** The part of a Bun socket that is written to. */
 export interface ByteSink {
@@ -51,29 +59,39 @@ export class OutBuffer {
     const written = Math.max(0, sink.write(this.#bytes, this.#start, this.#end - this.#start))
     this.taken += written
     this.#start += written
-    if (this.#start < this.#end) return
-    this.#start = this.#end = 0
-    if (this.#bytes.length > KEPT_BYTES_MAX) this.#bytes = EMPTY
+    if (this.#start === this.#end) this.clear()
   }
 
-  /** Forgets what waits: the connection is gone. */
+  /** Forgets what waits. */
   clear(): void {
+    if (this.#bytes.length === BUFFER_BYTES && spares.length < SPARES_MAX) spares.push(this.#bytes)
     this.#bytes = EMPTY
     this.#start = this.#end = 0
   }
 
   #keep(bytes: Buffer, start: number, end: number): void {
     const more = end - start
-    if (this.#end + more > this.#bytes.length) {
-      const waiting = this.#end - this.#start
-      const fits = waiting + more <= this.#bytes.length
-      const room = fits ? this.#bytes : Buffer.allocUnsafeSlow(Math.max(2 * (waiting + more), 4096))
-      this.#bytes.copy(room, 0, this.#start, this.#end)
-      this.#bytes = room
-      this.#start = 0
-      this.#end = waiting
-    }
+    if (this.#end + more > this.#bytes.length) this.#makeRoom(more)
     bytes.copy(this.#bytes, this.#end, start, end)
     this.#end += more
+  }
+
+  /** Moves what waits to the front, into a larger buffer if need be. */
+  #makeRoom(more: number): void {
+    const waiting = this.#end - this.#start
+    const needed = waiting + more
+    const old = this.#bytes
+    if (needed > old.length) {
+      this.#bytes =
+        needed > BUFFER_BYTES
+          ? Buffer.allocUnsafeSlow(2 * needed)
+          : (spares.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES))
+    }
+    old.copy(this.#bytes, 0, this.#start, this.#end)
+    if (old !== this.#bytes && old.length === BUFFER_BYTES && spares.length < SPARES_MAX) {
+      spares.push(old)
+    }
+    this.#start = 0
+    this.#end = waiting
   }
 }
