@@ -1,14 +1,14 @@
 // `npm test`: runs every test file, says how it goes, and closes with `N passed, N failed`.
-// Processes that tests leave running are found by a mark in their environment: they count as a
-// failure, and are ended.
+// Processes that tests leave running count as a failure, and are ended.
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { runPhase } from './runner/bun-test.ts'
-import { findLeftovers, RUN_MARK } from './runner/leftovers.ts'
+import { findLeftovers, Subreaper } from './runner/leftovers.ts'
 import { findTestFiles, planPhases, readRequest, type Request } from './runner/plan.ts'
 import { closingLine, NO_TESTS, sum, type Tally } from './runner/tally.ts'
 
 const ROOT = join(import.meta.dir, '..')
+const REAP_EVERY_MS = 500
 const LEFTOVER_WAIT_MS = 3000 // what a service needs to notice that its test is gone
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
@@ -16,20 +16,22 @@ async function main(argv: readonly string[]): Promise<number> {
   const request = readRequest(argv, Math.random())
   const phases = planPhases(findTestFiles(ROOT), request, availableParallelism())
   if (phases.length === 0) throw new Error('no test file has that in its path')
-  const mark = `${process.pid}-${Date.now()}`
-  const env = environment(request, mark)
+  const env = environment(request)
+  const children = new Set<number>()
+  const subreaper = new Subreaper()
+  setInterval(() => subreaper.reap(children), REAP_EVERY_MS).unref()
   const stop = new AbortController()
   listenForStop(stop)
   let tally = NO_TESTS
   for (const phase of phases) {
     if (stop.signal.aborted) break
     print(`== ${phase.name}: ${phase.files.length} files, ${phase.workers} at a time`)
-    const options = { root: ROOT, seed: request.seed, env, stop: stop.signal, print }
+    const options = { root: ROOT, seed: request.seed, env, children, stop: stop.signal, print }
     const began = performance.now()
     tally = sum(tally, await runPhase(phase, options))
     print(`== ${phase.name}: ${Math.round((performance.now() - began) / 1000)} s`)
   }
-  tally = sum(tally, await endLeftovers(mark))
+  tally = sum(tally, await endLeftovers())
   if (stop.signal.aborted) tally = { ...tally, failed: Math.max(1, tally.failed) }
   print(`seed ${request.seed}: npm test -- --seed ${request.seed}`)
   print(closingLine(tally))
@@ -37,8 +39,8 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 /** What the tests see: ours, without what ties this process to whoever started it. */
-function environment({ long }: Request, mark: string): Record<string, string | undefined> {
-  const env: Record<string, string | undefined> = { ...process.env, [RUN_MARK]: mark }
+function environment({ long }: Request): Record<string, string | undefined> {
+  const env: Record<string, string | undefined> = { ...process.env }
   delete env['MULTIGRES_SUPERVISED']
   env['NO_COLOR'] = '1' // the runner reads the lines
   if (long !== 'no') env['FUZZ_SECONDS'] ??= '60'
@@ -57,20 +59,27 @@ function listenForStop(stop: AbortController): void {
 }
 
 /** Ends what the tests left running. One failure when there was anything. */
-async function endLeftovers(mark: string): Promise<Tally> {
+async function endLeftovers(): Promise<Tally> {
   const deadline = performance.now() + LEFTOVER_WAIT_MS
-  let found = findLeftovers(mark)
-  while (found.length > 0 && performance.now() < deadline) {
-    await Bun.sleep(100)
-    found = findLeftovers(mark)
-  }
+  while (findLeftovers().length > 0 && performance.now() < deadline) await Bun.sleep(100)
+  const found = findLeftovers()
   if (found.length === 0) return NO_TESTS
   print('left running by the tests:')
-  for (const { pid, command } of found) {
-    print(`  ${pid} ${command.slice(0, 150)}`)
-    process.kill(pid, 'SIGKILL')
+  for (const { pid, command } of found) print(`  ${pid} ${command.slice(0, 150)}`)
+  const enough = performance.now() + LEFTOVER_WAIT_MS
+  for (let left = found; left.length > 0 && performance.now() < enough; left = findLeftovers()) {
+    for (const { pid } of left) kill(pid)
+    await Bun.sleep(100)
   }
   return { ...NO_TESTS, failed: 1 }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended by itself.
+  }
 }
 
 try {

@@ -2,12 +2,15 @@ import type { Phase } from './plan.ts'
 import { SummaryReader, type Tally } from './tally.ts'
 
 const KILL_MS = 5000
+const LAST_LINES_MS = 1000
 
 /** How one `bun test` is run. */
 export interface PhaseOptions {
   root: string
   seed: number
   env: Record<string, string | undefined>
+  /** Where the pid of `bun test` stands while it runs. */
+  children: Set<number>
   stop: AbortSignal
   print: (line: string) => void
 }
@@ -17,12 +20,11 @@ export interface PhaseOptions {
  * the tests printed.
  */
 export async function runPhase(phase: Phase, options: PhaseOptions): Promise<Tally> {
-  const { root, seed, env, stop, print } = options
+  const { root, seed, env, children, stop, print } = options
   const parallel = phase.workers > 1 ? [`--parallel=${phase.workers}`] : []
   const child = Bun.spawn(
     [
       process.execPath,
-      '--no-orphans', // a safety net: what a killed test leaves does not outlive it
       'test',
       `--timeout=${phase.timeoutMs}`,
       '--randomize',
@@ -32,6 +34,7 @@ export async function runPhase(phase: Phase, options: PhaseOptions): Promise<Tal
     ],
     { cwd: root, env, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' },
   )
+  children.add(child.pid)
   const kill = (): void => {
     child.kill('SIGTERM') // bun names what it was running
     setTimeout(() => child.kill('SIGKILL'), KILL_MS).unref()
@@ -49,8 +52,11 @@ export async function runPhase(phase: Phase, options: PhaseOptions): Promise<Tal
   const printed = each(linesOf(child.stdout), (line) => {
     if (!line.startsWith('bun test v')) print(line)
   })
-  const [exitCode] = await Promise.all([child.exited, results, printed])
+  const exitCode = await child.exited
+  // What a test left running may hold the pipes open; it is dealt with after the tests.
+  await Promise.race([Promise.all([results, printed]), Bun.sleep(LAST_LINES_MS)])
   files.end()
+  children.delete(child.pid)
   clearTimeout(limit)
   stop.removeEventListener('abort', kill)
   const tally = summary.tally(exitCode, phase.files.length)
