@@ -9,6 +9,8 @@ function traits(sql: string, mode = 0): number {
   return classify(bytes, 0, bytes.length - 1, mode)
 }
 const pins = (sql: string, mode = 0): number => traits(sql, mode) & PIN_BITS
+/** What DO, CALL and texts in doubt ask for. */
+const DOUBT = Pin.Unknown | Pin.NotCleanable
 const has = (sql: string, trait: number): boolean => (traits(sql) & trait) !== 0
 
 describe('texts that leave nothing', () => {
@@ -105,16 +107,16 @@ describe('texts that pin', () => {
     ['select 1into temporary table t', Pin.TempObjects],
     ['with x as (select 1) select * into temp t from x', Pin.TempObjects],
     ['declare c cursor with hold for select 1', Pin.CursorWithHold],
-    ["load 'auto_explain'", Pin.NotCleanable | Pin.Unknown],
-    ['do $$ begin end $$', Pin.Unknown],
-    ['call p()', Pin.Unknown],
-    ['frobnicate', Pin.Unknown],
-    ["select 'a", Pin.Unknown],
-    ['select 1 /* ', Pin.Unknown],
-    ['select "a', Pin.Unknown],
-    ['select $x$ a', Pin.Unknown],
-    ['select U&"set\\005fconfig"(1)', Pin.Unknown | Pin.NotCleanable],
-    ["select dblink_connect('x')", Pin.Unknown | Pin.NotCleanable],
+    ["load 'auto_explain'", Pin.NotCleanable | DOUBT],
+    ['do $$ begin end $$', DOUBT],
+    ['call p()', DOUBT],
+    ['frobnicate', DOUBT],
+    ["select 'a", DOUBT],
+    ['select 1 /* ', DOUBT],
+    ['select "a', DOUBT],
+    ['select $x$ a', DOUBT],
+    ['select U&"set\\005fconfig"(1)', DOUBT],
+    ["select dblink_connect('x')", DOUBT],
     ["select E'a\\\\'; set a = 1", Pin.Settings],
     ["select E'a'\n  'b\\'; set a = 1'; listen x", Pin.Listen],
     ["select 'a\\'; listen x", Pin.Listen],

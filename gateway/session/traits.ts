@@ -23,6 +23,14 @@ export const Trait = {
 /** The part of a verdict that a BATCH asks for. */
 export const PIN_BITS = 0xffff
 
-/** Everything that may be true of a text that nobody can read. */
+/**
+ * Everything that may be true of a text that nobody can read; what it leaves may be a custom setting,
+ * which nothing cleans.
+ */
 export const IN_DOUBT =
-  Pin.Unknown | Trait.MayCommit | Trait.MayWrite | Trait.LocalSettings | Trait.NotShared
+  Pin.Unknown |
+  Pin.NotCleanable |
+  Trait.MayCommit |
+  Trait.MayWrite |
+  Trait.LocalSettings |
+  Trait.NotShared
