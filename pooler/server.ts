@@ -154,7 +154,8 @@ export class DataServer implements AsyncDisposable {
   async #listen(): Promise<void> {
     const { listen, port, socketDir } = this.#options.config.values
     try {
-      this.#tcp = Bun.listen({ hostname: listen, port, socket: this.#handlers(false) })
+      const socket = this.#handlers(false)
+      this.#tcp = Bun.listen({ hostname: listen, port, allowHalfOpen: true, socket })
     } catch (error) {
       throw listenFailed({ address: listen, port, field: 'port' }, error)
     }
@@ -164,7 +165,9 @@ export class DataServer implements AsyncDisposable {
     mkdirSync(socketDir, { recursive: true, mode: 0o700 })
     const unix = join(socketDir, `.s.PGSQL.${tcp.port}`)
     await makeWay(unix)
-    const listener = Bun.listen({ unix, socket: this.#handlers(true) })
+    const socket = this.#handlers(true)
+    const options = { unix, allowHalfOpen: true, socket } as Bun.UnixSocketOptions<PortConnection>
+    const listener = Bun.listen(options)
     this.#socketPath = unix
     this.#owned.defer(() => listener.stop(true))
   }
@@ -178,6 +181,7 @@ export class DataServer implements AsyncDisposable {
       },
       data: (socket, chunk) => socket.data.onData(chunk),
       drain: (socket) => socket.data.onDrain(),
+      end: (socket) => socket.data.onEnd(),
       close: (socket, error) => socket.data.onClose(error),
       error: (socket, error) => socket.data.onClose(error),
     }

@@ -57,6 +57,7 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
   readonly #reader = new MessageReader({ messageBytesMax: PASSWORD_BYTES_MAX })
   #passwords: (() => void) | undefined
   #early: Buffer[] = [] // what came during a cancel
+  #inputEnded = false
   #pool: Pool<Backend> | undefined
   #closed = false
 
@@ -97,6 +98,15 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
   onDrain(): void {
     this.#out.flush(this.#socket)
     if (this.#out.waiting === 0) this.backend?.resume()
+  }
+
+  /** The socket's `end` event: the client says nothing more, and may still read. */
+  onEnd(): void {
+    this.#inputEnded = true
+    const { backend } = this
+    if (this.#closed || (backend !== undefined && backend.cancels > 0)) return
+    if (backend !== undefined) backend.endInput()
+    else if (this.#passwords !== undefined) this.#socket.end()
   }
 
   /** The socket's `close` event. */
@@ -142,6 +152,7 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
         readyForQuery(TransactionStatus.Idle),
       ]),
     )
+    if (this.#inputEnded) this.onEnd()
   }
 
   override refused(reason: PoolRefusal): void {
@@ -167,6 +178,7 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
     this.#early = []
     this.#socket.resume()
     for (const chunk of early) this.onData(chunk)
+    if (this.#inputEnded) this.onEnd()
   }
 
   backendLost(_loss: Loss): void {

@@ -73,6 +73,12 @@ export class PortConnection {
     this.#endpoint?.onDrain()
   }
 
+  /** The peer sends nothing more. */
+  onEnd(): void {
+    if (this.#endpoint instanceof PlainSession) this.#endpoint.onEnd()
+    else this.#socket.end()
+  }
+
   onClose(reason?: Error): void {
     this.#deadline[Symbol.dispose]()
     this.#host.connections.delete(this)
