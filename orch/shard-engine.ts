@@ -15,6 +15,8 @@ import { type Attempt, Attempts } from './attempts.ts'
 import { ConditionTimers } from './condition-timers.ts'
 
 const CYCLE_MS_MAX = 100
+/** In good order nothing is waited for: only the ages of statuses have to be seen. */
+const CALM_CYCLE_MS_MAX = 250
 const CYCLE_MS_MIN = 10
 /** Orchestrators begin one after the other, so that they do not recruit each other's members. */
 const STAGGER_MS = 150
@@ -74,7 +76,8 @@ export class ShardEngine implements AsyncDisposable {
       } catch (error) {
         this.#options.log.error('a cycle failed', { error })
       }
-      using _ = timer(CYCLE_MS_MAX, () => this.#wake.resolve())
+      const calm = this.#problems.length === 0
+      using _ = timer(calm ? CALM_CYCLE_MS_MAX : CYCLE_MS_MAX, () => this.#wake.resolve())
       await this.#wake.promise
       await sleep(CYCLE_MS_MIN, signal).catch(() => undefined) // disposed: the loop ends
     }

@@ -7,6 +7,9 @@ import { backoff, now, sleep } from '../../shared/time/clock.ts'
 
 const RETRY = { minMs: 50, maxMs: 500 } as const
 
+/** After a silence like this one, any status is news. */
+const QUIET_MS_MAX = 500
+
 /** Whom to watch, and whom to tell. */
 export type PoolerWatchOptions = {
   readonly id: string
@@ -55,9 +58,11 @@ export class PoolerWatch implements AsyncDisposable {
       this.#options.log.warn('another pooler answers', { pooler: this.id, answers: status.id })
       return
     }
+    // Most only say that nothing has changed: its LSNs are read by whoever looks for another reason.
+    const news = this.#status?.sequence !== status.sequence || this.ageMs > QUIET_MS_MAX
     this.#status = status
     this.#receivedAtMs = now()
-    this.#options.changed()
+    if (news) this.#options.changed()
   }
 
   /** Never rejects. */

@@ -31,7 +31,7 @@ export const termFields = {
     min: '20ms',
     max: '10s',
     live: true,
-    help: 'How often it looks at its Postgres and tells orch, when nothing changes.',
+    help: 'How often it tells orch how it is, when nothing changes.',
     group,
   }),
 } as const

@@ -18,6 +18,8 @@ import { statusOf } from './status.ts'
 
 // Between a change and its effect, as a promotion has many: looks are this frequent until all is well.
 const UNSETTLED_INTERVAL_MS = 60
+// In good order a look finds nothing: Postgres's death is told by the end of our own sessions with it.
+const SETTLED_INTERVAL_MS = 1000
 // However fast things change, Postgres and pgctld are not asked more often than this.
 const INTERVAL_MS_MIN = 10
 
@@ -90,7 +92,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   const statusIntervalMs = (): number => config.values.statusIntervalMs
   addPoolerService(rpc, { member, status, statusIntervalMs, secrets })
   addMetrics(options.metrics, member)
-  owned.use(startLoop(member, { statusIntervalMs, stopping: options.stopping }))
+  owned.use(startLoop(member, options.stopping))
   owned.use(startLearning(member, options))
   return {
     get incarnation() {
@@ -122,11 +124,7 @@ async function replicationSecret(secrets: ManagerOptions['secrets']) {
 }
 
 /** Looks, does what is due, waits for a change or for the next time. */
-function startLoop(
-  member: Member,
-  options: { statusIntervalMs: () => number; stopping: AbortSignal },
-): AsyncDisposable {
-  const { stopping, statusIntervalMs } = options
+function startLoop(member: Member, stopping: AbortSignal): AsyncDisposable {
   const maintenance = new Maintenance(member)
   let stopped = false
   let wake = Promise.withResolvers<void>()
@@ -137,11 +135,8 @@ function startLoop(
       await member.observe()
       if (!stopping.aborted) await maintenance.run()
       await sleep(INTERVAL_MS_MIN)
-      const interval = statusIntervalMs()
-      using _ = timer(
-        isSettled(member) ? interval : Math.min(UNSETTLED_INTERVAL_MS, interval),
-        () => wake.resolve(),
-      )
+      const interval = isSettled(member) ? SETTLED_INTERVAL_MS : UNSETTLED_INTERVAL_MS
+      using _ = timer(interval, () => wake.resolve())
       await wake.promise
     }
   }

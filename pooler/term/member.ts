@@ -91,9 +91,9 @@ export class Member implements AsyncDisposable {
     this.replicationSecret = options.replicationSecret
   }
 
-  /** Grows with every status that is told. */
-  nextSequence(): bigint {
-    return ++this.#sequence
+  /** Grows with every change that orch acts on. */
+  get sequence(): bigint {
+    return this.#sequence
   }
 
   /** Calls back when something that orch should know at once has changed. */
@@ -254,6 +254,7 @@ export class Member implements AsyncDisposable {
     const signature = this.#signature()
     if (signature === this.#told) return
     this.#told = signature
+    this.#sequence += 1n
     for (const listener of this.#listeners) listener()
   }
 

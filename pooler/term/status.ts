@@ -39,7 +39,7 @@ export function statusOf(member: Member, advertised: AdvertisedPostgres): Status
     foreign: member.foreign,
     action: actionOf(member),
     blocked: member.blocked ?? '',
-    sequence: member.nextSequence(),
+    sequence: member.sequence,
   }
 }
 

@@ -194,7 +194,7 @@ export interface StatusReply {
     | undefined;
   /** why this node may not be recruited; empty when it may */
   blocked: string;
-  /** grows with every status of this process */
+  /** of this process, grows with every change that matters to orch */
   sequence: bigint;
 }
 
