@@ -1,4 +1,5 @@
-// One database: its records, its poolers, and an engine for each of its shards as they become known.
+// One database: its records, its poolers, and an engine for each of its shards as they become
+// known.
 import { join } from 'node:path'
 import type { Logger } from '../shared/log/logger.ts'
 import { PoolerDirectory } from '../shared/topology/directory.ts'

@@ -16,7 +16,7 @@ import { debugView } from './report.ts'
 import { addOrchService } from './server.ts'
 
 const ABOUT =
-  'Watches the poolers of a database, appoints a leader for each shard, bootstraps and repairs shards.'
+  'Watches the poolers of a database, appoints a leader for each shard, repairs its members.'
 
 /** Runs one orchestrator until it is told to stop. Resolves to the exit code. */
 export function main(argv: readonly string[], env: Env): Promise<number> {

@@ -30,13 +30,13 @@ describe('nobody leads', () => {
   const standbys = (changes: Partial<Record<(typeof TRIO)[number], Looks>> = {}) =>
     shard(TRIO.map((id) => member(id, changes[id])))
 
-  test('when all are standbys: everybody is recruited at once, and the old leader preferred', () => {
+  test('when all are standbys: everybody is recruited, and the old leader preferred', () => {
     expect(found(standbys())).toMatchObject([
       { code: 'NO_LEADER', action: { kind: 'appoint', preferred: LEADER, recruits: [...TRIO] } },
     ])
   })
 
-  test('when the leader’s Postgres has stopped, also if it says so in the middle of nothing', () => {
+  test('when the leader’s Postgres has stopped, by its own pooler’s word', () => {
     const snapshot = shard(trio({ [LEADER]: { state: 'stopped' } }))
     expect(kinds(found(snapshot, PATIENCE.resumeWaitMs))).toEqual(['appoint'])
   })

@@ -1,5 +1,5 @@
-// A shard without a leader's rule: claim, initdb on the first node, clones of it, then the first rule.
-// Every step is found from what is there, so that any orchestrator can go on from any crash.
+// A shard without a leader's rule: claim, initdb on the first node, clones of it, then the first
+// rule. Every step is found from what is there, so that any orchestrator can go on from any crash.
 import { parsePolicy, satisfiedBy } from '../../shared/consensus/durability.ts'
 import type { Position } from '../../shared/consensus/position.ts'
 import type { DatabaseRecord, ShardClaim } from '../../shared/topology/records.ts'

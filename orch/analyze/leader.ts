@@ -1,5 +1,5 @@
-// Who leads, if anybody. In doubt a leader is left alone: a recruitment starts only on evidence that
-// nobody leads, given by the leader's own pooler, or by everybody's silence about it.
+// Who leads, if anybody. In doubt a leader is left alone: a recruitment starts only on evidence
+// that nobody leads, given by the leader's own pooler, or by everybody's silence about it.
 import { sufficientRecruitment, parsePolicy } from '../../shared/consensus/durability.ts'
 import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
 import { possiblyUndecided, type Position } from '../../shared/consensus/position.ts'

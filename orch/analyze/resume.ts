@@ -1,4 +1,5 @@
-// Nobody leads: recruit every member of the cohort that can be reached, and appoint the most advanced.
+// Nobody leads: recruit every member of the cohort that can be reached, and appoint the most
+// advanced.
 import { compareNumbers, formatNumber, INITIAL_NUMBER } from '../../shared/consensus/rule.ts'
 import type { LeaderView } from './leader.ts'
 import { notice, type Problem } from './problem.ts'

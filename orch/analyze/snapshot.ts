@@ -1,5 +1,6 @@
-// What an orchestrator knows of one shard at one moment: plain data, so that everything that decides
-// is a function of it. What counts is the age of an observation, never whether a stream is up.
+// What an orchestrator knows of one shard at one moment: plain data, so that everything that
+// decides is a function of it. What counts is the age of an observation, never whether a stream is
+// up.
 import type { StatusReply } from '../../proto/gen/pooler.ts'
 import { highestPosition, type Position } from '../../shared/consensus/position.ts'
 import { positionFromWire } from '../../shared/consensus/wire.ts'
@@ -97,7 +98,9 @@ export function isPointedAt({ status }: FreshMember, source: MemberSnapshot): bo
   return status.standby?.primaryHost === host && status.standby.primaryPort === port
 }
 
-/** Where others reach its Postgres: its status knows better than a record written before a start. */
+/**
+ * Where others reach its Postgres: its status knows better than a record written before a start.
+ */
 export function addressOf({ status, record }: MemberSnapshot): { host: string; port: number } {
   return {
     host: status?.postgres?.host || record.postgresHost,

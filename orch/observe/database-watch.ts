@@ -1,5 +1,5 @@
-// Database records and init claims, as the topology tells them. What was known stays known while the
-// topology is away.
+// Database records and init claims, as the topology tells them. What was known stays known while
+// the topology is away.
 import type { Logger } from '../../shared/log/logger.ts'
 import { backoff, sleep } from '../../shared/time/clock.ts'
 import {

@@ -58,7 +58,8 @@ export class PoolerWatch implements AsyncDisposable {
       this.#options.log.warn('another pooler answers', { pooler: this.id, answers: status.id })
       return
     }
-    // Most only say that nothing has changed: its LSNs are read by whoever looks for another reason.
+    // Most only say that nothing has changed: its LSNs are read by whoever looks for another
+    // reason.
     const news = this.#status?.sequence !== status.sequence || this.ageMs > QUIET_MS_MAX
     this.#status = status
     this.#receivedAtMs = now()

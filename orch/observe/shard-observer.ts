@@ -1,5 +1,5 @@
-// Everything known of one shard, gathered: the directory of its poolers, a status stream of each, and
-// the topology's records. `snapshot` is what the analysis gets.
+// Everything known of one shard, gathered: the directory of its poolers, a status stream of each,
+// and the topology's records. `snapshot` is what the analysis gets.
 import type { Logger } from '../../shared/log/logger.ts'
 import { now } from '../../shared/time/clock.ts'
 import type { PoolerDirectory } from '../../shared/topology/directory.ts'

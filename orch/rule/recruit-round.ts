@@ -1,7 +1,7 @@
-// One round of Recruit: everybody is asked at once, whatever their health, and after every answer the
-// pure part says whether a leader can be appointed. Goes on with the first answer that allows it,
-// after a short wait for those that were about to answer: a member that is left out by a moment finds
-// itself behind a fork.
+// One round of Recruit: everybody is asked at once, whatever their health, and after every answer
+// the pure part says whether a leader can be appointed. Goes on with the first answer that allows
+// it, after a short wait for those that were about to answer: a member that is left out by a moment
+// finds itself behind a fork.
 import {
   buildSafeProposal,
   type Recruit,

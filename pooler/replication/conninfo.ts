@@ -27,7 +27,9 @@ export function formatConninfo(
   return parts.map(([name, value]) => `${name}=${quoted(String(value))}`).join(' ')
 }
 
-/** Host and port of a conninfo that `formatConninfo` made; undefined for any other, and for none. */
+/**
+ * Host and port of a conninfo that `formatConninfo` made; undefined for any other, and for none.
+ */
 export function parseConninfo(text: string): PrimaryAddress | undefined {
   const host = field(text, 'host')
   const port = Number(field(text, 'port'))

@@ -1,5 +1,5 @@
-// Questions to another Postgres, or to our own, in the replication protocol: which timeline it is on,
-// where its WAL ends, and where it left its former timelines.
+// Questions to another Postgres, or to our own, in the replication protocol: which timeline it is
+// on, where its WAL ends, and where it left its former timelines.
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { ReplicationConnection } from '../../shared/replication/replication-connection.ts'
 import { parseTimelineHistory } from '../../shared/replication/timeline-history.ts'
@@ -63,7 +63,9 @@ export async function readLeaderWal(
   }
 }
 
-/** Another system identifier: this is no copy of that shard, and must never be overwritten as one. */
+/**
+ * Another system identifier: this is no copy of that shard, and must never be overwritten as one.
+ */
 export function foreign(own: string, leader: string): PgError {
   return new PgError(
     'object_not_in_prerequisite_state',

@@ -1,6 +1,6 @@
 // Is this node's WAL a prefix of the leader's? A standby that is ahead of the leader's fork reports
-// its own replay LSN as flushed as soon as it connects, and so acknowledges commits that it does not
-// have (measured: 16,000 in 8 s). So nobody connects before this has been answered with yes.
+// its own replay LSN as flushed as soon as it connects, and so acknowledges commits that it does
+// not have (measured: 16,000 in 8 s). So nobody connects before this has been answered with yes.
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import {
   forkPointOf,

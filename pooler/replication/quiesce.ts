@@ -18,10 +18,10 @@ type Probe = {
 }
 
 /**
- * Waits until primary_conninfo is empty, no receiver runs and replay has reached the end of local WAL
- * in two looks in a row with one LSN. The caller has cleared primary_conninfo.
- * A paused replay is resumed, and sessions of users that hold it up are ended: a query on a replica
- * may do so for 30 s by default, and one with a snapshot for as long as it likes.
+ * Waits until primary_conninfo is empty, no receiver runs and replay has reached the end of local
+ * WAL in two looks in a row with one LSN. The caller has cleared primary_conninfo. A paused replay
+ * is resumed, and sessions of users that hold it up are ended: a query on a replica may do so for
+ * 30 s by default, and one with a snapshot for as long as it likes.
  * @throws PgError query_canceled at the end of the deadline.
  */
 export async function untilQuiet(session: SystemSession, deadline: Deadline): Promise<void> {

@@ -56,7 +56,8 @@ export async function readView(session: SystemSession): Promise<ReplicationView>
         CASE WHEN pg_is_in_recovery()
           THEN greatest((SELECT timeline_id FROM pg_control_checkpoint()),
             (SELECT min_recovery_end_timeline FROM pg_control_recovery()), w.received_tli)
-          ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline,
+          ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
+          END AS timeline,
         current_setting('synchronous_standby_names') AS names,
         current_setting('primary_conninfo') AS conninfo,
         w.status AS receiver, w.received_tli AS received_timeline,

@@ -1,8 +1,9 @@
-// CloneFrom: fill this member with a copy of its leader (of the first node, while nobody leads yet).
+// CloneFrom: fill this member with a copy of its leader (of the first node, while nobody leads
+// yet).
 //
-// Invariant: before data is thrown away, the WAL floor is on disk: this member may have acknowledged
-// writes that only its old data held, so it is not recruited before it has regained the WAL that the
-// leader had at that moment.
+// Invariant: before data is thrown away, the WAL floor is on disk: this member may have
+// acknowledged writes that only its old data held, so it is not recruited before it has regained
+// the WAL that the leader had at that moment.
 import { compareNumbers, INITIAL_NUMBER, type Rule } from '../../shared/consensus/rule.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { formatConninfo } from '../replication/conninfo.ts'

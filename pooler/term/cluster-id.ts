@@ -1,5 +1,5 @@
-// Which cluster this pooler belongs to: the topology's database record says so, and a file remembers
-// it for a restart while the topology is away.
+// Which cluster this pooler belongs to: the topology's database record says so, and a file
+// remembers it for a restart while the topology is away.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from '../../shared/log/logger.ts'

@@ -3,8 +3,8 @@ import { formatDuration } from '../../shared/config/units.ts'
 import { now, sleep } from '../../shared/time/clock.ts'
 
 /**
- * One budget for a whole action: its phases share it, since a limit on a phase of its own can cancel
- * a promotion whose timeline has forked already.
+ * One budget for a whole action: its phases share it, since a limit on a phase of its own can
+ * cancel a promotion whose timeline has forked already.
  */
 export class Deadline {
   readonly #what: string
@@ -18,7 +18,9 @@ export class Deadline {
     this.#endsAt = now() + ms
   }
 
-  /** Time left, at least 1 ms, to hand on to a call. @throws PgError query_canceled when none is. */
+  /**
+   * Time left, at least 1 ms, to hand on to a call. @throws PgError query_canceled when none is.
+   */
   remainingMs(waitingFor: string): number {
     const left = Math.ceil(this.#endsAt - now())
     if (left > 0) return left

@@ -1,5 +1,5 @@
-// SetPrimary: here is your leader. No node is pointed at one before its WAL is proven a prefix of the
-// leader's; who is no prefix has diverged, connects to nobody and says so.
+// SetPrimary: here is your leader. No node is pointed at one before its WAL is proven a prefix of
+// the leader's; who is no prefix has diverged, connects to nobody and says so.
 import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
 import { possiblyUndecided } from '../../shared/consensus/position.ts'
 import {

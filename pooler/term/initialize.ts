@@ -1,5 +1,5 @@
-// The first node of a shard: initdb, roles, tables and the rule {0,1}, then a Postgres that runs as a
-// standby. It leads nobody until its first appointment.
+// The first node of a shard: initdb, roles, tables and the rule {0,1}, then a Postgres that runs as
+// a standby. It leads nobody until its first appointment.
 import { State } from '../../proto/gen/pgctld.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { parsePolicy } from '../../shared/consensus/durability.ts'

@@ -1,6 +1,6 @@
-// What a pooler does of its own accord, between the calls of orch: make its promise file while it has
-// no data, keep Postgres running as a standby, lift a WAL floor that was regained, see its quorum
-// again after a restart of its own. Never a promotion.
+// What a pooler does of its own accord, between the calls of orch: make its promise file while it
+// has no data, keep Postgres running as a standby, lift a WAL floor that was regained, see its
+// quorum again after a restart of its own. Never a promotion.
 import { State } from '../../proto/gen/pgctld.ts'
 import { compareNumbers } from '../../shared/consensus/rule.ts'
 import { backoff, now } from '../../shared/time/clock.ts'
@@ -86,7 +86,9 @@ export class Maintenance {
     this.#member.log.info('a new member', { member: id, incarnation })
   }
 
-  /** Back at the floor, or at a decision past it, which carries all that was acknowledged before. */
+  /**
+   * Back at the floor, or at a decision past it, which carries all that was acknowledged before.
+   */
   #regained(): boolean {
     const floor = this.#member.promises?.state.recruitBlockedUntil
     const position = this.#member.seen.standing?.position

@@ -16,9 +16,11 @@ import { addPoolerService } from './service.ts'
 import type { ServingStateCell } from './serving-state.ts'
 import { statusOf } from './status.ts'
 
-// Between a change and its effect, as a promotion has many: looks are this frequent until all is well.
+// Between a change and its effect, as a promotion has many: looks are this frequent until all is
+// well.
 const UNSETTLED_INTERVAL_MS = 60
-// In good order a look finds nothing: Postgres's death is told by the end of our own sessions with it.
+// In good order a look finds nothing: Postgres's death is told by the end of our own sessions with
+// it.
 const SETTLED_INTERVAL_MS = 1000
 // However fast things change, Postgres and pgctld are not asked more often than this.
 const INTERVAL_MS_MIN = 10

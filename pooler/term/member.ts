@@ -1,6 +1,7 @@
-// One member of a shard as its pooler knows it: what was last seen of its Postgres, what it promised,
-// whom it proved itself a prefix of. Actions (one a file) change it under `lock`; everybody else only
-// looks. Invariant: `serving` is recomputed from all of it after every change, never set by hand.
+// One member of a shard as its pooler knows it: what was last seen of its Postgres, what it
+// promised, whom it proved itself a prefix of. Actions (one a file) change it under `lock`;
+// everybody else only looks. Invariant: `serving` is recomputed from all of it after every change,
+// never set by hand.
 import postgres from 'postgres'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { NO_REVOCATION, type RecruitView } from '../../shared/consensus/revocation.ts'
@@ -125,7 +126,9 @@ export class Member implements AsyncDisposable {
     return 'it has not regained the WAL that it may have lost'
   }
 
-  /** Sessions with the Postgres last seen. @throws PgError cannot_connect_now when there is none. */
+  /**
+   * Sessions with the Postgres last seen. @throws PgError cannot_connect_now when there is none.
+   */
   get session(): SystemSession {
     if (this.#session !== undefined) return this.#session.session
     throw new PgError('cannot_connect_now', 'the Postgres of this pooler does not run')
@@ -179,7 +182,9 @@ export class Member implements AsyncDisposable {
     return this.seen
   }
 
-  /** Without pgctld the Postgres last known is asked all the same: its death alone changes nothing. */
+  /**
+   * Without pgctld the Postgres last known is asked all the same: its death alone changes nothing.
+   */
   async #ask(pg: PgStatus | undefined): Promise<Pick<Seen, 'standing' | 'view' | 'sqlError'>> {
     const none = { standing: undefined, view: undefined, sqlError: '' }
     if (pg === undefined || pg.pid === 0) {
@@ -195,8 +200,8 @@ export class Member implements AsyncDisposable {
       if (standing !== undefined) return { standing, view, sqlError: '' }
       return { ...none, view, sqlError: 'it holds no rule for this shard' }
     } catch (error) {
-      // Slow is not dead: what was known of this very postmaster stands, or one stall of the machine
-      // would take the leader out of service.
+      // Slow is not dead: what was known of this very postmaster stands, or one stall of the
+      // machine would take the leader out of service.
       const { standing, view } = isTimeout(error) ? this.#knownOf(pg) : none
       return { standing, view, sqlError: messageOf(error) }
     }

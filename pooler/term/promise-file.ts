@@ -13,7 +13,9 @@ import { encodeSlot, FILE_BYTES, newestSlot, slotOffset } from './promise-slots.
 
 const FILE_NAME = 'promises.json'
 
-/** One pooler's promises. One process opens it at a time: pgctld's lock and the ports see to that. */
+/**
+ * One pooler's promises. One process opens it at a time: pgctld's lock and the ports see to that.
+ */
 export class PromiseFile implements AsyncDisposable {
   readonly path: string
   readonly #file: FileHandle
@@ -52,7 +54,9 @@ export class PromiseFile implements AsyncDisposable {
     }
   }
 
-  /** Makes the file with a new incarnation. For a member without data only: it remembers nothing. */
+  /**
+   * Makes the file with a new incarnation. For a member without data only: it remembers nothing.
+   */
   static async create(stateDir: string): Promise<PromiseFile> {
     const path = join(stateDir, FILE_NAME)
     const json = formatState(newPromiseState())

@@ -1,6 +1,7 @@
-// The layout of the promise file: two slots of fixed size, each a line of text, so that a person can
-// read it. A slot is `CHECKSUM SEQUENCE JSON`, padded with spaces to its size and ended by a line end.
-// A write goes to the slot that is not current, so a torn one leaves the previous state whole.
+// The layout of the promise file: two slots of fixed size, each a line of text, so that a person
+// can read it. A slot is `CHECKSUM SEQUENCE JSON`, padded with spaces to its size and ended by a
+// line end. A write goes to the slot that is not current, so a torn one leaves the previous state
+// whole.
 
 /** Room of one slot; a disk writes a sector or a page at once, and slots never share one. */
 export const SLOT_BYTES = 4096

@@ -5,7 +5,9 @@ import { NO_REVOCATION, type TermRevocation } from '../../shared/consensus/revoc
 /** A node that may have lost acknowledged WAL is not recruited before it is back at this point. */
 export type WalFloor = { readonly rule: RuleNumber; readonly lsn: bigint }
 
-/** Fsynced before a promotion begins, so that a half-promoted node is known as such after any crash. */
+/**
+ * Fsynced before a promotion begins, so that a half-promoted node is known as such after any crash.
+ */
 export type PromotingMarker = {
   readonly term: bigint
   readonly timeline: number

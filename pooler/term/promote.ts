@@ -1,4 +1,4 @@
-// Promote: end recovery on the term's own timeline, write the rule, and serve once its quorum has it.
+// Promote: end recovery on the term's own timeline, write the rule, serve once its quorum has it.
 //
 // Every step finds out how far an earlier attempt of the same appointment came and goes on from
 // there. Invariants: the sync list stands before recovery ends; the marker is on disk before that,
@@ -40,8 +40,9 @@ export type PromoteOrder = {
 
 /**
  * Runs the appointment to its end under the action lock.
- * @throws PgError object_not_in_prerequisite_state when it is not this node's or not of this moment;
- *   query_canceled when the quorum did not come (it can be asked again); what Postgres throws.
+ * @throws PgError object_not_in_prerequisite_state when it is not this node's or not of this
+ * moment, query_canceled when the quorum did not come (it can be asked again), or what Postgres
+ * throws.
  */
 export function promote(member: Member, order: PromoteOrder): Promise<void> {
   return member.lock.run('promote', LOCK_WAIT_MS, async (action) => {
@@ -140,7 +141,9 @@ async function endRecovery(
   })
 }
 
-/** In force before the first write: a list that changes from empty takes effect late, so restart. */
+/**
+ * In force before the first write: a list that changes from empty takes effect late, so restart.
+ */
 async function setStandbyNames(
   member: Member,
   rule: Rule,

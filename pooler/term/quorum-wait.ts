@@ -1,6 +1,6 @@
-// When a write is durable: not when COMMIT returned, but when enough members have it on their disks.
-// A changed synchronous_standby_names is in force only once the checkpointer has looked, so the wait
-// of COMMIT itself proves nothing.
+// When a write is durable: not when COMMIT returned, but when enough members have it on their
+// disks. A changed synchronous_standby_names is in force only once the checkpointer has looked, so
+// the wait of COMMIT itself proves nothing.
 import { parsePolicy, satisfiedBy } from '../../shared/consensus/durability.ts'
 import { cohortIds, formatNumber, type Rule } from '../../shared/consensus/rule.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
@@ -23,8 +23,8 @@ export function holdersSatisfy(rules: readonly Rule[], holders: readonly string[
 }
 
 /**
- * Waits until the WAL up to `lsn` is on the disks of members that satisfy every one of `rules`; this
- * node, whose local commit has flushed it, counts as one.
+ * Waits until the WAL up to `lsn` is on the disks of members that satisfy every one of `rules`;
+ * this node, whose local commit has flushed it, counts as one.
  * @throws PgError query_canceled at the deadline; serialization_failure when it gave way to another
  *   action, which can only be a newer recruitment or an operator.
  */

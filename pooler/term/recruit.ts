@@ -19,7 +19,8 @@ export type Recruited = { readonly position: Position; readonly revocation: Term
 
 /**
  * Runs the whole of it under the action lock. Idempotent for one revocation.
- * @throws PgError object_not_in_prerequisite_state when it refuses, or what Postgres and pgctld throw.
+ * @throws PgError object_not_in_prerequisite_state when it refuses, or what Postgres and pgctld
+ * throw.
  */
 export function recruit(member: Member, revocation: TermRevocation): Promise<Recruited> {
   return member.lock.run('recruit', LOCK_WAIT_MS, async () => {
@@ -75,7 +76,9 @@ function positionOf({ standing, view }: Answering): Position {
   return { ...standing.position, timeline: view.timeline }
 }
 
-/** A recruitment that failed leaves a follower following: it was proven, and received nothing since. */
+/**
+ * A recruitment that failed leaves a follower following: it was proven, and received nothing since.
+ */
 async function resume(member: Member, proven: Proven | undefined): Promise<void> {
   if (proven === undefined || member.seen.standing?.inRecovery !== true) return
   try {

@@ -1,5 +1,5 @@
-// Between rows of multigres.current_rule and rules. Pure. A row of which only a part is filled is an
-// impossible state and an error, never "no rule".
+// Between rows of multigres.current_rule and rules. Pure. A row of which only a part is filled is
+// an impossible state and an error, never "no rule".
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { CohortMember, Rule } from '../../shared/consensus/rule.ts'
 import type { currentRule } from './tables.ts'

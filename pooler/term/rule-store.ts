@@ -1,5 +1,6 @@
-// The rule in this Postgres: read with the WAL position in one statement, written in two phases, each
-// by compare-and-set. A write is local when these return; `untilFlushed` says when it is durable.
+// The rule in this Postgres: read with the WAL position in one statement, written in two phases,
+// each by compare-and-set. A write is local when these return; `untilFlushed` says when it is
+// durable.
 import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { Position } from '../../shared/consensus/position.ts'

@@ -1,14 +1,17 @@
 // What a new shard's Postgres is born with: roles, the schema `multigres`, its tables and the rule
-// {0,1}. pgctld runs it in single-user mode right after initdb, so no client ever sees it half done.
+// {0,1}. pgctld runs it in single-user mode right after initdb, so no client ever sees it half
+// done.
 //
-// Single-user mode ends a statement at a line end (or, with -j, at a blank line): every entry here is
-// one statement on one line. It must not matter which role initdb itself created.
+// Single-user mode ends a statement at a line end (or, with -j, at a blank line): every entry here
+// is one statement on one line. It must not matter which role initdb itself created.
 
 /** The Postgres database of every shard that holds the schema `multigres`. */
 export const SYSTEM_DATABASE = 'postgres'
 /** The superuser of users; clients know its password. */
 export const USER_ROLE = 'postgres'
-/** The system's own superuser: no password, so only the unix socket (in a 0700 folder) lets it in. */
+/**
+ * The system's own superuser: no password, so only the unix socket (in a 0700 folder) lets it in.
+ */
 export const SYSTEM_ROLE = 'multigres'
 /** What followers stream as; the only role, with a password, that TCP admits. */
 export const REPLICATION_ROLE = 'multigres_replication'
@@ -52,7 +55,9 @@ export function initSql(options: InitSqlOptions): string[] {
   ]
 }
 
-/** initdb may have made the role already: create it if it is missing, then give it its attributes. */
+/**
+ * initdb may have made the role already: create it if it is missing, then give it its attributes.
+ */
 function roleSql(role: string, attributes: string): string[] {
   const known = `SELECT FROM pg_catalog.pg_roles WHERE rolname = ${literal(role)}`
   return [
@@ -85,9 +90,11 @@ const CURRENT_RULE_SQL = oneLine(`
     proposal_durability_policy text,
     proposal_lease_ms integer,
     proposal_created_at timestamptz,
-    CONSTRAINT cohort_is_paired CHECK (cardinality(cohort_members) = cardinality(cohort_incarnations)),
-    CONSTRAINT proposal_is_whole CHECK (num_nulls(proposal_coordinator_term, proposal_leader_subterm,
-      proposal_coordinator_id, proposal_cohort_members, proposal_cohort_incarnations,
+    CONSTRAINT cohort_is_paired CHECK
+      (cardinality(cohort_members) = cardinality(cohort_incarnations)),
+    CONSTRAINT proposal_is_whole CHECK (num_nulls(
+      proposal_coordinator_term, proposal_leader_subterm, proposal_coordinator_id,
+      proposal_cohort_members, proposal_cohort_incarnations,
       proposal_durability_policy, proposal_lease_ms, proposal_created_at) IN (0, 8)),
     CONSTRAINT proposal_is_newer CHECK (proposal_coordinator_term IS NULL OR
       (proposal_coordinator_term, proposal_leader_subterm) >
@@ -124,7 +131,8 @@ function firstRuleSql({ shard, durability, leaseMs }: InitSqlOptions): string {
     INSERT INTO multigres.current_rule (shard_id, decision_coordinator_term,
       decision_leader_subterm, leader_id, coordinator_id, cohort_members, cohort_incarnations,
       durability_policy, lease_ms, created_at)
-    VALUES (${literal(shard)}, 0, 1, NULL, '', '{}', '{}', ${literal(durability)}, ${leaseMs}, now())`)
+    VALUES (${literal(shard)}, 0, 1, NULL, '', '{}', '{}', ${literal(durability)}, ${leaseMs},
+      now())`)
 }
 
 function firstHistorySql({ durability, leaseMs }: InitSqlOptions): string {

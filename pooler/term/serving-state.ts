@@ -1,6 +1,7 @@
-// What this pooler may do for clients right now. The manager (term) writes it, the data server reads
-// it for every batch. Invariant: `serving` is true only while this node is the leader of a decided
-// rule; a change to false is seen by every reader before anything slow (a stop, a demotion) begins.
+// What this pooler may do for clients right now. The manager (term) writes it, the data server
+// reads it for every batch. Invariant: `serving` is true only while this node is the leader of a
+// decided rule; a change to false is seen by every reader before anything slow (a stop, a demotion)
+// begins.
 import { assert } from '../../shared/errors/assert.ts'
 
 /** What consensus says about this node. `unknown` until its rule row was read once. */
@@ -13,7 +14,9 @@ export type ServingState = {
   readonly term: bigint
   /** Leader subterm of the decided rule. */
   readonly subterm: bigint
-  /** Clients may run writes here: leader, promoted, the rule decided, nothing promised against it. */
+  /**
+   * Clients may run writes here: leader, promoted, the rule decided, nothing promised against it.
+   */
   readonly serving: boolean
   /** One clear sentence on why it does not serve; empty while it does. */
   readonly reason: string
@@ -42,7 +45,9 @@ export function sameStanding(left: ServingState, right: ServingState): boolean {
   )
 }
 
-/** Holds the current ServingState. Listeners run synchronously inside `set`, in order of joining. */
+/**
+ * Holds the current ServingState. Listeners run synchronously inside `set`, in order of joining.
+ */
 export class ServingStateCell {
   #current: ServingState = UNKNOWN_STATE
   readonly #listeners = new Set<(state: ServingState) => void>()

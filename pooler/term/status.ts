@@ -10,7 +10,9 @@ import type { Member } from './member.ts'
 /** Addresses that only the configuration knows. */
 export type AdvertisedPostgres = { readonly host: string; readonly port: number }
 
-/** What is known of this member now, with the last look's age hidden in nothing: looks are frequent. */
+/**
+ * What is known of this member now, with the last look's age hidden in nothing: looks are frequent.
+ */
 export function statusOf(member: Member, advertised: AdvertisedPostgres): StatusReply {
   const { identity, seen, position, promises } = member
   const { promoting, recruitBlockedUntil, revocation } = promises?.state ?? {}

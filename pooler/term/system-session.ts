@@ -54,7 +54,9 @@ export class SystemSession implements AsyncDisposable {
     this.db = drizzle(this.sql)
   }
 
-  /** A query's rows, or an error once it hangs: a frozen Postgres takes queries and never answers. */
+  /**
+   * A query's rows, or an error once it hangs: a frozen Postgres takes queries and never answers.
+   */
   async within<T>(query: PromiseLike<T>, what: string): Promise<T> {
     return withDeadline(Promise.resolve(query), QUERY_TIMEOUT_MS, what)
   }

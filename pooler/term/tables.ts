@@ -1,6 +1,7 @@
-// The tables of the schema `multigres` that consensus keeps in each shard's Postgres, as drizzle sees
-// them. The WAL replicates them with the data: who holds the data also holds the rule it was written
-// under. schema.ts creates them; the two must agree column for column (schema.test.ts compares).
+// The tables of the schema `multigres` that consensus keeps in each shard's Postgres, as drizzle
+// sees them. The WAL replicates them with the data: who holds the data also holds the rule it was
+// written under. schema.ts creates them; the two must agree column for column (schema.test.ts
+// compares).
 import { bigint, boolean, customType, integer, pgSchema, primaryKey } from 'drizzle-orm/pg-core'
 import { text, timestamp } from 'drizzle-orm/pg-core'
 
@@ -38,7 +39,9 @@ export const currentRule = multigres.table('current_rule', {
   proposalCreatedAt: instant('proposal_created_at'),
 })
 
-/** Every rule that was ever proposed here, for people and for audits; nothing is decided from it. */
+/**
+ * Every rule that was ever proposed here, for people and for audits; nothing is decided from it.
+ */
 export const ruleHistory = multigres.table(
   'rule_history',
   {

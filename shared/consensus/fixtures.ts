@@ -1,4 +1,5 @@
-// Short-hands for tests: rules, positions and revocations with only the fields that matter filled in.
+// Short-hands for tests: rules, positions and revocations with only the fields that matter filled
+// in.
 import type { Position } from './position.ts'
 import type { TermRevocation } from './revocation.ts'
 import type { Rule, RuleNumber } from './rule.ts'

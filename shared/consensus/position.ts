@@ -1,6 +1,6 @@
 // Where a node stands: the rule it knows to be decided, one that is still undecided, and the end of
-// its WAL. Positions are ordered by decision, then proposal, then LSN: a higher rule beats any amount
-// of WAL written under a lower one.
+// its WAL. Positions are ordered by decision, then proposal, then LSN: a higher rule beats any
+// amount of WAL written under a lower one.
 import { compareBigints, compareNumbers, type Rule, UNSET_NUMBER } from './rule.ts'
 
 /** A node's standing, all of it read in one statement. */

@@ -1,6 +1,7 @@
 // Promises not to help old rules. A coordinator that wants to appoint a leader first collects, from
-// enough of the outgoing cohort, the promise to help no rule of a lower term; who has promised takes
-// no part in making that rule's writes durable. A promise is bound to one coordinator and one attempt.
+// enough of the outgoing cohort, the promise to help no rule of a lower term; who has promised
+// takes no part in making that rule's writes durable. A promise is bound to one coordinator and one
+// attempt.
 import { highestPosition, type Position, possiblyUndecided } from './position.ts'
 import { compareNumbers, formatNumber, isUnset, type RuleNumber, UNSET_NUMBER } from './rule.ts'
 
@@ -9,7 +10,9 @@ export type TermRevocation = {
   /** 0: no promise was ever made. */
   readonly revokedBelowTerm: bigint
   readonly coordinatorId: string
-  /** When that coordinator began this attempt, by its own clock: only ever compared for equality. */
+  /**
+   * When that coordinator began this attempt, by its own clock: only ever compared for equality.
+   */
   readonly coordinatorInitiatedUnixMs: bigint
   /** The rule that this revocation means to replace. */
   readonly outgoingRule: RuleNumber
@@ -28,7 +31,9 @@ export type RecruitView = {
   /** Undefined while it cannot be read: then nothing can be promised about it. */
   readonly position: Position | undefined
   readonly revocation: TermRevocation
-  /** Why this node may not be recruited (WAL floor not regained, no promise file); else undefined. */
+  /**
+   * Why this node may not be recruited (WAL floor not regained, no promise file); else undefined.
+   */
   readonly blocked: string | undefined
 }
 
@@ -58,7 +63,10 @@ export function sameRevocation(left: TermRevocation, right: TermRevocation): boo
   )
 }
 
-/** Why a node may not accept `revocation`; undefined when it may. Accepting twice is the same as once. */
+/**
+ * Why a node may not accept `revocation`; undefined when it may. Accepting twice is the same as
+ * once.
+ */
 export function validateRevocation(
   view: RecruitView,
   revocation: TermRevocation,
@@ -98,7 +106,8 @@ function refusedByPromise(stored: TermRevocation, asked: TermRevocation): string
   if (stored.revokedBelowTerm < asked.revokedBelowTerm) return undefined
   // The start time guards against a stateless coordinator that restarted and reused the number.
   if (sameRevocation(stored, asked)) return undefined
-  return `term ${asked.revokedBelowTerm} was promised to another attempt, of ${stored.coordinatorId}`
+  const { coordinatorId } = stored
+  return `term ${asked.revokedBelowTerm} was promised to another attempt, of ${coordinatorId}`
 }
 
 /** Who begins an appointment, and when by its own clock. */
@@ -112,7 +121,8 @@ export type KnownStanding = {
 
 /**
  * The revocation that begins a new appointment: it replaces the newest rule known, undecided ones
- * included, at a term above that rule and above every promise known. Undefined when no rule is known.
+ * included, at a term above that rule and above every promise known. Undefined when no rule is
+ * known.
  */
 export function newTermRevocation(
   standings: readonly KnownStanding[],

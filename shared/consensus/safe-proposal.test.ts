@@ -84,7 +84,8 @@ describe('after a recruitment', () => {
     for (let attempt = 0; attempt < ROUNDS; attempt++) {
       const size = 1 + random.integer(5)
       const ids = Array.from({ length: size }, (_, i) => `z${random.integer(3)}_p${i}`)
-      const name = `${random.chance(0.5) ? 'at_least' : 'multi_cell_at_least'}_${1 + random.integer(3)}`
+      const kind = random.chance(0.5) ? 'at_least' : 'multi_cell_at_least'
+      const name = `${kind}_${1 + random.integer(3)}`
       const current = rule('1.0', ids, name)
       const wal = new Map(ids.map((id) => [id, BigInt(random.integer(20))]))
       const recruits = ids

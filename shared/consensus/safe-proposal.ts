@@ -1,6 +1,6 @@
 // From the answers of a recruitment to the next rule. Pure: the coordinator calls it after every
-// answer and goes ahead with the first `ready`; WAL more advanced than that, on a member that answers
-// later, was acknowledged by nobody.
+// answer and goes ahead with the first `ready`; WAL more advanced than that, on a member that
+// answers later, was acknowledged by nobody.
 import { PgError } from '../errors/pg-error.ts'
 import { formatPolicy, parsePolicy, satisfiedBy, sufficientRecruitment } from './durability.ts'
 import type { Policy } from './durability.ts'

@@ -16,9 +16,9 @@ export const GUARD_STANDBY_NAMES = 'ANY 1 ("multigres_nobody")'
  * The list for a leader of this cohort.
  *
  * `at_least_1` gives the empty list: the leader's own flush is the whole quorum, `ANY 0` does not
- * exist, and any list at all would make commits wait for a standby that the policy does not ask for.
- * Nothing can be acknowledged too early by it, since the policy of that rule asks for no one else; a
- * change to a stricter policy restarts Postgres with the list instead of reloading it.
+ * exist, and any list at all would make commits wait for a standby that the policy does not ask
+ * for. Nothing can be acknowledged too early by it, since the policy of that rule asks for no one
+ * else; a change to a stricter policy restarts Postgres with the list instead of reloading it.
  * @throws PgError object_not_in_prerequisite_state where the cohort cannot satisfy the policy, or
  *   Postgres cannot express it.
  */

@@ -1,5 +1,5 @@
-// Between the generated messages of proto/consensus.proto, where every field may be missing, and the
-// types of this folder, where none is. Input from a peer is checked here, once.
+// Between the generated messages of proto/consensus.proto, where every field may be missing, and
+// the types of this folder, where none is. Input from a peer is checked here, once.
 import type * as Wire from '../../proto/gen/consensus.ts'
 import { PgError } from '../errors/pg-error.ts'
 import type { Position } from './position.ts'

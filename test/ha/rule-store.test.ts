@@ -1,5 +1,5 @@
-// Goal: the schema that a shard is born with and the rule store agree, and every write of a rule is a
-// compare-and-set. Method: one real Postgres with that schema, our sessions over its socket.
+// Goal: the schema that a shard is born with and the rule store agree, and every write of a rule is
+// a compare-and-set. Method: one real Postgres with that schema, our sessions over its socket.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { rule } from '../../shared/consensus/fixtures.ts'
 import { INITIAL_NUMBER } from '../../shared/consensus/rule.ts'
@@ -76,12 +76,13 @@ describe('the rule store', () => {
     expect(decided.position.decision).toEqual(first)
     expect(decided.position.proposal).toBeUndefined()
     const history = await server.query(
-      'SELECT coordinator_term, decided, accepted_members, wal_position IS NOT NULL FROM multigres.rule_history ORDER BY 1',
+      `SELECT coordinator_term, decided, accepted_members, wal_position IS NOT NULL
+        FROM multigres.rule_history ORDER BY 1`,
     )
     expect(history.map(String)).toEqual(['0,true,,false', '1,true,a_1,a_2,true'])
   })
 
-  test('a proposal on another decision than the one there is refused and leaves nothing', async () => {
+  test('a proposal on another decision is refused and leaves nothing', async () => {
     const write = { shard: SHARD, expected: INITIAL_NUMBER, rule: second, note: NOTE }
     const error = await propose(session, write).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ condition: 'serialization_failure' })

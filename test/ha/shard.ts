@@ -1,5 +1,6 @@
-// A shard of real processes for a test: pgctld and pooler for each node, one orchestrator, an embedded
-// topology, all in one folder. No gateway and no supervisor: what dies stays dead until told.
+// A shard of real processes for a test: pgctld and pooler for each node, one orchestrator, an
+// embedded topology, all in one folder. No gateway and no supervisor: what dies stays dead until
+// told.
 import {
   chmodSync,
   closeSync,
