@@ -15,7 +15,8 @@ export class ParameterVector {
     const encoding = values.get('client_encoding') ?? 'UTF8'
     this.lexMode =
       (values.get('standard_conforming_strings') === 'off' ? LexMode.Backslash : 0) |
-      (MULTI_BYTE.has(encoding) ? LexMode.MultiByte : 0)
+      (MULTI_BYTE.has(encoding) ? LexMode.MultiByte : 0) |
+      (encoding === 'UTF8' ? LexMode.Utf8 : 0)
   }
 
   /** What a client that was told `before` must be told, as ParameterStatus messages. */

@@ -32,6 +32,8 @@ function clientName(name: Buffer, extended: Extended): Buffer {
   if (name.subarray(0, ESCAPED_PREFIX.length).equals(ESCAPED_PREFIX)) {
     return name.subarray(ESCAPED_PREFIX.length)
   }
+  const { failedName } = extended.tracker
+  if (failedName !== undefined) return Buffer.from(failedName, 'latin1')
   return extended.nameOf(name) ?? name
 }
 

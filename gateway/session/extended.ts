@@ -8,6 +8,7 @@
 // - Once a backend belongs to the session for SQL-level PREPARE, EXECUTE or DEALLOCATE, all goes
 //   under the client's own names (`ownNames`), and nothing is changed any more.
 
+import { isUtf8 } from 'node:buffer'
 import { Op } from '../../shared/link/frame.ts'
 import { close } from '../../shared/pgwire/frontend.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
@@ -18,6 +19,7 @@ import { SHARED_PREFIX, type StatementRegistry } from '../statements/statement-r
 import type { BatchBuilder, NamePlace } from './batch-builder.ts'
 import { classify } from './classify.ts'
 import { ReplyTracker } from './reply-tracker.ts'
+import { LexMode } from './sql-lexer.ts'
 import { IN_DOUBT, Trait } from './traits.ts'
 
 const HEADER_BYTES = 5
@@ -176,11 +178,7 @@ export class Extended {
         this.#bind(context, bytes, at, next)
         break
       case Frontend.Describe:
-        tracker.sent(
-          type,
-          bytes[at + HEADER_BYTES] === STATEMENT &&
-            this.#use(context, bytes, { at, nameStart: at + HEADER_BYTES + 1, next }),
-        )
+        this.#describe(context, bytes, at, next)
         break
       case Frontend.Close:
         this.#close(context, bytes, at, next)
@@ -197,8 +195,9 @@ export class Extended {
     const nameStart = at + HEADER_BYTES
     const nameEnd = endOfString(bytes, nameStart, next)
     const textEnd = nameEnd < 0 ? -1 : endOfString(bytes, nameEnd + 1, next)
-    this.tracker.sent(Frontend.Parse, true)
-    if (textEnd < 0) {
+    const name = nameEnd < 0 ? '' : nameOf(bytes, nameStart, nameEnd)
+    this.tracker.sent(Frontend.Parse, true, name)
+    if (textEnd < 0 || !isReadable(bytes.subarray(nameStart, nameEnd), lexMode)) {
       // Malformed: Postgres says what is wrong.
       this.traits |= IN_DOUBT
       builder.op(Op.Parse, 0, at)
@@ -266,29 +265,41 @@ export class Extended {
   #bind(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
     const portalEnd = endOfString(bytes, at + HEADER_BYTES, next)
     const nameStart = portalEnd + 1
-    const matters = portalEnd >= 0 && this.#use(context, bytes, { at, nameStart, next })
-    this.tracker.sent(Frontend.Bind, matters)
+    const name = portalEnd < 0 ? undefined : this.#use(context, bytes, { at, nameStart, next })
+    this.tracker.sent(Frontend.Bind, name !== undefined, name)
   }
 
-  /** A Bind or Describe of the statement named at `nameStart`. True when it was renamed. */
+  #describe(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
+    const nameStart = at + HEADER_BYTES + 1
+    const name =
+      bytes[at + HEADER_BYTES] === STATEMENT
+        ? this.#use(context, bytes, { at, nameStart, next })
+        : undefined
+    this.tracker.sent(Frontend.Describe, name !== undefined, name)
+  }
+
+  /** A Bind or Describe of the statement named at `nameStart`. Its name when it was renamed. */
   #use(
     context: ExtendedContext,
     bytes: Buffer,
     { at, nameStart, next }: { at: number; nameStart: number; next: number },
-  ): boolean {
+  ): string | undefined {
     const nameEnd = endOfString(bytes, nameStart, next)
-    if (nameEnd < 0) return false
+    if (nameEnd < 0) return undefined
     const place = { at, nameStart, nameEnd, length: bytes.readInt32BE(at + 1) }
-    if (nameEnd === nameStart) return this.#useUnnamed(context, place)
+    if (nameEnd === nameStart) return this.#useUnnamed(context, place) ? '' : undefined
     if (this.ownNames) {
       this.traits |= Trait.MayCommit | Trait.MayWrite // whatever it is
-      return false
+      return undefined
     }
-    const statement = this.statements.get(nameOf(bytes, nameStart, nameEnd))
-    if (statement === undefined) return this.#escape(context.builder, bytes, place)
+    const name = nameOf(bytes, nameStart, nameEnd)
+    const statement = this.statements.get(name)
+    if (statement === undefined) {
+      return this.#escape(context.builder, bytes, place) ? name : undefined
+    }
     this.#need(context, statement, at)
     context.builder.rename(place, statement.name)
-    return true
+    return name
   }
 
   #need({ builder, link }: ExtendedContext, statement: SharedStatement, at: number): void {
@@ -361,6 +372,11 @@ export class Extended {
 
 function nameOf(bytes: Buffer, start: number, end: number): string {
   return bytes.toString('latin1', start, Math.min(end, start + NAME_BYTES_MAX))
+}
+
+/** Whether Postgres can read a name: under a name of ours, one that it cannot would pass. */
+function isReadable(name: Buffer, lexMode: number): boolean {
+  return (lexMode & LexMode.Utf8) === 0 || isUtf8(name)
 }
 
 /** Where the NUL of the string at `start` lies; -1 when it is not before `limit`. */

@@ -8,6 +8,8 @@
 import { Backend, Frontend } from '../../shared/pgwire/message-types.ts'
 
 const HEADER_BYTES = 5
+/** Tags of what clears a session's statements, with their NUL. */
+const CLEARS = ['DEALLOCATE ALL\0', 'DISCARD ALL\0'].map((tag) => Buffer.from(tag))
 /** Answered entries are cut off the queue once they are this many. */
 const ANSWERED_MAX = 1024
 
@@ -15,6 +17,8 @@ const ANSWERED_MAX = 1024
 export interface ReplyListener {
   /** The next Parse or Close succeeded. */
   confirm(): void
+  /** DEALLOCATE ALL or DISCARD ALL ran. */
+  cleared(): void
 }
 
 export class ReplyTracker {
@@ -22,12 +26,16 @@ export class ReplyTracker {
   errorAt = -1
   /** Type of the message that the last error hit; 0 when it was none of those tracked. */
   failed = 0
+  /** The client's name of the statement that it was about; undefined when it was about none. */
+  failedName: string | undefined
   readonly #listener: ReplyListener
   #queue: number[] = []
+  #names: (string | undefined)[] = []
   #next = 0
   #matters = 0 // entries from #next on, up to the last one somebody needs the answer of
   #all = false
   #following = false
+  #clears = false
   #skip = 0 // bytes of a message that began in an earlier chunk
   #header = 0 // bytes of a cut header that were seen
   readonly #cut = Buffer.alloc(HEADER_BYTES)
@@ -48,8 +56,9 @@ export class ReplyTracker {
 
   /** A batch begins; its response will begin on a message boundary. */
   begin(): void {
-    this.#queue.length = this.#next = this.#matters = this.#skip = this.#header = 0
-    this.#all = this.#following = false
+    this.#queue.length = this.#names.length = this.#next = this.#matters = 0
+    this.#skip = this.#header = 0
+    this.#all = this.#following = this.#clears = false
   }
 
   /** From the present message boundary on, every reply counts. */
@@ -57,9 +66,19 @@ export class ReplyTracker {
     this.#all = this.#following = true
   }
 
-  /** An extended message was sent. @param matters somebody needs to know its outcome. */
-  sent(type: number, matters: boolean): void {
+  /** From here on, and `cleared` is told. */
+  watchClears(): void {
+    this.followAll()
+    this.#clears = true
+  }
+
+  /**
+   * An extended message was sent. @param matters somebody needs to know its outcome.
+   * @param name what the client calls the statement, where backends call it otherwise.
+   */
+  sent(type: number, matters: boolean, name?: string): void {
     this.#queue.push(type)
+    this.#names.push(name)
     if (!matters) return
     this.#matters = this.#queue.length - this.#next
     this.#following = true
@@ -77,7 +96,7 @@ export class ReplyTracker {
     }
     while (this.#following && end - at >= HEADER_BYTES) {
       const type = bytes[at] as number
-      this.#reply(type, at)
+      this.#reply(type, bytes, at)
       const next = at + 1 + bytes.readInt32BE(at + 1)
       if (next > end) {
         this.#skip = next - end
@@ -99,11 +118,12 @@ export class ReplyTracker {
     if (this.#header < HEADER_BYTES) return end
     this.#header = 0
     this.#skip = this.#cut.readInt32BE(1) - 4
-    this.#reply(this.#cut[0] as number, -1)
+    this.#reply(this.#cut[0] as number, this.#cut, -1)
     return start + taken
   }
 
-  #reply(type: number, at: number): void {
+  /** @param at where it begins in `bytes`; -1 when it began in an earlier chunk. */
+  #reply(type: number, bytes: Buffer, at: number): void {
     switch (type) {
       case Backend.ParseComplete:
       case Backend.CloseComplete:
@@ -115,16 +135,22 @@ export class ReplyTracker {
         // An Execute of a utility such as SHOW sends no RowDescription: this answers a Describe.
         this.#answered()
         break
-      case Backend.BindComplete:
       case Backend.CommandComplete:
+        if (this.#clears && at >= 0 && isClear(bytes, at)) this.#listener.cleared()
+        this.#answered()
+        break
+      case Backend.BindComplete:
       case Backend.EmptyQueryResponse:
       case Backend.PortalSuspended:
         this.#answered()
         break
       case Backend.ErrorResponse:
+        // A malformed Sync makes a second error in one answer, which is about no statement.
+        if (this.errorAt >= 0) break
         this.errorAt = at
         this.failed = this.#queue[this.#next] ?? 0
-        this.#queue.length = this.#next = this.#matters = 0
+        this.failedName = this.#names[this.#next]
+        this.#queue.length = this.#names.length = this.#next = this.#matters = 0
         break
       default:
     }
@@ -135,6 +161,7 @@ export class ReplyTracker {
     if (this.#matters > 0 && --this.#matters === 0 && !this.#all) this.#following = false
     if (this.#next < ANSWERED_MAX) return
     this.#queue.splice(0, this.#next)
+    this.#names.splice(0, this.#next)
     this.#next = 0
   }
 
@@ -142,4 +169,13 @@ export class ReplyTracker {
   get failedAtChange(): boolean {
     return this.failed === Frontend.Parse || this.failed === Frontend.Close
   }
+}
+
+/** Whether the CommandComplete at `at` tells of such a command; one that is cut does not. */
+function isClear(bytes: Buffer, at: number): boolean {
+  const start = at + HEADER_BYTES
+  return CLEARS.some((tag) => {
+    const end = Math.min(bytes.length, start + tag.length)
+    return bytes.compare(tag, 0, tag.length, start, end) === 0
+  })
 }

@@ -28,6 +28,8 @@ export const LexMode = {
   Backslash: 1,
   /** client_encoding has characters whose later bytes may look like ASCII (SJIS, BIG5, GBK, ...). */
   MultiByte: 2,
+  /** client_encoding is UTF8; for names, the lexer itself does not care. */
+  Utf8: 4,
 } as const
 
 const IDENT_START = 1

@@ -108,7 +108,24 @@ export class SessionStatements {
     changes.length = 0
   }
 
-  /** DEALLOCATE ALL, DISCARD ALL, or the end of the session. */
+  /** DEALLOCATE ALL or DISCARD ALL ran: what the backend had confirmed until then is gone. */
+  cleared(): void {
+    const later = new Set<string>()
+    for (let at = this.#confirmed; at < this.#changes.length; at++) {
+      const change = this.#changes[at] as Change
+      if (change.kind !== 'name' || later.has(change.name)) continue
+      later.add(change.name)
+      if (change.before !== undefined) this.#registry.release(change.before)
+      change.before = undefined
+    }
+    for (const [name, statement] of this.#named ?? []) {
+      if (later.has(name)) continue
+      this.#named?.delete(name)
+      this.#registry.release(statement)
+    }
+  }
+
+  /** The session is over. */
   clear(): void {
     this.settle()
     if (this.#named === undefined) return

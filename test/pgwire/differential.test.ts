@@ -45,7 +45,7 @@ let servers: Servers | undefined
 beforeAll(async () => {
   servers = await Servers.start()
 }, 120_000)
-afterAll(() => servers?.[Symbol.asyncDispose]())
+afterAll(() => servers?.[Symbol.asyncDispose](), 60_000)
 
 describe.each([...VIAS])('via %s', (via: Via) => {
   for (const [name, tests] of Object.entries(SUITES)) {

@@ -201,6 +201,34 @@ export function extendedQueryTests(server: () => Server): void {
     ])
   })
 
+  test('errors name the statement also where its name means something else by then', async () => {
+    await using frontend = await server().connect()
+    frontend.send(parse('select 1', { name: 'one' }), parse('select 1', { name: 'two' }))
+    frontend.send(parse('select 2', { name: 'two' }), close({ statement: 'two' }), sync())
+    expect((await frontend.untilReadyForQuery()).length).toBe(4)
+    frontend.send(bind({ statement: 'two', values: ['x'] }), close({ statement: 'two' }), sync())
+    await frontend.untilReadyForQuery()
+    frontend.send(bind({ statement: 'mg:1' }), close({ statement: 'mg:1' }), sync())
+    await frontend.untilReadyForQuery()
+    expect(frontend.errors.map(({ code, message }) => `${code} ${message}`)).toEqual([
+      '42P05 prepared statement "two" already exists',
+      '08P01 bind message supplies 1 parameters, but prepared statement "two" requires 0',
+      '26000 prepared statement "mg:1" does not exist',
+    ])
+  })
+
+  test('a name that is no text is refused', async () => {
+    await using frontend = await server().connect()
+    const broken = parse('select 1', { name: '?' })
+    broken[broken.indexOf('?')] = 0xff
+    frontend.send(broken, sync())
+    expect(await frontend.untilReadyForQuery()).toEqual([
+      'ErrorResponse ERROR 22021',
+      'ReadyForQuery idle',
+    ])
+    await expectWorks(frontend)
+  })
+
   test('Close of what is not there is CloseComplete', async () => {
     await using frontend = await server().connect()
     frontend.send(close({ statement: 'none' }), close({ portal: 'none' }), close(), sync())
