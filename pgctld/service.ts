@@ -1,5 +1,5 @@
-// pgctld as a service: the lock, the one Postgres, gRPC. Its end is Postgres's end, too, unless it is
-// killed: then Postgres runs on and the next pgctld adopts it.
+// pgctld as a service: the lock, the one Postgres, gRPC. Its end is Postgres's end, too, unless it
+// is killed: then Postgres runs on and the next pgctld adopts it.
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ConfigError } from '../shared/config/errors.ts'
@@ -8,6 +8,7 @@ import { StartError } from '../shared/lifecycle/start-error.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import { startRpcServer } from '../shared/rpc/server.ts'
 import { interval, now, sleep } from '../shared/time/clock.ts'
+import { statusFields } from './command/print.ts'
 import { postgresOptions, type PgctldConfig, type pgctldFields } from './config.ts'
 import { takeLock, type HeldLock } from './lock-file.ts'
 import { rotateLog } from './postgres/log-file.ts'
@@ -43,7 +44,7 @@ export async function startPgctld(
   metrics.gauge('pgctld_postgres_accepting', '1 while Postgres answers.', () =>
     postgres.status().accepting ? 1 : 0,
   )
-  const status = () => ({ ...postgres.status(), postmasterStartTime: undefined })
+  const status = () => statusFields(postgres.status())
   return { notReady: () => [], debug: { postgres: status }, status }
 }
 

@@ -32,7 +32,8 @@ export async function* cloneFrom(
   let progress: Progress = { phase: 'connecting', bytesDone: 0, bytesTotal: 0 }
   let over = false
   const work = clone(postgres, request, { signal: either, onProgress: (next) => (progress = next) })
-  const ended = work.catch(() => undefined).finally(() => (over = true)) // `work` itself is awaited below
+  // `work` itself, with its error, is awaited below.
+  const ended = work.catch(() => undefined).finally(() => (over = true))
   try {
     for (;;) {
       yield reply(progress)

@@ -12,7 +12,7 @@ function manifest(files: string, change = (text: string) => text): string {
 }
 
 const file = (path: string, size: number, sum: string) =>
-  `{ "Path": "${path}", "Size": ${size}, "Last-Modified": "x", "Checksum-Algorithm": "SHA256", "Checksum": "${sum}" }`
+  `{ "Path": "${path}", "Size": ${size}, "Checksum-Algorithm": "SHA256", "Checksum": "${sum}" }`
 
 const digests = (entries: Record<string, [number, string]>) =>
   new Map<string, FileDigest>(

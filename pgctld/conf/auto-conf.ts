@@ -1,6 +1,6 @@
-// postgresql.auto.conf: what the cluster decided about this server (primary_conninfo, the sync list).
-// Postgres reads it last, and it travels through a crash: the sync list must stand in it before any
-// start, so it is written whole and flushed.
+// postgresql.auto.conf: what the cluster decided about this server (primary_conninfo, the sync
+// list). Postgres reads it last, and it travels through a crash: the sync list must stand in it
+// before any start, so it is written whole and flushed.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
@@ -12,9 +12,10 @@ import { MANAGED_BY_RPC, whyOwned } from './settings-we-own.ts'
 const FILE = 'postgresql.auto.conf'
 
 /**
- * Sets each of `settings` in DATADIR/postgresql.auto.conf (`''` removes its line), leaving all other
- * lines. True when the file changed.
- * @throws PgError invalid_parameter_value for a bad name or value, or a setting of the command line.
+ * Sets each of `settings` in DATADIR/postgresql.auto.conf (`''` removes its line), leaving all
+ * other lines. True when the file changed.
+ * @throws PgError invalid_parameter_value for a bad name or value, or a setting of the command
+ * line.
  */
 export function changeAutoConf(
   dataDir: string,

@@ -5,7 +5,8 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$/
 const LINE = /^\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\s*(?:=|\s)/
 
 /**
- * One line that sets `name`. Quotes and backslashes are doubled, as Postgres's own ALTER SYSTEM does.
+ * One line that sets `name`. Quotes and backslashes are doubled, as Postgres's own ALTER SYSTEM
+ * does.
  * @throws PgError invalid_parameter_value for a name that is none, or a value of several lines.
  */
 export function confLine(name: string, value: string): string {

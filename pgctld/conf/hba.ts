@@ -9,8 +9,8 @@ export const REPLICATION_ROLE = 'multigres_replication'
 export const SYSTEM_ROLE = 'multigres'
 
 /**
- * The whole file. The socket's folder is open to Postgres's user alone (0700), so whoever reaches it
- * is the pooler; over TCP only the replication role gets in. `listen`: listen_addresses.
+ * The whole file. The socket's folder is open to Postgres's user alone (0700), so whoever reaches
+ * it is the pooler; over TCP only the replication role gets in. `listen`: listen_addresses.
  */
 export function hbaText(listen: string): string {
   const addresses = listen.split(',').map((address) => address.trim())

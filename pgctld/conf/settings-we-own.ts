@@ -62,7 +62,9 @@ const FIXED: readonly OwnedSetting[] = [
   { name: 'hba_file', value: 'pg_hba.conf', reason: 'who may connect is ours to say' },
 ]
 
-/** Settings that the cluster hands to Start and Reload, and that a user may therefore not preset. */
+/**
+ * Settings that the cluster hands to Start and Reload, and that a user may therefore not preset.
+ */
 export const MANAGED_BY_RPC = [
   'primary_conninfo',
   'primary_slot_name',

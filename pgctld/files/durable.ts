@@ -63,7 +63,8 @@ export function renameDurably(from: string, to: string): void {
 }
 
 /**
- * Exchanges two directories of one folder in one step, so that a crash finds either under each name.
+ * Exchanges two directories of one folder in one step, so that a crash finds either under each
+ * name.
  * @throws PgError io_error where the file system cannot.
  */
 export function exchangeDurably(one: string, other: string): void {

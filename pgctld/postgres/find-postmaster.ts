@@ -3,9 +3,13 @@
 import { realpathSync } from 'node:fs'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { readPostmasterPid, type PostmasterPid } from './postmaster-pid.ts'
-import { allProcesses, viewProcess, workingDirectory, type ProcessView } from './process.ts'
+import { allProcesses, viewProcess, type ProcessView } from './process.ts'
+import type { RunAs } from './run-as.ts'
+import { workingDirectories } from './working-directory.ts'
 
-/** `stale`: postmaster.pid names nobody, or a process that is proven to be none of this directory. */
+/**
+ * `stale`: postmaster.pid names nobody, or a process that is proven to be none of this directory.
+ */
 export type PostmasterFound =
   | { readonly kind: 'none' }
   | { readonly kind: 'running'; readonly process: ProcessView; readonly file: PostmasterPid }
@@ -18,7 +22,7 @@ const PROGRAM = 'postgres'
  * Looks for the postmaster of `dataDir`.
  * @throws PgError insufficient_privilege when the named process cannot be judged (another user's).
  */
-export function findPostmaster(dataDir: string): PostmasterFound {
+export function findPostmaster(dataDir: string, runAs: RunAs): PostmasterFound {
   const file = readPostmasterPid(dataDir)
   if (file === undefined) return { kind: 'none' }
   const process = viewProcess(file.pid)
@@ -26,7 +30,7 @@ export function findPostmaster(dataDir: string): PostmasterFound {
   if (process.command !== PROGRAM) {
     return { kind: 'stale', why: `process ${file.pid} is now ${process.command}` }
   }
-  const works = workingDirectory(file.pid)
+  const works = workingDirectories([file.pid], runAs).get(file.pid)
   if (works === undefined) {
     if (viewProcess(file.pid) === undefined) return { kind: 'stale', why: 'process ended' }
     const why = `postmaster.pid in ${dataDir} names process ${file.pid}, which is another user's`
@@ -42,9 +46,10 @@ export function findPostmaster(dataDir: string): PostmasterFound {
  * Every Postgres process that works in `dataDir`. Backends outlive a killed postmaster, by seconds
  * when a query runs, and no new postmaster starts while they hold the old shared memory.
  */
-export function processesOf(dataDir: string): ProcessView[] {
+export function processesOf(dataDir: string, runAs: RunAs): ProcessView[] {
   const directory = realpathSync(dataDir)
-  return [...allProcesses()].filter(
-    (process) => process.command === PROGRAM && workingDirectory(process.pid) === directory,
-  )
+  const all = [...allProcesses()].filter((process) => process.command === PROGRAM)
+  const pids = all.map((process) => process.pid)
+  const works = workingDirectories(pids, runAs)
+  return all.filter((process) => works.get(process.pid) === directory)
 }

@@ -1,6 +1,6 @@
 // Whether Postgres answers, known without asking: a probe runs in the background, so that Status is
 // a lookup. A postmaster may be there and not answer (frozen, overloaded, still recovering).
-import { interval, now } from '../../shared/time/clock.ts'
+import { timer } from '../../shared/time/clock.ts'
 import { ask } from './ask.ts'
 import { readPostmasterPid } from './postmaster-pid.ts'
 
@@ -8,7 +8,6 @@ const CANNOT_CONNECT_NOW = '57P03' // starting up, shutting down, in recovery wi
 const PROBE_TIMEOUT_MS = 3000
 /** Between probes while it answers, and while it does not. Each costs Postgres a fork (2 ms). */
 const EVERY_MS = { answering: 1000, waiting: 50 } as const
-const TICK_MS = 25
 
 /** `silent`: it took the connection and said nothing for 3 s. */
 export type Health = 'accepting' | 'rejecting' | 'absent' | 'silent'
@@ -24,15 +23,13 @@ export interface ProbeOptions {
 /** Probes one server until disposed; `current` is the newest result. */
 export class HealthProbe implements Disposable {
   readonly #options: ProbeOptions
-  readonly #ticking: Disposable
   #current: Health = 'absent'
-  #busy = false
-  #lastAt = -Infinity
+  #next: Disposable | undefined
   #disposed = false
 
   constructor(options: ProbeOptions) {
     this.#options = options
-    this.#ticking = interval(TICK_MS, () => this.#tick(), { ref: false })
+    this.#schedule()
   }
 
   get current(): Health {
@@ -41,25 +38,25 @@ export class HealthProbe implements Disposable {
 
   /** Asks now and keeps the result. */
   async probe(): Promise<Health> {
-    this.#busy = true
+    this.#next?.[Symbol.dispose]()
     const health = await probe(this.#options)
-    this.#busy = false
-    this.#lastAt = now()
     const changed = health !== this.#current
     this.#current = health
+    this.#schedule()
     if (changed && !this.#disposed) this.#options.onChange()
     return health
   }
 
   [Symbol.dispose](): void {
     this.#disposed = true
-    this.#ticking[Symbol.dispose]()
+    this.#next?.[Symbol.dispose]()
   }
 
-  #tick(): void {
-    if (this.#busy) return
-    const every = this.#current === 'accepting' ? EVERY_MS.answering : EVERY_MS.waiting
-    if (now() - this.#lastAt >= every) void this.probe()
+  #schedule(): void {
+    if (this.#disposed) return
+    const ms = this.#current === 'accepting' ? EVERY_MS.answering : EVERY_MS.waiting
+    this.#next?.[Symbol.dispose]()
+    this.#next = timer(ms, () => void this.probe(), { ref: false })
   }
 }
 

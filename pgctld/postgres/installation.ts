@@ -1,9 +1,12 @@
-// Where Postgres's programs are: the npm package's, the system's newest, or a folder that was named.
+// Where Postgres's programs are: the npm package's, the system's newest, or a folder that was
+// named.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { arch } from 'node:os'
 import { dirname, join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { runProgram } from './run-program.ts'
+import { requireReachable } from './folders.ts'
+import { hydrateLinks } from './hydrate-links.ts'
+import { runProgram, type ProgramResult } from './run-program.ts'
 import type { RunAs } from './run-as.ts'
 
 /** The majors this system works with. */
@@ -31,7 +34,8 @@ export class BinDirError extends Error {
 }
 
 /**
- * The folder of programs that `binDir` (`embedded`, `system` or a path) stands for. No program runs.
+ * The folder of programs that `binDir` (`embedded`, `system` or a path) stands for. No program
+ * runs.
  * @throws BinDirError naming what is missing and where.
  */
 export function resolveBinDir(binDir: string): string {
@@ -49,17 +53,8 @@ export async function findInstallation(binDir: string, runAs: RunAs): Promise<In
   const dir = resolveBinDir(binDir)
   const env = libraryEnv(dir)
   const program = join(dir, 'postgres')
-  const run = await runProgram([program, '--version'], {
-    runAs,
-    env,
-    cwd: '/',
-    timeoutMs: VERSION_TIMEOUT_MS,
-  }).catch((cause: unknown) => {
-    throw new PgError('io_error', `user ${runAs.name} cannot run ${program}: ${String(cause)}`, {
-      cause,
-      hint: 'every folder above it must be open to that user (chmod o+x)',
-    })
-  })
+  let run = await askVersion(program, runAs, env)
+  if (run.exitCode !== 0 && hydrateLinks(dir)) run = await askVersion(program, runAs, env)
   if (run.exitCode !== 0) throw new PgError('io_error', `${program}: ${run.stderr.trim()}`)
   const match = /\) (\d+)(\S*)/.exec(run.stdout)
   const major = Number(match?.[1])
@@ -70,6 +65,21 @@ export async function findInstallation(binDir: string, runAs: RunAs): Promise<In
   }
   const hasPgRewind = existsSync(join(dir, 'pg_rewind'))
   return { binDir: dir, version: `${match[1]}${match[2]}`, major, hasPgRewind, env }
+}
+
+async function askVersion(
+  program: string,
+  runAs: RunAs,
+  env: Readonly<Record<string, string>>,
+): Promise<ProgramResult> {
+  try {
+    const timeoutMs = VERSION_TIMEOUT_MS
+    return await runProgram([program, '--version'], { runAs, env, cwd: '/', timeoutMs })
+  } catch (cause) {
+    requireReachable(program, runAs) // names the folder that is closed to that user
+    const what = `user ${runAs.name} cannot run ${program}`
+    throw new PgError('io_error', `${what}: ${String(cause)}`, { cause })
+  }
 }
 
 function embeddedBinDir(): string {

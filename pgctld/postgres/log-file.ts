@@ -52,7 +52,9 @@ const OF_SESSIONS =
 const CAUSE = /\b(LOG|WARNING):\s+(invalid|unrecognized|syntax error|could not|parameter)/
 const CAUSES_LINES_MAX = 4
 
-/** The last thing that `text` of a log complains about, with what led to it; undefined for nothing. */
+/**
+ * The last thing that `text` of a log complains about, with what led to it; undefined for nothing.
+ */
 export function lastComplaint(text: string): string | undefined {
   const lines = text.split('\n')
   const at = lines.findLastIndex((line) => /\b(PANIC|FATAL):/.test(line) && !OF_SESSIONS.test(line))

@@ -46,7 +46,7 @@ export class ManagedPostgres implements Disposable {
   #stopping = false
   #lastEnding = ''
   #logFrom = 0
-  #giveUpStart: AbortController | undefined
+  #giveUp: AbortController | undefined
 
   constructor(options: PostgresOptions) {
     this.options = options
@@ -108,15 +108,18 @@ export class ManagedPostgres implements Disposable {
     return this.#change('start', () => this.#start(settings, timeoutMs))
   }
 
-  /** Stops it, whatever it takes; a start under way gives up first. Nothing running: no error. */
+  /**
+   * Stops it, whatever it takes; what waits for it to start or to be promoted gives up first.
+   * Nothing running: no error.
+   */
   stop(request: StopRequest): Promise<void> {
-    this.#giveUpStart?.abort()
+    this.#giveUp?.abort(new PgError('query_canceled', 'stopped meanwhile'))
     return this.#change('stop', () => this.#stop(request))
   }
 
   /** `stop`, then `start`. */
   restart(settings: Settings, stop: StopRequest): Promise<void> {
-    this.#giveUpStart?.abort()
+    this.#giveUp?.abort(new PgError('query_canceled', 'stopped meanwhile'))
     return this.#change('restart', async () => {
       await this.#stop(stop)
       await this.#start(settings, stop.timeoutMs)
@@ -145,7 +148,8 @@ export class ManagedPostgres implements Disposable {
       }
       const { dataDir, runAs } = this.options
       const where = { dataDir, runAs, socket: socketOf(this.options), user: SUPERUSER }
-      await promote(postmaster, { ...where, timeline, timeoutMs })
+      const { signal } = (this.#giveUp = new AbortController())
+      await promote(postmaster, { ...where, timeline, timeoutMs, signal })
       this.options.log.info('promoted', { timeline })
     })
   }
@@ -203,14 +207,14 @@ export class ManagedPostgres implements Disposable {
   }
 
   async #stop(request: StopRequest): Promise<void> {
-    const { dataDir, log } = this.options
+    const { dataDir, runAs, log } = this.options
     const { postmaster } = this.#lookForPostmaster()
     if (postmaster === undefined) return await this.#killOrphans()
     this.#stopping = true
     this.#changed()
     try {
       const begun = now()
-      const outcome: StopOutcome = await stopPostmaster(postmaster, { dataDir, ...request })
+      const outcome: StopOutcome = await stopPostmaster(postmaster, { dataDir, runAs, ...request })
       log.info('stopped Postgres', { outcome, took_ms: Math.round(now() - begun) })
     } finally {
       this.#stopping = false
@@ -219,19 +223,19 @@ export class ManagedPostgres implements Disposable {
 
   /** After its postmaster has died by itself, a stop still means that nothing of it runs. */
   async #killOrphans(): Promise<void> {
-    const { dataDir } = this.options
-    if (!isOurs(dataDir) || findPostmaster(dataDir).kind === 'standalone') return
-    const orphans = await killAll(dataDir)
+    const { dataDir, runAs } = this.options
+    if (!isOurs(dataDir) || findPostmaster(dataDir, runAs).kind === 'standalone') return
+    const orphans = await killAll(dataDir, runAs)
     if (orphans > 0) this.options.log.warn('killed backends without a postmaster', { orphans })
   }
 
   async #untilAccepting(postmaster: Postmaster, timeoutMs: number): Promise<void> {
-    const giveUp = (this.#giveUpStart = new AbortController())
+    const giveUp = (this.#giveUp = new AbortController())
     const end = now() + timeoutMs
     try {
       while ((await this.#health?.probe()) !== 'accepting') {
         if (!postmaster.alive) await this.#throwEnding(postmaster)
-        if (giveUp.signal.aborted) throw new PgError('query_canceled', 'start: stopped meanwhile')
+        giveUp.signal.throwIfAborted()
         if (now() > end) {
           const why = `Postgres does not answer after ${timeoutMs} ms, it goes on starting`
           throw new PgError('query_canceled', `start: ${why}; its log is ${this.options.logFile}`)
@@ -239,7 +243,7 @@ export class ManagedPostgres implements Disposable {
         await Promise.race([postmaster.ended, sleep(START_POLL_MS)])
       }
     } finally {
-      this.#giveUpStart = undefined
+      this.#giveUp = undefined
     }
   }
 
@@ -251,8 +255,9 @@ export class ManagedPostgres implements Disposable {
   /** The one that is held, or one that somebody else left running here, which is adopted. */
   #lookForPostmaster(): { postmaster?: Postmaster; problem?: string } {
     if (this.#postmaster?.alive === true) return { postmaster: this.#postmaster }
+    const { dataDir, runAs } = this.options
     try {
-      const found = findPostmaster(this.options.dataDir)
+      const found = findPostmaster(dataDir, runAs)
       if (found.kind === 'standalone') {
         return { problem: `in use by a standalone backend (process ${found.process.pid})` }
       }

@@ -4,6 +4,7 @@ import { PgError } from '../../shared/errors/pg-error.ts'
 import { now, sleep } from '../../shared/time/clock.ts'
 import { processesOf } from './find-postmaster.ts'
 import { signalProcess } from './process.ts'
+import type { RunAs } from './run-as.ts'
 
 const GONE_TIMEOUT_MS = 10_000
 const POLL_MS = 10
@@ -13,11 +14,11 @@ const POLL_MS = 10
  * and waits until all are gone. Returns how many there were.
  * @throws PgError io_error naming those that would not die (blocked in the kernel).
  */
-export async function killAll(dataDir: string): Promise<number> {
+export async function killAll(dataDir: string, runAs: RunAs): Promise<number> {
   const killed = new Set<number>()
   const end = now() + GONE_TIMEOUT_MS
   for (;;) {
-    const left = processesOf(dataDir)
+    const left = processesOf(dataDir, runAs)
     if (left.length === 0) return killed.size
     if (now() > end) {
       const pids = left.map((process) => process.pid).join(', ')

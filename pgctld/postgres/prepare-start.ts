@@ -24,8 +24,8 @@ export interface PrepareOptions {
 }
 
 /**
- * Clears what a dead Postgres left, writes our files and standby.signal: every start is a standby's.
- * No postmaster may run here; whoever calls has checked that.
+ * Clears what a dead Postgres left, writes our files and standby.signal: every start is a
+ * standby's. No postmaster may run here; whoever calls has checked that.
  * @throws PgError naming what stands in the way.
  */
 export async function prepareStart(options: PrepareOptions): Promise<void> {
@@ -43,13 +43,13 @@ export async function prepareStart(options: PrepareOptions): Promise<void> {
   removeDurably(join(dataDir, 'promote')) // of a promotion that never came to pass
 }
 
-async function clearDead({ dataDir, socket, log }: PrepareOptions): Promise<void> {
-  const found = findPostmaster(dataDir)
+async function clearDead({ dataDir, socket, conf, log }: PrepareOptions): Promise<void> {
+  const found = findPostmaster(dataDir, conf.runAs)
   if (found.kind === 'standalone') {
     const who = `a standalone backend (process ${found.process.pid})`
     throw new PgError('object_not_in_prerequisite_state', `${dataDir} is in use by ${who}`)
   }
-  const orphans = await killAll(dataDir)
+  const orphans = await killAll(dataDir, conf.runAs)
   if (orphans > 0) log.warn('killed backends that outlived their postmaster', { orphans })
   if (found.kind === 'stale') {
     // Postgres itself would take any living process with that number for its predecessor.

@@ -1,6 +1,6 @@
 // Processes by name and not by number: a pid alone may belong to another program by now, so every
 // process is known by its pid together with its start time, and both are checked before a signal.
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { kill } from 'node:process' // the one place of pgctld that signals
 
 /** What never changes about a process and is never used twice in one boot. */
@@ -22,7 +22,9 @@ const STATE = 0 // fields after the command, which stands in parentheses and may
 const PARENT = 1
 const START_TICKS = 19
 
-/** A process as it is now; undefined when it is gone. A zombie is gone: it only awaits its parent. */
+/**
+ * A process as it is now; undefined when it is gone. A zombie is gone: it only awaits its parent.
+ */
 export function viewProcess(pid: number): ProcessView | undefined {
   let stat: string
   try {
@@ -59,15 +61,6 @@ export function signalProcess(name: ProcessName, signal: NodeJS.Signals): boolea
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
     throw error
-  }
-}
-
-/** Its working directory; undefined where it is gone or another user's. */
-export function workingDirectory(pid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`)
-  } catch {
-    return undefined
   }
 }
 

@@ -21,6 +21,8 @@ export interface PromoteOptions {
   readonly user: string
   readonly timeline: number
   readonly timeoutMs: number
+  /** Ends the wait; the promotion itself cannot be taken back. */
+  readonly signal: AbortSignal
 }
 
 const ASK_TIMEOUT_MS = 5000
@@ -33,8 +35,8 @@ const WHERE = `select pg_is_in_recovery(), pg_last_wal_replay_lsn(),
 /**
  * Promotes a standby. Already promoted to that very timeline: nothing to do.
  * @throws PgError object_not_in_prerequisite_state when it is a primary on another timeline or the
- * timeline is taken, query_canceled at the deadline (it may still be promoted later), internal_error
- * when Postgres took another timeline or ended.
+ * timeline is taken, query_canceled at the deadline (it may still be promoted later),
+ * internal_error when Postgres took another timeline or ended.
  */
 export async function promote(postmaster: Postmaster, options: PromoteOptions): Promise<void> {
   const { dataDir, runAs, timeline } = options
@@ -85,6 +87,7 @@ async function untilPromoted(postmaster: Postmaster, options: PromoteOptions): P
       const waited = `did not end recovery within ${timeoutMs} ms`
       throw new PgError('query_canceled', `promotion to timeline ${timeline}: ${dataDir} ${waited}`)
     }
+    options.signal.throwIfAborted()
     await sleep(POLL_MS)
   }
 }

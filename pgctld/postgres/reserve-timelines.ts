@@ -1,6 +1,6 @@
-// Timeline = coordinator term + 1. Postgres takes the first number above its own that has no history
-// file, so two appointments from one position would share a number and Postgres would take two
-// histories for one. Files for every number below the wanted one make it take exactly that.
+// Timeline = coordinator term + 1. Postgres takes the first number above its own that has no
+// history file, so two appointments from one position would share a number and Postgres would take
+// two histories for one. Files for every number below the wanted one make it take exactly that.
 //
 // Invariant: a reservation names no ancestor. A standby that waits for WAL keeps looking for newer
 // timelines and moves to one that descends from its own. Were a reservation such a one (its own

@@ -1,5 +1,5 @@
-// SQL before any client can connect: `postgres --single` runs as the superuser without a postmaster,
-// so that nobody ever sees a half-made database.
+// SQL before any client can connect: `postgres --single` runs as the superuser without a
+// postmaster, so that nobody ever sees a half-made database.
 import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { Installation } from './installation.ts'
@@ -26,8 +26,8 @@ const ARGUMENTS = ['-j', '-c', 'exit_on_error=on', '-c', 'log_checkpoints=off'] 
 
 /**
  * Runs `statements` one after the other in database `postgres`; the first error ends it.
- * @throws PgError invalid_parameter_value for an entry that would be cut in two, internal_error with
- * Postgres's own words for a statement that fails.
+ * @throws PgError invalid_parameter_value for an entry that would be cut in two, internal_error
+ * with Postgres's own words for a statement that fails.
  */
 export async function runSingleUser(
   statements: readonly string[],

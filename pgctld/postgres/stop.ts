@@ -3,11 +3,13 @@
 import { now, sleep } from '../../shared/time/clock.ts'
 import { killAll } from './orphans.ts'
 import type { Postmaster } from './postmaster.ts'
+import type { RunAs } from './run-as.ts'
 import { allProcesses, commandLine, signalProcess } from './process.ts'
 
 /** How to end it, and how long a fast stop may take before it becomes an immediate one. */
 export interface StopOptions {
   readonly dataDir: string
+  readonly runAs: RunAs
   readonly mode: 'fast' | 'immediate'
   readonly timeoutMs: number
 }
@@ -28,13 +30,13 @@ export async function stopPostmaster(
 ): Promise<StopOutcome> {
   const outcome = await endPostmaster(postmaster, options)
   await postmaster.ended
-  if (outcome !== 'fast') await killAll(options.dataDir)
+  if (outcome !== 'fast') await killAll(options.dataDir, options.runAs)
   return outcome
 }
 
 async function endPostmaster(
   postmaster: Postmaster,
-  { dataDir, mode, timeoutMs }: StopOptions,
+  { dataDir, runAs, mode, timeoutMs }: StopOptions,
 ): Promise<StopOutcome> {
   if (mode === 'fast') {
     postmaster.signal('SIGINT')
@@ -44,7 +46,7 @@ async function endPostmaster(
     postmaster.signal('SIGQUIT')
     if (await endedWithin(postmaster, IMMEDIATE_TIMEOUT_MS)) return 'immediate'
   }
-  await killAll(dataDir)
+  await killAll(dataDir, runAs)
   return 'killed'
 }
 

@@ -15,7 +15,8 @@ const TIMEOUT_MS = 15 * 60_000 // hundreds of gigabytes to a slow disk
 
 /**
  * Flushes a whole data directory. initdb does it in two passes, first asking the kernel to write
- * everything and then waiting for each file, which is many times faster than one fsync after another.
+ * everything and then waiting for each file, which is many times faster than one fsync after
+ * another.
  * @throws PgError io_error naming the directory.
  */
 export async function syncTree(directory: string, options: SyncOptions): Promise<void> {

@@ -40,8 +40,8 @@ export function isReserved(dataDir: string, timeline: number): boolean {
 }
 
 /**
- * The newest timeline that this server has WAL of; 0 where there is none. A follower is on it before
- * pg_control says so, which it does only at the next restart point.
+ * The newest timeline that this server has WAL of; 0 where there is none. A follower is on it
+ * before pg_control says so, which it does only at the next restart point.
  */
 export function newestWalTimeline(dataDir: string): number {
   let newest = 0

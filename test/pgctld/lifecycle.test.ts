@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { settingsWeOwn } from '../../pgctld/conf/settings-we-own.ts'
 import { ReplicationConnection } from '../../shared/replication/replication-connection.ts'
+import { failureOf } from '../support/failure.ts'
 import { until } from '../support/until.ts'
 import {
   INIT_SQL,
@@ -63,7 +64,7 @@ describe.each(KINDS)('%s Postgres', (kind) => {
   test('a statement of init that fails leaves nothing and says what Postgres said', async () => {
     await using member = await Member.create(kind)
     const init = member.postgres.init([...INIT_SQL, 'select 1/0', 'select 2'])
-    await expect(init).rejects.toMatchObject({
+    expect(await failureOf(init)).toMatchObject({
       condition: 'internal_error',
       message: expect.stringContaining('division by zero'),
     })
@@ -75,7 +76,7 @@ describe.each(KINDS)('%s Postgres', (kind) => {
     await using member = await Member.create(kind)
     const body = '$$ begin a; \n b;\n\n end $$'
     const init = member.postgres.init([`do ${body}`])
-    await expect(init).rejects.toMatchObject({ condition: 'invalid_parameter_value' })
+    expect(await failureOf(init)).toMatchObject({ condition: 'invalid_parameter_value' })
     expect(member.around).toEqual([])
   })
 
@@ -134,9 +135,9 @@ describe.each(KINDS)('%s Postgres', (kind) => {
   test('owned settings, names that are none and values of two lines are refused', async () => {
     await using member = await Member.initialised(kind)
     for (const settings of [{ fsync: 'off' }, { 'a b': 'x' }, { work_mem: '1\nfsync = off' }]) {
-      await expect(
-        member.postgres.reload(settings as Record<string, string>),
-      ).rejects.toMatchObject({
+      expect(
+        await failureOf(member.postgres.reload(settings as Record<string, string>)),
+      ).toMatchObject({
         condition: 'invalid_parameter_value',
       })
     }
@@ -165,10 +166,10 @@ describe.each(KINDS)('%s Postgres', (kind) => {
     using connection = await ReplicationConnection.connect({ ...replication, secret })
     expect((await connection.identifySystem()).timeline).toBe(1)
     const wrong = ReplicationConnection.connect({ ...replication, secret: { password: 'x' } })
-    await expect(wrong).rejects.toMatchObject({ sqlstate: '28P01' })
+    expect(await failureOf(wrong)).toMatchObject({ sqlstate: '28P01' })
     const superuser = { user: 'postgres', secret: { password: SUPERUSER_PASSWORD } }
     const refused = ReplicationConnection.connect({ address, ...superuser })
-    await expect(refused).rejects.toMatchObject({ sqlstate: '28000' })
+    expect(await failureOf(refused)).toMatchObject({ sqlstate: '28000' })
   })
 
   test("files are Postgres's own and closed to others", async () => {
@@ -200,7 +201,7 @@ test('a directory with other files is neither initialised nor started', async ()
     message: `${member.dataDir} is no Postgres data directory and holds letter.txt`,
   })
   for (const attempt of [() => member.postgres.init([]), () => member.start()]) {
-    await expect(attempt()).rejects.toMatchObject({
+    expect(await failureOf(attempt())).toMatchObject({
       condition: 'object_not_in_prerequisite_state',
       message: expect.stringContaining('letter.txt'),
     })
@@ -212,6 +213,6 @@ test('a directory with other files is neither initialised nor started', async ()
 test('an initialised directory is not initialised again', async () => {
   await using member = await Member.initialised()
   const again = member.postgres.init([])
-  await expect(again).rejects.toMatchObject({ message: expect.stringContaining('already') })
+  expect(await failureOf(again)).toMatchObject({ message: expect.stringContaining('already') })
   expect(member.status.state).toBe('STOPPED')
 })

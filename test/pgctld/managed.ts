@@ -5,14 +5,24 @@ import { join } from 'node:path'
 import { cloneFrom } from '../../pgctld/clone/clone.ts'
 import { SYSTEM_ROLE } from '../../pgctld/conf/hba.ts'
 import { ask } from '../../pgctld/postgres/ask.ts'
+import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
+import type { ProcessView } from '../../pgctld/postgres/process.ts'
 import { ManagedPostgres } from '../../pgctld/postgres/managed-postgres.ts'
 import { socketOf, type PostgresOptions } from '../../pgctld/postgres/postgres-options.ts'
 import { nullLogger } from '../../shared/log/logger.ts'
 import { freePort } from '../support/ports.ts'
-import { testInstallation, testRunAs, type PostgresKind } from '../support/postgres.ts'
+import {
+  availableKinds,
+  testInstallation,
+  testRunAs,
+  type PostgresKind,
+} from '../support/postgres.ts'
 
 /** Both Postgres that every machine of ours can have. */
-export const KINDS = ['embedded', 'system'] as const
+export const KINDS = await availableKinds(['embedded', 'system'] as const)
+
+/** All majors that can be had. */
+export const ALL_KINDS = [...KINDS, ...(await availableKinds([14, 16, 17] as const))]
 
 /** What the pooler would have init run, as far as these tests need it. */
 export const INIT_SQL = [
@@ -73,6 +83,11 @@ export class Member implements AsyncDisposable {
 
   get dataDir(): string {
     return this.postgres.options.dataDir
+  }
+
+  /** Every process of its Postgres. */
+  get processes(): ProcessView[] {
+    return processesOf(this.dataDir, this.postgres.options.runAs)
   }
 
   get status() {

@@ -3,8 +3,8 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
 import { viewProcess } from '../../pgctld/postgres/process.ts'
+import { failureOf } from '../support/failure.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 import { KINDS, Member, removeTemplates } from './managed.ts'
@@ -33,7 +33,7 @@ describe.each(KINDS)('%s Postgres', (kind) => {
   test('a Postgres that cannot start says why', async () => {
     const settings = { shared_buffers: '16MB', max_connections: 'lots' }
     await using member = await Member.initialised(kind, { settings })
-    await expect(member.start()).rejects.toMatchObject({
+    expect(await failureOf(member.start())).toMatchObject({
       condition: 'internal_error',
       message: expect.stringContaining('max_connections'),
     })
@@ -49,14 +49,14 @@ describe.each(KINDS)('%s Postgres', (kind) => {
     expect(member.status).toMatchObject({ accepting: false })
     await member.stop()
     expect(member.status.state).toBe('STOPPED')
-    expect(processesOf(member.dataDir)).toEqual([])
+    expect(member.processes).toEqual([])
   })
 
   test('a backend that outlives its postmaster is killed before the next start', async () => {
     await using member = await Member.initialised(kind)
     await member.start()
     const { pid } = member.status
-    const children = processesOf(member.dataDir).filter((process) => process.pid !== pid)
+    const children = member.processes.filter((process) => process.pid !== pid)
     const orphan = children[0]
     if (orphan === undefined) throw new Error('Postgres has no children')
     process.kill(orphan.pid, 'SIGSTOP')
@@ -81,7 +81,7 @@ describe.each(KINDS)('%s Postgres', (kind) => {
     member.succeed()
     await member.stop()
     expect(member.status.state).toBe('STOPPED')
-    expect(processesOf(member.dataDir)).toEqual([])
+    expect(member.processes).toEqual([])
   })
 })
 
@@ -131,12 +131,12 @@ test('a fast stop that a stopped backend holds up becomes immediate, and ends', 
   await using member = await Member.initialised()
   await member.start()
   const { pid } = member.status
-  const child = processesOf(member.dataDir).find((process) => process.pid !== pid)
+  const child = member.processes.find((process) => process.pid !== pid)
   if (child === undefined) throw new Error('Postgres has no children')
   process.kill(child.pid, 'SIGSTOP')
   await member.postgres.stop({ mode: 'fast', timeoutMs: 200 })
   expect(member.status.state).toBe('STOPPED')
-  expect(processesOf(member.dataDir)).toEqual([])
+  expect(member.processes).toEqual([])
 })
 
 test('a stop ends a start that is under way', async () => {
@@ -161,7 +161,7 @@ test('a standalone backend in the directory blocks the start, and is left alone'
   )
   await until(() => member.status.state === 'UNUSABLE')
   expect(member.status.message).toContain(`standalone backend (process ${single.pid})`)
-  await expect(member.start()).rejects.toMatchObject({
+  expect(await failureOf(member.start())).toMatchObject({
     message: expect.stringContaining('standalone backend'),
   })
   await member.stop()

@@ -3,9 +3,9 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
 import { readPgControl } from '../../pgctld/postgres/pg-control.ts'
 import { parseTimelineHistory } from '../../shared/replication/timeline-history.ts'
+import { failureOf } from '../support/failure.ts'
 import { until } from '../support/until.ts'
 import { KINDS, Member, removeTemplates } from './managed.ts'
 
@@ -37,14 +37,14 @@ describe.each(KINDS)('%s Postgres', (kind) => {
       expect(readFileSync(history(member, reserved), 'utf8')).toContain('reserved')
     }
     await member.postgres.promote(12, PROMOTE_MS) // asked again: done already
-    await expect(member.postgres.promote(13, PROMOTE_MS)).rejects.toMatchObject({
+    expect(await failureOf(member.postgres.promote(13, PROMOTE_MS))).toMatchObject({
       condition: 'object_not_in_prerequisite_state',
       message: expect.stringContaining('is a primary on timeline 12, not on 13'),
     })
     await member.stop()
     await member.start()
     expect(member.status).toMatchObject({ timeline: 12, inRecovery: true })
-    await expect(member.postgres.promote(12, PROMOTE_MS)).rejects.toMatchObject({
+    expect(await failureOf(member.postgres.promote(12, PROMOTE_MS))).toMatchObject({
       message: expect.stringContaining('is on timeline 12 already'),
     })
     await member.postgres.promote(14, PROMOTE_MS)
@@ -84,10 +84,12 @@ test('a timeline that somebody else has taken is refused', async () => {
   await using member = await Member.initialised()
   await member.start()
   writeFileSync(history(member, 4), '1\t0/1000000\tno recovery target specified\n')
-  await expect(member.postgres.promote(4, PROMOTE_MS)).rejects.toMatchObject({
+  expect(await failureOf(member.postgres.promote(4, PROMOTE_MS))).toMatchObject({
     message: expect.stringContaining('knows a timeline 4'),
   })
-  await expect(member.postgres.promote(3, PROMOTE_MS)).rejects.toMatchObject({ sqlstate: '55000' })
+  expect(await failureOf(member.postgres.promote(3, PROMOTE_MS))).toMatchObject({
+    sqlstate: '55000',
+  })
   expect(member.status.inRecovery).toBe(true)
 })
 
@@ -107,7 +109,7 @@ test('reservations that led to no promotion are gone with the next start', async
 
 test('a stopped server is not promoted', async () => {
   await using member = await Member.initialised()
-  await expect(member.postgres.promote(2, PROMOTE_MS)).rejects.toMatchObject({
+  expect(await failureOf(member.postgres.promote(2, PROMOTE_MS))).toMatchObject({
     message: expect.stringContaining('does not run'),
   })
 })
@@ -118,7 +120,7 @@ test('a frozen follower does not hold up a fast stop of its leader', async () =>
   await leader.postgres.promote(2, PROMOTE_MS)
   await using behind = await follower(leader, 'zone1_pooler2')
   await until(async () => (await leader.sql('select 1 from pg_stat_replication')).length === 1)
-  for (const { pid } of processesOf(behind.dataDir)) process.kill(pid, 'SIGSTOP')
+  for (const { pid } of behind.processes) process.kill(pid, 'SIGSTOP')
   await leader.sql('insert into t select generate_series(1, 1000)')
   const begun = performance.now()
   await leader.stop()

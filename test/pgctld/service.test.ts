@@ -5,9 +5,10 @@ import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PgctldClient, StopMode } from '../../proto/gen/pgctld.ts'
 import { callStream, callUnary, rpcClient } from '../../shared/rpc/client.ts'
+import { failureOf } from '../support/failure.ts'
 import { systemPostgres } from '../support/debian.ts'
 import { until } from '../support/until.ts'
-import { outcomeOf, Site, USERS } from './service.ts'
+import { outcomeOf, Site, USERS } from './site.ts'
 
 setDefaultTimeout(60_000)
 
@@ -98,10 +99,10 @@ test('gRPC does all that the pooler needs, and asks for the token', async () => 
   const client = clientOf(site)
   const other = clientOf(copy)
   const stranger = clientOf(site, 'wrong')
-  await expect(callUnary(stranger, 'status', {}, CALL)).rejects.toMatchObject({ code: 16 })
+  expect(await failureOf(callUnary(stranger, 'status', {}, CALL))).toMatchObject({ code: 16 })
 
   const failing = callUnary(client, 'init', { sql: ['select 1/0'] }, CALL)
-  await expect(failing).rejects.toMatchObject({ message: expect.stringContaining('division') })
+  expect(await failureOf(failing)).toMatchObject({ message: expect.stringContaining('division') })
   const role = "create role multigres_replication login replication password 'two'"
   const made = await callUnary(client, 'init', { sql: [role] }, CALL)
   expect(made).toMatchObject({ state: 'STOPPED', timeline: 1 })

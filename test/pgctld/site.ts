@@ -12,6 +12,8 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
 import { killAll } from '../../pgctld/postgres/orphans.ts'
+import type { RunAs } from '../../pgctld/postgres/run-as.ts'
+import { testRunAs } from '../support/postgres.ts'
 import { freePort } from '../support/ports.ts'
 import { until } from '../support/until.ts'
 
@@ -26,7 +28,7 @@ export interface Outcome {
 }
 
 /** Which user runs pgctld; `setpriv` makes another than root of us. */
-export type User = 'self' | 'nobody'
+export type User = 'self' | 'nobody' | 'root without CAP_SYS_PTRACE'
 
 /** A folder for one pgctld, with secrets, and its flags. */
 export class Site implements AsyncDisposable {
@@ -106,7 +108,11 @@ export class Site implements AsyncDisposable {
 
   /** Processes of this Postgres that live. */
   get processes(): number[] {
-    return processesOf(this.dataDir).map((process) => process.pid)
+    return processesOf(this.dataDir, this.#runAs).map((process) => process.pid)
+  }
+
+  get #runAs(): RunAs {
+    return this.#user === 'nobody' ? { name: 'nobody', ...NOBODY, drop: false } : testRunAs()
   }
 
   get log(): string {
@@ -118,16 +124,12 @@ export class Site implements AsyncDisposable {
       if (service.exitCode === null) service.kill('SIGKILL')
       await service.exited
     }
-    await killAll(this.dataDir).catch(() => 0) // there may be no data directory
+    await killAll(this.dataDir, this.#runAs).catch(() => 0) // there may be no data directory
     rmSync(this.base, { recursive: true, force: true })
   }
 
   #spawn(argv: readonly string[], stdin: 'ignore' | 'pipe'): Bun.Subprocess {
-    const become =
-      this.#user === 'nobody'
-        ? ['setpriv', `--reuid=${NOBODY.uid}`, `--regid=${NOBODY.gid}`, '--clear-groups']
-        : []
-    return Bun.spawn([...become, BUN, MAIN, ...argv], {
+    return Bun.spawn([...BECOME[this.#user], BUN, MAIN, ...argv], {
       cwd: '/',
       env: { ...Bun.env, MULTIGRES_SUPERVISED: '1' },
       stdin,
@@ -138,9 +140,16 @@ export class Site implements AsyncDisposable {
 }
 
 const NOBODY = { uid: 65_534, gid: 65_534 }
+const BECOME: Record<User, string[]> = {
+  self: [],
+  nobody: ['setpriv', `--reuid=${NOBODY.uid}`, `--regid=${NOBODY.gid}`, '--clear-groups'],
+  // What root is in a container with the usual capabilities.
+  'root without CAP_SYS_PTRACE': ['setpriv', '--bounding-set=-sys_ptrace'],
+}
 
 /** The kinds of user that can be tried here: as root also a plain one. */
-export const USERS: User[] = userInfo().uid === 0 ? ['self', 'nobody'] : ['self']
+export const USERS: User[] =
+  userInfo().uid === 0 ? ['self', 'nobody', 'root without CAP_SYS_PTRACE'] : ['self']
 
 /** Waits for a process and takes what it printed. */
 export async function outcomeOf(child: Bun.Subprocess): Promise<Outcome> {
