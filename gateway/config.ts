@@ -26,11 +26,11 @@ export const gatewayFields = {
   }),
   cancelPort: port({
     default: 0,
-    help: 'Port of this gateway alone, where the others forward cancel requests; 0 takes a free one.',
+    help: 'Port of this gateway alone: others forward cancel requests there. 0 takes a free one.',
   }),
   socketDir: path({
     optional: true,
-    help: 'Folder for a unix socket of this gateway, named .s.PGSQL.PORT as PostgreSQL names its own.',
+    help: 'Folder for a unix socket of this gateway, .s.PGSQL.PORT as PostgreSQL names its own.',
   }),
   database: string({
     default: 'postgres',
@@ -83,7 +83,7 @@ export const gatewayFields = {
     default: '10s',
     live: true,
     group: clients,
-    help: 'A client that has closed its side gets answers for this long; then what runs is aborted.',
+    help: 'A client that sends nothing more gets answers for this long; then what runs is cut.',
   }),
   clientKeepaliveMs: duration({
     default: '1min',
@@ -126,7 +126,7 @@ export const gatewayFields = {
     default: '128MB',
     min: '1MB',
     group: limits,
-    help: 'Texts of all prepared statements; when it is full of ones in use, Parse fails with 54000.',
+    help: 'Texts of all prepared statements; full of ones in use, Parse fails with 54000.',
   }),
   statementCacheUnusedMax: integer({
     default: 1000,

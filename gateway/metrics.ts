@@ -16,7 +16,9 @@ const COUNTS = [
   ['loginsFailed', 'Clients that did not know their password.'],
 ] as const satisfies readonly (readonly [keyof Counters, string])[]
 
-/** Shows the gateway's counters and gauges. They are copied at each scrape, never on the hot path. */
+/**
+ * Shows the gateway's counters and gauges. They are copied at each scrape, never on the hot path.
+ */
 export function addMetrics(metrics: MetricsRegistry, server: GatewayServer): Disposable {
   const owned = new DisposableStack()
   const series = COUNTS.map(([field, help]) => {

@@ -183,9 +183,12 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
 
   // Ends ------------------------------------------------------------------------------------------
 
-  /** Ends every session as soon as it is idle; cuts the rest at the deadline. How many were cut. */
+  /**
+   * Sessions end behind their next batch that leaves nothing open, those at rest with the last of
+   * these; the rest is cut at the deadline. How many were cut.
+   */
   async drain(deadline: AbortSignal): Promise<number> {
-    this.#draining = true
+    this.#setDraining(true)
     this.listeners.closePublic()
     const busy = (): number => {
       let count = 0
@@ -207,7 +210,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
 
   /** Takes clients again after a drain was begun. */
   resume(): void {
-    this.#draining = false
+    this.#setDraining(false)
     void this.listeners.open().catch((error: unknown) => {
       this.log.error('cannot listen again', { error })
     })
@@ -219,6 +222,11 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.listeners.close()
     for (const connection of this.connections) connection.terminate()
     this.#owned.dispose()
+  }
+
+  #setDraining(draining: boolean): void {
+    this.#draining = draining
+    for (const session of this.sessions.values()) session.draining = draining
   }
 
   #endAll(): void {

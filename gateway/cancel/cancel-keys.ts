@@ -1,5 +1,5 @@
-// Process ids and keys of BackendKeyData. The upper bits of a process id say whose session it is, so
-// that every gateway behind one port can pass a CancelRequest on to the one that has it.
+// Process ids and keys of BackendKeyData. The upper bits of a process id say whose session it is,
+// so that every gateway behind one port can pass a CancelRequest on to the one that has it.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Session } from '../session/session.ts'

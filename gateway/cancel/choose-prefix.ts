@@ -6,9 +6,9 @@ import type { GatewaySource } from './forward.ts'
 const WAIT_MS = 2000
 
 /**
- * A prefix for this gateway's process ids that no other gateway is known to have. Two may still meet
- * when they start at once or the topology is away: a cancel request then goes to both, and its key
- * decides.
+ * A prefix for this gateway's process ids that no other gateway is known to have. Two may still
+ * meet when they start at once or the topology is away: a cancel request then goes to both, and its
+ * key decides.
  */
 export async function choosePrefix(
   id: string,

@@ -10,8 +10,8 @@ import { until } from '../until.ts'
 const WAIT_MS = 5000
 
 /**
- * Returns when the port is free, or held by a gateway of this cluster; also when the topology cannot
- * be asked. @throws StartError when somebody else has it.
+ * Returns when the port is free, or held by a gateway of this cluster; also when the topology
+ * cannot be asked. @throws StartError when somebody else has it.
  */
 export async function checkPort(
   settings: { id: string; listen: string; port: number },

@@ -3,7 +3,9 @@
  * have it, and the adapter for direct TLS.
  */
 export interface ClientSocket {
-  /** Bytes taken of `bytes[start, start + length)`; fewer when the peer does not read, -1 once gone. */
+  /**
+   * Bytes taken of `bytes[start, start + length)`; fewer when the peer does not read, -1 once gone.
+   */
   write(bytes: Uint8Array, start: number, length: number): number
   pause(): void
   resume(): void

@@ -8,7 +8,9 @@ import type { ClientSocket } from './client-socket.ts'
 import type { Connection } from './connection.ts'
 import type { TlsIdentity } from './tls.ts'
 
-/** A client that counts against the limits; disposing it frees its place unless a session has it. */
+/**
+ * A client that counts against the limits; disposing it frees its place unless a session has it.
+ */
 export interface Admission extends Disposable {
   /** Sessions of the same user that were there before. */
   readonly sessions: number
@@ -31,7 +33,9 @@ export interface ConnectionHost {
   readonly mockSecret: Uint8Array
   /** The certificate to present now; undefined without TLS. */
   tls(): TlsIdentity | undefined
-  /** Counts a client. @throws PgError too_many_connections, or cannot_connect_now while draining. */
+  /**
+   * Counts a client. @throws PgError too_many_connections, or cannot_connect_now while draining.
+   */
   admit(user: string, database: string): Admission
   /** The login row, read from the leader; waits for one. @throws PgError */
   loginRow(user: string, database: string): Promise<LoginRow>

@@ -6,7 +6,9 @@ import { TLSSocket } from 'node:tls'
 import { ALPN_PROTOCOL, type TlsIdentity } from './tls.ts'
 import type { ClientSocket } from './client-socket.ts'
 
-/** Plain bytes that TLS has produced and the socket has not taken, above which writes are refused. */
+/**
+ * Plain bytes that TLS has produced and the socket has not taken, above which writes are refused.
+ */
 const WRITE_BYTES_MAX = 256 * 1024
 
 /** What the owner of a direct TLS connection is told. */

@@ -49,8 +49,8 @@ export class Hold {
   }
 
   /**
-   * Waits for a leader until `deadlineMs`. A reason when there is no room for it; `held` is not told
-   * then.
+   * Waits for a leader until `deadlineMs`. A reason when there is no room for it; `held` is not
+   * told then.
    */
   add(held: Held, bytes: number, deadlineMs: number): string | undefined {
     const { failoverWaitersMax, failoverBytesMax } = this.#limits

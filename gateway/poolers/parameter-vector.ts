@@ -29,7 +29,9 @@ export class ParameterVector {
   }
 }
 
-/** Client encodings with ASCII bytes inside of characters: the server takes none of these itself. */
+/**
+ * Client encodings with ASCII bytes inside of characters: the server takes none of these itself.
+ */
 const MULTI_BYTE: ReadonlySet<string> = new Set([
   'SJIS',
   'SHIFT_JIS_2004',

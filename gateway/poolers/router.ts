@@ -1,7 +1,8 @@
 // Which pooler leads?
 //
-// Invariants: a pooler that claims to lead under a rule older than the newest one ever heard of, from
-// anybody, gets no query; nor does one that has been silent for `silentMs`, or whose link is broken.
+// Invariants: a pooler that claims to lead under a rule older than the newest one ever heard of,
+// from anybody, gets no query; nor does one that has been silent for `silentMs`, or whose link is
+// broken.
 
 import type { LinkAddress } from '../../shared/link/link-client.ts'
 import type { Logger } from '../../shared/log/logger.ts'

@@ -31,8 +31,11 @@ const REPLAY_BYTES_MAX = 16 * 1024
 const NO_NAME = Buffer.alloc(0)
 const STATEMENT = 0x53 // S
 /** The body of a Parse without parameter types, whose text only begins or ends a transaction. */
-const TRANSACTION_CONTROL =
-  /^\s*(?:(?:begin|commit|end|rollback|abort)(?:\s+(?:work|transaction))?|start\s+transaction)\s*;?\s*\0\0\0$/i
+const TRANSACTION_CONTROL = new RegExp(
+  '^\\s*(?:(?:begin|commit|end|rollback|abort)(?:\\s+(?:work|transaction))?' +
+    '|start\\s+transaction)\\s*;?\\s*\\0\\0\\0$',
+  'i',
+)
 const TRANSACTION_BYTES_MAX = 64
 /** Names of ours that no backend ever has; see error-names.ts for what becomes of the error. */
 export const ESCAPED_PREFIX = Buffer.from('mg::')
@@ -71,8 +74,8 @@ export class Extended {
 
   /**
    * Puts the messages of `bytes[start, end)` into the builder; the last one may go on past `end`
-   * when it is the only one, and is there up to `available`. Its effects on the session's statements
-   * hold at once; `takeBack` and `failed` undo them.
+   * when it is the only one, and is there up to `available`. Its effects on the session's
+   * statements hold at once; `takeBack` and `failed` undo them.
    * @returns bytes of the last message beyond `end`.
    */
   translate(

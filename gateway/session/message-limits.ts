@@ -1,6 +1,8 @@
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 
-/** Postgres's bounds on a message's length (postgres.c, PQ_SMALL_MESSAGE_LIMIT and PQ_LARGE_...). */
+/**
+ * Postgres's bounds on a message's length (postgres.c, PQ_SMALL_MESSAGE_LIMIT and PQ_LARGE_...).
+ */
 const SMALL_MESSAGE_BYTES = 10_000
 const LARGE_MESSAGE_BYTES = 0x3fffffff - 1
 

@@ -43,8 +43,9 @@ function conditionOf(sqlstate: string): Condition {
 const NOT_ITS_FAULT = new Set(['08006', '08003', '57P01', '57P02', '57P03'])
 
 /**
- * The FATAL that a backend ended this very session with: a broken message, a timeout of its own. The
- * client hears it as it would from Postgres. Undefined when the backend was lost for other reasons.
+ * The FATAL that a backend ended this very session with: a broken message, a timeout of its own.
+ * The client hears it as it would from Postgres. Undefined when the backend was lost for other
+ * reasons.
  */
 export function farewellOf({ sqlstate, message, detail, hint }: Loss): Buffer | undefined {
   if (sqlstate === undefined || sqlstate === '' || NOT_ITS_FAULT.has(sqlstate)) return undefined

@@ -26,7 +26,9 @@ export const Token = {
 export const LexMode = {
   /** standard_conforming_strings is off: a backslash escapes in plain strings too. */
   Backslash: 1,
-  /** client_encoding has characters whose later bytes may look like ASCII (SJIS, BIG5, GBK, ...). */
+  /**
+   * client_encoding has characters whose later bytes may look like ASCII (SJIS, BIG5, GBK, ...).
+   */
   MultiByte: 2,
   /** client_encoding is UTF8; for names, the lexer itself does not care. */
   Utf8: 4,

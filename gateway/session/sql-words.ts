@@ -60,8 +60,8 @@ export const FIRST_FUNCTION = Word.SetConfig
 const SPELLINGS: readonly (readonly [number, string])[] = [
   [
     Word.Plain,
-    `update delete merge values table savepoint release copy alter drop truncate grant revoke comment
-    analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security import notify
+    `update delete merge values table savepoint release copy alter drop truncate grant revoke
+    comment analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security import notify
     fetch move close unlisten`,
   ],
   [Word.Select, 'select'],

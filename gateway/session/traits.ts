@@ -24,8 +24,8 @@ export const Trait = {
 export const PIN_BITS = 0xffff
 
 /**
- * Everything that may be true of a text that nobody can read; what it leaves may be a custom setting,
- * which nothing cleans.
+ * Everything that may be true of a text that nobody can read; what it leaves may be a custom
+ * setting, which nothing cleans.
  */
 export const IN_DOUBT =
   Pin.Unknown |

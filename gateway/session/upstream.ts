@@ -136,7 +136,9 @@ export class Upstream {
     this.#credit += bytes
   }
 
-  /** The client took all but `waiting` of the `bytes` that came: the pooler may send as many more. */
+  /**
+   * The client took all but `waiting` of the `bytes` that came: the pooler may send as many more.
+   */
   took(bytes: number, waiting: number): void {
     this.#received += bytes
     const taken = this.#received - waiting

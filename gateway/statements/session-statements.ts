@@ -1,8 +1,8 @@
 // What a client believes it has prepared.
 //
-// Changes are made when a message is sent and confirmed when the backend answers it. Invariant: once
-// a batch is over, the view holds exactly the changes that Postgres confirmed (an error undoes those
-// it did not reach), so that a Bind finds what a direct connection would find.
+// Changes are made when a message is sent and confirmed when the backend answers it. Invariant:
+// once a batch is over, the view holds exactly the changes that Postgres confirmed (an error undoes
+// those it did not reach), so that a Bind finds what a direct connection would find.
 
 import type { SharedStatement } from './shared-statement.ts'
 import type { StatementRegistry } from './statement-registry.ts'

@@ -1,4 +1,6 @@
-/** A prepared statement as backends know it: one definition for all sessions with the same bytes. */
+/**
+ * A prepared statement as backends know it: one definition for all sessions with the same bytes.
+ */
 export class SharedStatement {
   readonly id: number
   /** The name on backends, without NUL. No client's own statement ever has it. */

@@ -8,7 +8,10 @@ import { Frontend } from '../../shared/pgwire/message-types.ts'
 import { Trait } from '../session/traits.ts'
 import { SharedStatement } from './shared-statement.ts'
 
-/** Every name of ours on a backend begins so. A client's own name that does is mapped out of the way. */
+/**
+ * Every name of ours on a backend begins so. A client's own name that does is mapped out of the
+ * way.
+ */
 export const SHARED_PREFIX = Buffer.from('mg:')
 
 export interface StatementRegistryOptions {

@@ -1,5 +1,5 @@
-// Goal: a client cannot tell the gateway from Postgres by what it is answered, whatever the order of
-// its messages.
+// Goal: a client cannot tell the gateway from Postgres by what it is answered, whatever the order
+// of its messages.
 // Method: every script runs straight at Postgres and through the gateway, with one expectation.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import {

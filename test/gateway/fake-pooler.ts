@@ -1,5 +1,5 @@
-// A pooler's end of a link that says what a test wants it to say, and writes down what it gets. There
-// is no Postgres behind it: the answers of batches are made here.
+// A pooler's end of a link that says what a test wants it to say, and writes down what it gets.
+// There is no Postgres behind it: the answers of batches are made here.
 import { makeVerifier, formatVerifier } from '../../shared/scram/verifier.ts'
 import { BATCH_HEAD_BYTES, Flag, Kind, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
 import { LinkAccept } from '../../shared/link/link-accept.ts'

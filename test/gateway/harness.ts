@@ -1,5 +1,5 @@
-// A gateway in front of a pooler's data server in front of a real Postgres, all in this process, and
-// the same Postgres straight: what a script says to both must be the same.
+// A gateway in front of a pooler's data server in front of a real Postgres, all in this process,
+// and the same Postgres straight: what a script says to both must be the same.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,0 +1,173 @@
+// What the parts of one session share: its client, its stream, its window, and where it stands.
+//
+// Invariants:
+// - At most one batch is under way, and its number grows.
+// - Bytes of a batch stay in the window until its first answer (`retained`), so that one that was
+//   refused unstarted can go to another pooler as if nothing had happened.
+// - A session whose backend is held goes on with that stream or ends; another may run anywhere.
+
+import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { timer } from '../../shared/time/clock.ts'
+import type { ClientSocket } from '../client/client-socket.ts'
+import type { StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
+import type { Held } from '../hold/hold.ts'
+import { Downstream } from './downstream.ts'
+import { Extended } from './extended.ts'
+import { InputWindow } from './input-window.ts'
+import type { SessionHost } from './session-host.ts'
+import { Upstream } from './upstream.ts'
+
+/** What a session does with the next bytes of its client. */
+export const Mode = {
+  /** No batch is under way. */
+  Rest: 0,
+  /** A batch is complete, and waits for a leader, or for a stream to be open. */
+  Waiting: 1,
+  /** The batch was sent to its end: all else waits for its ReadyForQuery. */
+  Final: 2,
+  /** Part of an extended batch was sent. */
+  Open: 3,
+  /** The backend reads copy data: everything passes. */
+  CopyIn: 4,
+  /** After an error in an extended batch: nothing counts up to Sync. */
+  Skip: 5,
+  /** A Query waits for the answers to the extended messages before it. */
+  QueryHeld: 6,
+  /** A batch of our own runs first. */
+  Unit: 7,
+  Closed: 8,
+} as const
+
+/** A transaction that went down with its backend: has the client heard of it? */
+export const LostTransaction = { None: 0, Untold: 1, Told: 2 } as const
+
+/** What a client gets to read its last message. */
+const LINGER_MS = 5000
+
+/** Whoever the stream's frames and the end of waiting are for. */
+export type Owner = StreamOwner & Held
+
+export type CoreOptions = {
+  host: SessionHost
+  socket: ClientSocket
+  request: StreamRequest
+  owner: Owner
+}
+
+/** One session's state. Its fields are its parts' to change, each where its comment says. */
+export class SessionCore {
+  readonly host: SessionHost
+  readonly socket: ClientSocket
+  readonly request: StreamRequest
+  readonly owner: Owner
+  readonly window = new InputWindow()
+  readonly up = new Upstream()
+  readonly down: Downstream
+  mode: number = Mode.Waiting
+  /** Status byte of the last ReadyForQuery that the client got. */
+  status: number = TransactionStatus.Idle
+  /** Settings of the present transaction may differ from the session's. */
+  localSettings = false
+  lostTransaction: number = LostTransaction.None
+
+  // The batch under way, or the last one.
+  /** Pin and Trait bits. */
+  traits = 0
+  /** It is, or ends with, a Query or FunctionCall. */
+  simple = false
+  /** It has a Query: the unnamed statement dies with it. */
+  query = false
+  /** An ErrorResponse was in its answer ... */
+  failed = false
+  /** ... and the statements that it did not reach are forgotten. */
+  undone = false
+  retained = false
+  /** Units that ran for it, bits of Before. */
+  before = 0
+  /** It is a batch of our own: which; 0 for the client's. */
+  unit = 0
+  /** Until when it may wait for a leader; 0 when it has not waited. */
+  waitingUntilMs = 0
+  /** The client has whole messages of its answer. */
+  onBoundary = true
+
+  // Bytes of a message that is cut: to be sent as they are, or to be dropped.
+  passLeft = 0
+  passFlags = 0
+  dropLeft = 0
+
+  /** The last step could do nothing for want of bytes. */
+  needsMore = true
+  /** A held Query may go. */
+  queryNow = false
+  /** Nothing more is read or said; what waits for the client still goes out. */
+  ending = false
+  #extended: Extended | undefined
+
+  constructor({ host, socket, request, owner }: CoreOptions) {
+    this.host = host
+    this.socket = socket
+    this.request = request
+    this.owner = owner
+    this.down = new Downstream(socket)
+  }
+
+  /** Undefined for a client that has only sent simple queries: most memory of a session is here. */
+  get extended(): Extended | undefined {
+    return this.#extended
+  }
+
+  /** Made when it is first needed. */
+  needExtended(): Extended {
+    this.#extended ??= new Extended(this.host.registry)
+    return this.#extended
+  }
+
+  /** Says something of our own to the client. */
+  say(bytes: Buffer): void {
+    this.down.write(bytes, 0, bytes.length)
+  }
+
+  /** Bytes up to `end` are done with; what lies beyond the window is dropped when it comes. */
+  consume(end: number): void {
+    const { window } = this
+    this.dropLeft += Math.max(0, end - window.end)
+    window.start = window.scan = Math.min(end, window.end)
+    if (!this.retained) window.release()
+  }
+
+  /** The batch has started: it cannot go elsewhere any more. */
+  letGo(): void {
+    this.retained = false
+    this.#extended?.started()
+    this.window.release()
+  }
+
+  /** The client's last message, where it can still be told from the one before; then the end. */
+  endWith(message: Buffer): void {
+    if (this.onBoundary) this.say(message)
+    this.end()
+  }
+
+  /** What the client was sent goes out, and then the connection ends. */
+  end(): void {
+    if (this.mode === Mode.Closed) return
+    this.ending = true
+    if (this.down.output.waiting === 0) this.socket.end()
+    timer(LINGER_MS, () => this.socket.terminate(), { ref: false })
+    this.close()
+  }
+
+  /** Gives back all that others keep for the session. True the first time. */
+  close(): boolean {
+    if (this.mode === Mode.Closed) return false
+    this.mode = Mode.Closed
+    this.host.hold.remove(this.owner)
+    this.up.close()
+    this.#extended?.close()
+    this.window.start = this.window.end
+    this.retained = false
+    this.window.release()
+    return true
+  }
+}

@@ -1,0 +1,154 @@
+// How batches end that no backend ends: refused, waited for in vain, lost.
+
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { now } from '../../shared/time/clock.ts'
+import { LostTransaction, Mode, type SessionCore } from './core.ts'
+import { Outcome, outcomeOf } from './loss.ts'
+import { lossError, transactionLost } from './session-errors.ts'
+import { ROLLED_BACK, transactionExit } from './units.ts'
+
+const HEADER_BYTES = 5
+const { Idle, Failed } = TransactionStatus
+
+export class Failures {
+  readonly #core: SessionCore
+
+  constructor(core: SessionCore) {
+    this.#core = core
+  }
+
+  /** Waits for a leader, as long as the failover window goes. */
+  wait(): void {
+    const core = this.#core
+    const { hold, limits } = core.host
+    core.mode = Mode.Waiting
+    if (core.waitingUntilMs === 0) core.waitingUntilMs = now() + limits.failoverWindowMs
+    const why = hold.add(core.owner, core.window.waiting, core.waitingUntilMs)
+    if (why !== undefined) this.reject(new PgError('cannot_connect_now', why))
+  }
+
+  /** Ends a batch with an error of ours; no backend runs it, or will. */
+  reject(error: PgError): void {
+    const core = this.#core
+    core.host.counters.errors++
+    core.waitingUntilMs = core.before = 0
+    const { window } = core
+    const begun = core.mode === Mode.Open || core.mode === Mode.CopyIn
+    const sentWhole = core.mode === Mode.Final && !core.retained
+    if (core.retained) {
+      window.rewind()
+      core.passLeft = 0
+    }
+    core.dropLeft += core.passLeft
+    core.passLeft = 0
+    core.retained = false
+    if (sentWhole || (core.mode === Mode.CopyIn && core.simple)) {
+      core.down.error(error, core.status)
+      core.mode = Mode.Rest
+    } else if (!begun && this.#startsSimple()) {
+      core.consume(window.start + 1 + window.bytes.readInt32BE(window.start + 1))
+      core.down.error(error, core.status)
+      core.mode = Mode.Rest
+    } else {
+      core.down.error(error)
+      core.mode = Mode.Skip
+    }
+  }
+
+  /**
+   * The backend is gone, or the link to it.
+   * @param sent a byte of the batch may have reached it.
+   */
+  lost(sent: boolean): void {
+    const core = this.#core
+    const { running, held, pinned } = core.up
+    if (!running && !held) return
+    core.up.end()
+    const unit = core.unit !== 0
+    core.unit = 0
+    const outcome = outcomeOf({
+      sent: sent && running && !unit,
+      inTransaction: held && core.status !== Idle,
+      pinned,
+      traits: core.traits,
+    })
+    core.extended?.released()
+    if (outcome === Outcome.Retry) this.#retry()
+    else if (outcome === Outcome.FailedTransaction) this.#loseTransaction(running && !unit)
+    else this.terminate(lossError(outcome))
+  }
+
+  /** Ends the session; the client reads `error` last, if it can. */
+  terminate(error: PgError): void {
+    const core = this.#core
+    if (core.mode === Mode.Closed) return
+    if (core.onBoundary) core.down.error(error)
+    core.end()
+  }
+
+  /**
+   * Answers the next batch where its transaction was lost and no backend is needed for that.
+   * @param next one past its first message.
+   */
+  answerLost(next: number): boolean {
+    const core = this.#core
+    const { bytes, start, end } = core.window
+    const isQuery = bytes[start] === Frontend.Query && next <= end
+    const exit = isQuery
+      ? transactionExit(bytes.toString('latin1', start + HEADER_BYTES, next - 1))
+      : undefined
+    if (core.lostTransaction === LostTransaction.Untold && exit !== 'rollback') {
+      const over = exit === 'commit' // as after a commit that failed
+      core.status = over ? Idle : Failed
+      core.lostTransaction = over ? LostTransaction.None : LostTransaction.Told
+      this.reject(transactionLost())
+      return true
+    }
+    if (exit === undefined) return false
+    core.lostTransaction = LostTransaction.None
+    core.status = Idle
+    core.consume(next)
+    core.say(ROLLED_BACK)
+    return true
+  }
+
+  #startsSimple(): boolean {
+    const { window } = this.#core
+    const first = window.waiting >= HEADER_BYTES ? window.bytes[window.start] : 0
+    return first === Frontend.Query || first === Frontend.FunctionCall
+  }
+
+  #retry(): void {
+    const core = this.#core
+    core.extended?.takeBack()
+    if (!core.retained) {
+      this.reject(new PgError('connection_failure', 'the backend was lost before the batch began'))
+      return
+    }
+    core.window.rewind()
+    core.retained = false
+    core.passLeft = 0
+    this.wait()
+  }
+
+  /** @param running a batch of the client's was under way, and hears of it now. */
+  #loseTransaction(running: boolean): void {
+    const core = this.#core
+    core.up.held = false
+    core.localSettings = false
+    if (!running) {
+      core.lostTransaction = LostTransaction.Untold
+      if (core.mode === Mode.Unit) core.mode = Mode.Rest
+      return
+    }
+    if (!core.onBoundary) {
+      core.end()
+      return
+    }
+    core.lostTransaction = LostTransaction.Told
+    core.status = Failed
+    core.extended?.takeBack()
+    this.reject(transactionLost())
+  }
+}

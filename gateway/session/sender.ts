@@ -1,0 +1,435 @@
+// From the window to the pooler: finds batches and their parts, sees to a stream for them, and
+// sends.
+//
+// The client's bytes wait until they make a batch, or the part of one that ends with a Flush or 64
+// KiB; only then a backend is asked for. Batches run strictly one after another: the end of one is
+// the backend's ReadyForQuery, never a message of the client. What arrives meanwhile waits, with
+// two exceptions that Postgres itself makes: copy-in, where everything passes, and the rest of an
+// extended batch after an error, which nobody reads up to Sync.
+
+import { assert } from '../../shared/errors/assert.ts'
+import {
+  BATCH_HEAD_BYTES,
+  Flag,
+  FRAME_PAYLOAD_BYTES_MAX,
+  Op,
+  Pin,
+} from '../../shared/link/frame.ts'
+import { parseComplete } from '../../shared/pgwire/backend.ts'
+import { flush } from '../../shared/pgwire/frontend.ts'
+import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { classify } from './classify.ts'
+import { LostTransaction, Mode, type SessionCore } from './core.ts'
+import type { Extended, ExtendedContext } from './extended.ts'
+import type { Failures } from './failures.ts'
+import { LENGTH_MAX } from './message-limits.ts'
+import { Found, PIECE_BYTES } from './piece-scanner.ts'
+import { fatal } from './session-errors.ts'
+import { IN_DOUBT, PIN_BITS, Trait } from './traits.ts'
+import {
+  Before,
+  DISCARD_SEQUENCES,
+  FAIL_TRANSACTION,
+  functionCallTraits,
+  prepareOwnNames,
+  ready,
+  type Unit,
+} from './units.ts'
+import { FINAL } from './upstream.ts'
+
+const HEADER_BYTES = 5
+const FLUSH = flush()
+const PARSED_AND_READY = Buffer.concat([parseComplete(), ready(TransactionStatus.Idle)])
+/** Room that a piece needs: names of ours and operations may more than double it. */
+const PIECE_ROOM_BYTES = 5 * (PIECE_BYTES / 2)
+
+export class Sender {
+  readonly #core: SessionCore
+  readonly #failures: Failures
+
+  constructor(core: SessionCore, failures: Failures) {
+    this.#core = core
+    this.#failures = failures
+  }
+
+  /** Does what can be done with the bytes that are here. False when nothing more can. */
+  step(): boolean {
+    const core = this.#core
+    core.needsMore = false
+    if (core.dropLeft > 0) return this.#drop()
+    if (core.passLeft > 0) return this.#pass()
+    switch (core.mode) {
+      case Mode.Rest:
+      case Mode.Open:
+        return this.#gather()
+      case Mode.CopyIn:
+        return this.#copyIn()
+      case Mode.Skip:
+        return this.#skip()
+      default:
+        return false
+    }
+  }
+
+  /** The answers to what stands before a held Query are all here. */
+  releaseQuery(): void {
+    this.#core.mode = Mode.Open
+    this.#core.queryNow = true
+  }
+
+  // Batches ---------------------------------------------------------------------------------------
+
+  #gather(): boolean {
+    const core = this.#core
+    const { scanner, limits } = core.host
+    const rest = core.mode === Mode.Rest || core.queryNow
+    const found: number = scanner.scan(core.window, rest, limits)
+    switch (found) {
+      case Found.Nothing:
+        core.needsMore = true
+        return false
+      case Found.Simple:
+        return this.#sendSimple(scanner.end)
+      case Found.Synced:
+        return this.#sendPiece(scanner.end, true)
+      case Found.Part:
+      case Found.Cut:
+        return this.#sendPiece(scanner.end, false)
+      case Found.QueryBehind:
+        return this.#holdQuery(scanner.end)
+      case Found.Stray:
+        core.consume(scanner.end)
+        return true
+      default:
+        return this.#end(found, scanner.type)
+    }
+  }
+
+  /** Terminate, or what no frontend sends: it ends the session as Postgres ends it. */
+  #end(found: number, type: number): false {
+    if (found === Found.BadType) {
+      const message = `invalid frontend message type ${type}`
+      this.#failures.terminate(fatal('protocol_violation', message))
+    } else if (found === Found.TooLong) {
+      const message = 'message is over the limit of the gateway'
+      this.#failures.terminate(fatal('program_limit_exceeded', message))
+    } else {
+      this.#core.end() // a bad length is answered by nothing but the end
+    }
+    return false
+  }
+
+  /** A Query or FunctionCall stands at the start of the window, looked at up to `end`. */
+  #sendSimple(end: number): boolean {
+    const core = this.#core
+    const { window, up } = core
+    const { bytes, start } = window
+    const next = start + 1 + bytes.readInt32BE(start + 1)
+    const begins = !core.queryNow
+    if (begins) {
+      if (core.lostTransaction !== LostTransaction.None && this.#failures.answerLost(next)) {
+        return true
+      }
+      if (!this.#claim()) return false
+    }
+    const until = Math.min(end, start + PIECE_BYTES)
+    if (up.room < until - start + BATCH_HEAD_BYTES) return false
+    const isQuery = bytes[start] === Frontend.Query
+    const traits = isQuery ? this.#traitsOf(bytes, start, next) : functionCallTraits(bytes, start)
+    if (begins) {
+      if (this.#runBefore(traits)) return true
+      this.#begin()
+      core.extended?.tracker.begin()
+    }
+    core.queryNow = false
+    core.traits |= traits
+    core.simple = true
+    core.query = isQuery
+    core.mode = Mode.Final
+    window.start = window.scan = until
+    core.passLeft = next - until
+    core.passFlags = FINAL
+    this.#ship(bytes, start, { end: until, begins, pins: traits & PIN_BITS })
+    return true
+  }
+
+  #traitsOf(bytes: Buffer, start: number, next: number): number {
+    const { window, down } = this.#core
+    if (next > window.end) return IN_DOUBT
+    return classify(bytes, start + HEADER_BYTES, next - 1, down.lexMode)
+  }
+
+  #ship(
+    bytes: Buffer,
+    start: number,
+    { end, begins, pins }: { end: number; begins: boolean; pins: number },
+  ): void {
+    const core = this.#core
+    const flags = core.passLeft === 0 ? FINAL : 0
+    if (pins !== 0) core.host.counters.pinRequests++
+    const forget = (core.traits & Trait.Forget) !== 0
+    if (begins && !forget && end - start <= FRAME_PAYLOAD_BYTES_MAX - BATCH_HEAD_BYTES) {
+      core.up.sendBatch(pins, flags, bytes, start, end)
+      return
+    }
+    const { builder } = core.host
+    builder.begin(bytes, start)
+    if (forget) builder.op(Op.Forget, 0, start)
+    builder.finish(end)
+    core.up.sendBuilt(builder, begins, pins, flags)
+  }
+
+  /**
+   * Extended messages up to `end` go out, with `more` behind them. True when something was done.
+   */
+  #sendPiece(end: number, final: boolean, more?: Uint8Array): boolean {
+    const core = this.#core
+    const { window, up } = core
+    const { bytes, start } = window
+    const begins = core.mode === Mode.Rest
+    if (begins) {
+      if (final && this.#answerAtOnce(start, end)) return true
+      if (core.lostTransaction !== LostTransaction.None && this.#failures.answerLost(end)) {
+        return true
+      }
+      if (!this.#claim()) return false
+    }
+    if (up.room < PIECE_ROOM_BYTES) return false
+    const extended = core.needExtended()
+    if (begins) extended.tracker.begin()
+    if (!final) extended.tracker.followAll()
+    const { builder } = core.host
+    builder.begin(bytes, start)
+    const available = window.end
+    const over = extended.translate(this.#context(), bytes, { start, end, available })
+    if (begins) {
+      if (this.#runBefore(extended.traits)) {
+        extended.takeBack()
+        return true
+      }
+      this.#begin()
+    }
+    if (more !== undefined) builder.replace(end, end, more)
+    core.traits |= extended.traits
+    if (this.#forgets(extended)) builder.op(Op.Forget, 0, end)
+    builder.finish(end)
+    window.start = window.scan = end
+    if (!begins) window.release()
+    core.mode = final ? Mode.Final : Mode.Open
+    core.passLeft = over
+    core.passFlags = 0
+    const pins = extended.traits & PIN_BITS
+    if (pins !== 0) core.host.counters.pinRequests++
+    up.sendBuilt(builder, begins, pins, final ? FINAL : over === 0 ? Flag.Boundary : 0)
+    return true
+  }
+
+  /** Where there is nothing to ask a backend for: a Sync alone, or behind a Parse of BEGIN. */
+  #answerAtOnce(start: number, end: number): boolean {
+    const core = this.#core
+    if (core.up.held || core.lostTransaction !== LostTransaction.None) return false
+    if (end - start > HEADER_BYTES) {
+      const { bytes } = core.window
+      const next = start + 1 + bytes.readInt32BE(start + 1)
+      if (bytes[start] !== Frontend.Parse || next + HEADER_BYTES !== end) return false
+      const { registry, limits } = core.host
+      const extended = core.needExtended()
+      if (extended.statements.count >= limits.preparedStatementsMax) return false
+      if (!extended.parsesAtOnce(registry, bytes, start, next)) return false
+      core.say(PARSED_AND_READY)
+    } else {
+      core.say(ready(core.status))
+    }
+    core.consume(end)
+    return true
+  }
+
+  /** A Query without a Sync before it: first the answers to what stands before it, up to `end`. */
+  #holdQuery(end: number): boolean {
+    const core = this.#core
+    if (end > core.window.start) {
+      if (!this.#sendPiece(end, false, FLUSH)) return false
+      if (core.mode !== Mode.Open) return true // a unit of ours runs first, or it was answered
+    } else {
+      const { builder } = core.host
+      builder.begin(FLUSH, 0)
+      builder.finish(FLUSH.length)
+      core.up.sendBuilt(builder, false, 0, Flag.Boundary)
+    }
+    core.mode = Mode.QueryHeld
+    if (core.extended?.tracker.outstanding === 0) this.releaseQuery()
+    return true
+  }
+
+  // Bytes that pass or are dropped ----------------------------------------------------------------
+
+  /** Everything passes on; only CopyDone, CopyFail and the ends of messages are looked for. */
+  #copyIn(): boolean {
+    const core = this.#core
+    const { window, up } = core
+    const { bytes, start } = window
+    const limit = Math.min(window.end, start + up.room)
+    let at = start
+    let done = false
+    while (limit - at >= HEADER_BYTES && at <= limit && !done) {
+      const type = bytes[at] as number
+      const length = bytes.readInt32BE(at + 1)
+      if (endsSession(type, length)) return this.#end(Found.Terminate, type)
+      done = type === Frontend.CopyDone || type === Frontend.CopyFail
+      if (done && at + 1 + length > limit) {
+        done = false
+        break
+      }
+      at += 1 + length
+    }
+    const end = Math.min(at, limit)
+    if (end === start) {
+      core.needsMore = limit === window.end
+      return false
+    }
+    core.passLeft = at - end
+    core.passFlags = Flag.Boundary
+    up.sendRaw(bytes, start, end, core.passLeft === 0 ? Flag.Boundary : 0)
+    core.consume(end)
+    if (done) core.mode = core.simple ? Mode.Final : Mode.Open
+    return true
+  }
+
+  /** Up to Sync nothing counts. */
+  #skip(): boolean {
+    const core = this.#core
+    const { window, up } = core
+    const { bytes, start, end } = window
+    core.needsMore = true
+    if (end - start < HEADER_BYTES) return false
+    const type = bytes[start] as number
+    const length = bytes.readInt32BE(start + 1)
+    if (endsSession(type, length)) return this.#end(Found.Terminate, type)
+    const next = start + 1 + length
+    if (type === Frontend.Sync) {
+      if (next > end) return false
+      if (up.running) {
+        core.needsMore = false
+        if (up.room < HEADER_BYTES) return false
+        up.sendRaw(bytes, start, next, FINAL)
+        core.mode = Mode.Final
+      } else {
+        core.say(ready(core.status))
+        core.mode = Mode.Rest
+      }
+    }
+    core.consume(next)
+    return true
+  }
+
+  /** The rest of a message that was cut. */
+  #pass(): boolean {
+    const core = this.#core
+    const { bytes, start, waiting } = core.window
+    const count = Math.min(core.passLeft, waiting, core.up.room)
+    if (count === 0) {
+      core.needsMore = waiting === 0
+      return false
+    }
+    core.passLeft -= count
+    core.retained = false
+    core.up.sendRaw(bytes, start, start + count, core.passLeft === 0 ? core.passFlags : 0)
+    core.consume(start + count)
+    return true
+  }
+
+  #drop(): boolean {
+    const core = this.#core
+    const { start, waiting } = core.window
+    const count = Math.min(core.dropLeft, waiting)
+    core.needsMore = count === 0
+    core.dropLeft -= count
+    core.consume(start + count)
+    return count > 0
+  }
+
+  // What a batch needs ----------------------------------------------------------------------------
+
+  /** Sees to it that there is a stream for a batch. False: the session waits for one. */
+  #claim(): boolean {
+    const core = this.#core
+    const { up } = core
+    if (up.held) return true
+    const { leader } = core.host.router
+    if (leader === undefined) {
+      this.#failures.wait()
+      return false
+    }
+    if (up.link === leader && up.opened) return true
+    core.mode = Mode.Waiting
+    if (up.link !== leader) up.open(core.owner, leader, core.request)
+    return false
+  }
+
+  #begin(): void {
+    const core = this.#core
+    core.up.begin()
+    core.host.counters.batches++
+    core.traits = 0
+    core.simple = core.query = core.failed = core.undone = false
+    core.retained = true
+  }
+
+  /** Starts what must run before a batch with these traits. True: not yet the batch. */
+  #runBefore(traits: number): boolean {
+    const core = this.#core
+    if (core.lostTransaction === LostTransaction.Told) {
+      return this.#runUnit(Before.FailedTransaction, FAIL_TRANSACTION)
+    }
+    const names = Trait.UsesNames | Pin.SqlPrepare
+    if ((traits & names) !== 0 && core.status !== TransactionStatus.Failed) {
+      const extended = core.needExtended()
+      if (!extended.ownNames) {
+        extended.takeBack()
+        return this.#runUnit(Before.OwnNames, prepareOwnNames(extended.statements))
+      }
+    }
+    if ((traits & Pin.Sequence) !== 0 && !core.up.held) {
+      return this.#runUnit(Before.Sequences, DISCARD_SEQUENCES)
+    }
+    return false
+  }
+
+  #runUnit(which: number, unit: Unit): boolean {
+    const core = this.#core
+    if ((core.before & which) !== 0) return false
+    core.before |= which
+    core.unit = which
+    core.mode = Mode.Unit
+    core.extended?.takeBack()
+    core.up.begin()
+    const { builder } = core.host
+    builder.begin(unit.bytes, 0)
+    if (unit.forget) builder.op(Op.Forget, 0, 0)
+    builder.finish(unit.bytes.length)
+    core.up.sendBuilt(builder, true, unit.pins, FINAL)
+    return true
+  }
+
+  /** Shared statements parsed under settings of this transaction alone must not stay. */
+  #forgets(extended: Extended): boolean {
+    const core = this.#core
+    if ((core.traits & Trait.Forget) !== 0) return true
+    if (!extended.sharing || core.up.pinned) return false
+    return core.localSettings || (core.traits & Trait.LocalSettings) !== 0
+  }
+
+  #context(): ExtendedContext {
+    const { host, up, down } = this.#core
+    const { registry, builder, limits } = host
+    const { link } = up
+    assert(link !== undefined, 'a batch has a link')
+    const { lexMode } = down
+    return { registry, builder, link, lexMode, statementsMax: limits.preparedStatementsMax }
+  }
+}
+
+/** Terminate, or a message that cannot be: where nothing is answered, the connection just ends. */
+function endsSession(type: number, length: number): boolean {
+  return type === Frontend.Terminate || length < 4 || length > (LENGTH_MAX[type] as number)
+}
