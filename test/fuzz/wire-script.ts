@@ -45,17 +45,15 @@ const STATEMENTS = [
   'reset all',
   "set work_mem = '3MB'",
   'show work_mem',
-  'discard all',
   'prepare s1 as select 7',
   'execute s1',
   'deallocate s1',
-  'deallocate all',
   'select name, from_sql from pg_prepared_statements order by name',
   'declare p1 cursor for select generate_series(1, 5)',
   'fetch 2 from p1',
   'close p1',
   'listen fuzz',
-  'notify fuzz',
+  'notify unheard', // scripts run side by side in one database
   'unlisten *',
   "do $$ begin raise notice 'told'; end $$",
   "do $$ begin raise exception 'thrown' using errcode = 'ZZ001'; end $$",
@@ -64,6 +62,11 @@ const STATEMENTS = [
   'vacuum pg_am',
   'select set_config($1, $2, true)',
 ]
+/**
+ * Not in the middle of a batch: the gateway believes in what they do when they have answered, and a
+ * Parse behind them in the same batch finds its name taken.
+ */
+const CLEARING = ['discard all', 'deallocate all']
 const NAMES = ['', '', 's1', 's2', 'mg:1', 'ä']
 const PORTALS = ['', '', 'p1']
 const VALUES = ['7', 'x', '', 'timezone', null] as const
@@ -92,7 +95,7 @@ function sound(random: Random): Buffer {
   switch (random.integer(15)) {
     case 0:
     case 1:
-      return frontend.query(statement)
+      return frontend.query(random.chance(0.05) ? random.pick(CLEARING) : statement)
     case 2:
     case 3:
       return frontend.parse(statement, { name, types: random.chance(0.1) ? [23] : [] })
@@ -111,11 +114,12 @@ function sound(random: Random): Buffer {
     case 11:
       return random.pick([
         frontend.copyData(Buffer.from('1\n')),
-        frontend.copyData(Buffer.from('x\n')),
         frontend.copyDone(),
         frontend.copyFail('no'),
       ])
     case 12:
+      if (random.chance(0.05)) return badCopy()
+      if (random.chance(0.05)) return clearing(random, name)
       return unit(random, statement, name)
     case 13:
       return random.chance(0.5) ? functionCall(random) : frontend.sync()
@@ -141,6 +145,28 @@ function unit(random: Random, text: string, name: string): Buffer {
   ])
 }
 
+function clearing(random: Random, name: string): Buffer {
+  const text = random.pick(CLEARING)
+  return Buffer.concat([
+    frontend.sync(),
+    frontend.parse(text, { name }),
+    ...(random.chance(0.5) ? [frontend.sync()] : []),
+    frontend.bind({ statement: name }),
+    frontend.execute(),
+    frontend.sync(),
+  ])
+}
+
+/** Its second row fails. Whatever follows, the rest of the copy is dropped. */
+function badCopy(): Buffer {
+  return Buffer.concat([
+    frontend.query('create temp table if not exists bad (i int); copy bad from stdin'),
+    frontend.copyData(Buffer.from('1\nx\n2\n')),
+    frontend.copyData(Buffer.from('3\n')),
+    frontend.copyDone(),
+  ])
+}
+
 function functionCall(random: Random): Buffer {
   const oid = random.pick([LENGTH_OF_TEXT, INT4_DIVIDE, 1])
   const values = Array.from({ length: 1 + random.integer(2) }, () => random.pick(['6', '0', null]))
@@ -151,7 +177,7 @@ function broken(random: Random): Buffer {
   const message = Buffer.from(sound(random))
   switch (random.integer(6)) {
     case 0: // another type over the same body
-      message[0] = random.pick([...'QPBDECHSXdcfFp'].map((type) => type.charCodeAt(0)))
+      message[0] = random.pick('QPBDECHSXdcfFp'.split('')).charCodeAt(0)
       return message
     case 1: // a type that is none
       message[0] = random.pick([0, 1, 33, 90, 122, 255])
