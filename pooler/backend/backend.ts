@@ -117,6 +117,8 @@ export class Backend extends PoolMember<Backend> {
   running = false
   /** Counts batches, to tell one from the next. */
   batches = 0
+  /** A batch ended that may have left something under way: to be proven quiet before hand-over. */
+  unsettled = false
   /** A plain session has it for good: all passes as it comes, only looked at. */
   raw = false
   paused = false
@@ -189,6 +191,7 @@ export class Backend extends PoolMember<Backend> {
     this.running = true
     this.batches++
     this.sinceMs = this.#host.nowMs
+    this.forwarder.begin()
     this.#takenBefore = this.#out.taken
   }
 
@@ -461,6 +464,7 @@ export class Backend extends PoolMember<Backend> {
     if (!this.running) return true
     this.running = false
     this.replies.end()
+    if (!this.forwarder.settled) this.unsettled = true
     if (this.forgetPrepared) {
       this.forgetPrepared = false
       this.prepared.clear()

@@ -2,12 +2,18 @@
 // lacks. A frame that needs nothing of the sort is written as it came, without a look at its bytes:
 // that is the hot path. Otherwise the messages are walked, so that every reply to a Parse or Close
 // finds its owner (see reply-order.ts).
+//
+// A batch is `settled` when exactly one message of it makes a ReadyForQuery and nothing follows it:
+// then the backend's ReadyForQuery is its end beyond doubt. Copy-in and what Postgres skips behind
+// an error need more than one, and a broken gateway may send anything. Such a backend is proven quiet
+// before another session gets it.
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { Flag, Op, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
+import { Op, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { MessageScanner } from '../../shared/pgwire/message-scanner.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { Definition } from './definition.ts'
+import { opsOf, rawStartOf } from './frame-bytes.ts'
 import type { PreparedMap } from './prepared-map.ts'
 import type { ReplyOrder } from './reply-order.ts'
 
@@ -37,6 +43,16 @@ export class Forwarder {
   #cutSwallow = false
   #cutDefinition: Definition | undefined
 
+  // Of the running batch: bytes forwarded, messages that make a ReadyForQuery, where the last ends.
+  #bytes = 0
+  #syncPoints = 0
+  #syncEnd = 0
+
+  /** See above; also true when nothing was forwarded. */
+  get settled(): boolean {
+    return this.#bytes === 0 || (this.#syncPoints === 1 && this.#syncEnd === this.#bytes)
+  }
+
   /** All that was forwarded ends between two messages. */
   get atBoundary(): boolean {
     return this.#walk === undefined || (this.#walk.onBoundary && this.#walk.heldBytes === 0)
@@ -46,19 +62,26 @@ export class Forwarder {
     this.#target = target
   }
 
+  /** A batch begins. */
+  begin(): void {
+    this.#bytes = this.#syncPoints = this.#syncEnd = 0
+  }
+
   /**
    * Sends the messages of a frame: bytes[start, end), with its table of operations in front when
    * `flags` say so.
    * @throws PgError when the operations make no sense; nothing was sent then.
    */
   forward(context: ForwardContext, flags: number, bytes: Buffer, start: number, end: number): void {
-    const ops = (flags & Flag.HasOps) === 0 ? 0 : bytes.readUInt16BE(start)
+    const ops = opsOf(flags, bytes, start, end)
     const table = start + OPS_HEAD_BYTES
-    const raw = (flags & Flag.HasOps) === 0 ? start : table + ops * OP_BYTES
-    if (raw > end) throw malformed('operations are longer than their frame')
+    const raw = rawStartOf(flags, bytes, start, end)
     const { replies } = this.#target
     const work = ops > 0 && this.#needsWork(context, bytes, table, ops)
-    if (!work && !replies.active && (flags & Flag.Final) !== 0) {
+    if (!work && !replies.active && endsItself(bytes, raw, end)) {
+      this.#syncPoints++
+      this.#bytes += end - raw
+      this.#syncEnd = this.#bytes
       this.#target.write(bytes, raw, end)
       return
     }
@@ -74,9 +97,8 @@ export class Forwarder {
    * of copy data, which Postgres ignores at rest, but whose last message must not be cut.
    */
   forwardStray(flags: number, bytes: Buffer, start: number, end: number): void {
-    const ops = (flags & Flag.HasOps) === 0 ? 0 : bytes.readUInt16BE(start)
-    const raw = (flags & Flag.HasOps) === 0 ? start : start + OPS_HEAD_BYTES + ops * OP_BYTES
-    if (raw > end || this.#walk === undefined) throw malformed('bytes between two batches')
+    const raw = rawStartOf(flags, bytes, start, end)
+    if (this.#walk === undefined) throw malformed('bytes between two batches')
     this.#walk.feed(bytes, raw, end)
     while (this.#walk.next() !== 0) throw malformed('a batch that was not announced')
     this.#target.write(bytes, raw, end)
@@ -107,7 +129,13 @@ export class Forwarder {
   #beginWalk(context: ForwardContext): void {
     this.#target.replies.active = true
     this.#walk ??= new MessageScanner({
-      interest: [Frontend.Parse, Frontend.Close],
+      interest: [
+        Frontend.Parse,
+        Frontend.Close,
+        Frontend.Query,
+        Frontend.FunctionCall,
+        Frontend.Sync,
+      ],
       messageBytesMax: context.limits.messageBytesMax,
       holdBytesMax: HEADER_BYTES,
     })
@@ -154,9 +182,18 @@ export class Forwarder {
       if (type === 0) break
       if (walk.carried) this.#forgetCut()
       if (type === Frontend.Parse) target.replies.expectParse(swallow, definition)
-      else target.replies.expectClose(swallow)
+      else if (type === Frontend.Close) target.replies.expectClose(swallow)
+      else this.#meetSyncPoint(walk, raw)
     }
+    this.#bytes += end - raw
     target.write(bytes, from, end)
+  }
+
+  /** The walk stands at a Query, FunctionCall or Sync. */
+  #meetSyncPoint(walk: MessageScanner, raw: number): void {
+    this.#syncPoints++
+    const start = walk.carried ? walk.after - (walk.end - walk.start) : walk.at
+    this.#syncEnd = this.#bytes + (start - raw) + HEADER_BYTES + walk.bodyLength
   }
 
   /** Sends what must stand before the message that the operation names. */
@@ -183,6 +220,25 @@ export class Forwarder {
     this.#cutSwallow = false
     this.#cutDefinition = undefined
   }
+}
+
+/**
+ * True when bytes[start, end) are whole messages of which the last, and only that, makes a
+ * ReadyForQuery.
+ */
+function endsItself(bytes: Buffer, start: number, end: number): boolean {
+  let at = start
+  while (end - at >= HEADER_BYTES) {
+    const length = bytes.readInt32BE(at + 1)
+    const next = at + 1 + length
+    if (length < 4 || next > end) return false
+    const type = bytes[at]
+    if (type === Frontend.Query || type === Frontend.Sync || type === Frontend.FunctionCall) {
+      return next === end
+    }
+    at = next
+  }
+  return false
 }
 
 function definitionOf(context: ForwardContext, id: number): Definition {

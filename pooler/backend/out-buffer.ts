@@ -1,7 +1,7 @@
 // Bytes that a socket did not take. Mostly there are none: a write goes straight to the socket.
 //
-// Buffers go back to a few spares when they are empty: bulk data fills and empties them thousands of
-// times a second, and fresh ones each time would be garbage faster than it is collected.
+// Buffers go back to a few spares when they are empty: bulk data fills and empties them thousands
+// of times a second, and fresh ones each time would be garbage faster than it is collected.
 
 /** Room for a stream's window and then some: what a session may send before it hears of it. */
 const BUFFER_BYTES = 320 * 1024

@@ -1,4 +1,4 @@
-import { Flag, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
+import { rawStartOf } from '../backend/frame-bytes.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 
@@ -18,8 +18,8 @@ export function mayCloseDatabase(
   start: number,
   end: number,
 ): boolean {
-  const table = (flags & Flag.HasOps) !== 0
-  const raw = table ? start + OPS_HEAD_BYTES + OP_BYTES * bytes.readUInt16BE(start) : start
+  const raw = rawStartOf(flags, bytes, start, end)
+  if (raw >= end) return false
   const type = bytes[raw]
   let text = raw + HEADER_BYTES
   if (type === Frontend.Parse) text = bytes.indexOf(0, text) + 1 // behind the statement's name

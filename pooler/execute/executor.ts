@@ -12,7 +12,7 @@ import type { Logger } from '../../shared/log/logger.ts'
 import type { Histogram } from '../../shared/metrics/registry.ts'
 import { random } from '../../shared/time/clock.ts'
 import { AdminConnection } from '../backend/admin-connection.ts'
-import { Backend, type BackendHost } from '../backend/backend.ts'
+import { Backend, type BackendHost, type BackendOwner } from '../backend/backend.ts'
 import { lossOf, type Loss } from '../backend/loss.ts'
 import { VectorTable } from '../backend/parameters.ts'
 import type { Pool, PoolKey } from '../pool/pool.ts'
@@ -20,6 +20,7 @@ import { PoolSet } from '../pool/pool-set.ts'
 import type { ServingState } from '../term/serving-state.ts'
 import { Abandoned, CleanUp, cleaningOf } from './clean-up.ts'
 import { Counters } from './counters.ts'
+import { QuietProof } from './quiet-proof.ts'
 import { healthOf, type Identity } from './health.ts'
 import type { ExecutorLimits, PostgresLimits } from './limits.ts'
 import type { LinkSession } from './link-session.ts'
@@ -180,7 +181,16 @@ export class Executor implements BackendHost {
     }
     if (!backend.open) return // it is dying; `removed` follows
     if (backend.unsentBytes > 0 || !backend.forwarder.atBoundary) backend.kill()
+    else if (backend.unsettled) this.#proveQuiet(backend)
     else this.pools.release(backend)
+  }
+
+  #proveQuiet(backend: Backend): void {
+    new QuietProof(backend, (quiet) => {
+      backend.unsettled = false
+      if (quiet) this.release(backend)
+      else backend.kill()
+    })
   }
 
   /** A session with `pins` is over and had `backend`. */
@@ -195,7 +205,7 @@ export class Executor implements BackendHost {
       return
     }
     const statements = cleaningOf(backend, pins)
-    const clean = backend.unsentBytes === 0 && backend.forwarder.atBoundary
+    const clean = backend.unsentBytes === 0 && backend.forwarder.atBoundary && !backend.unsettled
     if (statements === undefined || !clean) {
       backend.kill()
     } else if (statements.length === 0) {
@@ -319,7 +329,7 @@ export class Executor implements BackendHost {
     const spentMs = this.nowMs - backend.sinceMs
     if (owner instanceof Stream) owner.checkLimits(this.nowMs)
     else if (backend.opening && spentMs >= this.limits.connectTimeoutMs) backend.kill()
-    else if (owner instanceof Abandoned || owner instanceof CleanUp || backend.shutting) {
+    else if (isUnit(owner) || backend.shutting) {
       if (spentMs >= this.limits.cleanUpMs) backend.kill()
     }
   }
@@ -335,6 +345,10 @@ export class Executor implements BackendHost {
       return undefined
     }
   }
+}
+
+function isUnit(owner: BackendOwner | undefined): boolean {
+  return owner instanceof Abandoned || owner instanceof CleanUp || owner instanceof QuietProof
 }
 
 const FATAL = { severity: 'FATAL' } as const

@@ -14,8 +14,10 @@ export type Health = Identity & {
   pools: { database: string; user: string; size: number; idle: number; waiting: number }[]
 }
 
-/** Pools in a health frame, which must fit 32 KiB; a gateway needs no more than a picture. */
+/** What a health frame holds at most: it must fit 32 KiB, and gateways need only a picture. */
 const POOLS_MAX = 64
+const NAME_CHARS_MAX = 63
+const REASON_CHARS_MAX = 300
 
 /** How this node stands now. */
 export function healthOf(executor: Executor): Health {
@@ -24,7 +26,7 @@ export function healthOf(executor: Executor): Health {
   const pools: Health['pools'] = []
   for (const { key, size, idle, waiting } of executor.pools.pools.values()) {
     if (pools.length >= POOLS_MAX) break
-    const { database, user } = key
+    const [database, user] = [short(key.database), short(key.user)]
     pools.push({ database, user, size, idle: idle.length, waiting })
   }
   return {
@@ -33,8 +35,13 @@ export function healthOf(executor: Executor): Health {
     term: term.toString(),
     subterm: subterm.toString(),
     serving: serving && !draining,
-    reason: draining ? 'draining' : reason,
+    reason: draining ? 'draining' : reason.slice(0, REASON_CHARS_MAX),
     lag_bytes: lagBytes,
     pools,
   }
+}
+
+/** A name as people know it; control characters would grow in JSON. */
+function short(name: string): string {
+  return name.slice(0, NAME_CHARS_MAX).replace(/\p{Cc}/gu, '?')
 }

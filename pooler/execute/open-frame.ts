@@ -6,6 +6,8 @@ export type OpenRequest = { key: PoolKey; client: string; session: number }
 
 /** Startup options of one session; more are no client's. */
 const OPTIONS_MAX = 100
+/** An address and a port, for people. */
+const CLIENT_CHARS_MAX = 100
 
 /**
  * Reads an OPEN frame's JSON.
@@ -13,16 +15,14 @@ const OPTIONS_MAX = 100
  */
 export function readOpen(text: string): OpenRequest {
   const { user, database, options, client, session } = parseObject(text)
-  if (typeof user !== 'string' || typeof database !== 'string' || !isOptions(options)) {
-    throw malformed()
-  }
+  if (!isName(user) || !isName(database) || !isOptions(options)) throw malformed()
   if (options.some(([name]) => name === 'replication')) {
     const message = 'replication connections are not supported'
     throw new PgError('feature_not_supported', message, { severity: 'FATAL' })
   }
   return {
     key: { database, user, options },
-    client: typeof client === 'string' ? client : '',
+    client: typeof client === 'string' ? client.slice(0, CLIENT_CHARS_MAX) : '',
     session: typeof session === 'number' ? session : 0,
   }
 }
@@ -48,13 +48,19 @@ type Fields = {
   readonly session?: unknown
 }
 
+/** A text that can stand in a startup packet. */
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && !value.includes('\0')
+}
+
 function isOptions(value: unknown): value is [string, string][] {
   return Array.isArray(value) && value.length <= OPTIONS_MAX && value.every(isPair)
 }
 
 function isPair(value: unknown): boolean {
   if (!Array.isArray(value) || value.length !== 2) return false
-  return value.every((text) => typeof text === 'string' && !text.includes('\0'))
+  const [name, text] = value as unknown[]
+  return isName(name) && typeof text === 'string' && !text.includes('\0')
 }
 
 function malformed(cause?: unknown): PgError {

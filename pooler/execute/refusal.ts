@@ -36,7 +36,7 @@ export function poolRefusal(
   limits: NamedLimits,
 ): { error: PgError; response: Buffer } {
   const { database, user } = pool.key
-  const name = `pool of database "${database}" and user "${user}"`
+  const name = `pool of database "${short(database)}" and user "${short(user)}"`
   if (pool.refusal !== undefined && (reason === 'cannot_connect' || pool.live === 0)) {
     const { message, sqlstate } = lossOf(pool.refusal, HEADER_BYTES, pool.refusal.length)
     const error = new PgError('cannot_connect_now', `${name}: ${message} (${sqlstate})`, FATAL)
@@ -61,6 +61,11 @@ export function pinRefusal(limits: NamedLimits): Refusal {
     sqlstate: '53300',
     message: `too many sessions hold a backend of their own (limit ${limits.pinnedMax})`,
   }
+}
+
+/** Frames are bounded, and names in a startup packet need not be. */
+function short(name: string): string {
+  return name.slice(0, 63)
 }
 
 const FATAL = { severity: 'FATAL' } as const

@@ -45,7 +45,7 @@ export const StreamState = {
 } as const
 export type StreamState = (typeof StreamState)[keyof typeof StreamState]
 
-/** Pending bytes up to which a backend is given back at ReadyForQuery; above, it waits for them. */
+/** Pending bytes above which a backend is not read, nor given back at its ReadyForQuery. */
 const KEPT_PENDING_BYTES_MAX = 64 * 1024
 const IDLE = TransactionStatus.Idle
 
@@ -124,6 +124,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   /** A BATCH frame. @throws PgError when the gateway breaks the protocol. */
   startBatch(flags: number, value: number, bytes: Buffer, start: number, end: number): void {
     if (this.state !== StreamState.Idle) throw broken('a batch began before the last one ended')
+    if (this.backend?.forwarder.atBoundary === false) throw broken('a batch began in a message')
     if (end - start < BATCH_HEAD_BYTES) throw broken('a batch without its head')
     const { executor } = this.#link
     this.#received(end - start)
@@ -318,7 +319,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     }
     this.#pending.add(Kind.Data, flags, status, pins, value, bytes, start, end)
     this.flush()
-    if (!this.#pending.empty) this.backend?.pause()
+    if (this.#pending.bytes > KEPT_PENDING_BYTES_MAX) this.backend?.pause()
   }
 
   backendReady(status: number): void {
@@ -365,7 +366,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     return true
   }
 
-  /** Pins for a batch that runs: it cannot be refused any more, so the session ends without them. */
+  /** Pins for a batch that runs: it cannot be refused any more, the session ends without them. */
   #addLatePins(pins: number): boolean {
     const { backend } = this
     const { executor } = this.#link
@@ -391,7 +392,6 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.backend = backend
     this.state = StreamState.Running
     this.sinceMs = executor.nowMs
-    assert(backend.forwarder.atBoundary, 'a batch begins between two messages')
     backend.beginBatch(this)
     return true
   }

@@ -2,7 +2,7 @@
 // client sends and whatever Postgres answers.
 // Method: a raw link against a pooler over a real Postgres; after each case the backends must be
 // free and the next session on them undisturbed.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Flag } from '../../shared/link/frame.ts'
 import {
   bind,
@@ -22,6 +22,7 @@ import { until } from '../support/until.ts'
 import { startHarness, type Harness } from './harness.ts'
 import type { TestStream } from './test-link.ts'
 
+setDefaultTimeout(30_000)
 let h: Harness
 beforeAll(async () => {
   h = await startHarness(
@@ -261,6 +262,26 @@ describe('what a batch may be made of', () => {
       stream.more(copyDone(), { final: true })
       await stream.end()
     }))
+})
+
+describe('a gateway that sends more than one batch as one', () => {
+  test.each([
+    ['two queries', [query('select 1'), query("select 'not yours'")]],
+    ['a query behind a Sync', [sync(), query("select 'not yours'")]],
+    ['a bind behind a Sync', [parse("select 'not yours'"), sync(), bind(), execute()]],
+    ['two Syncs', [sync(), sync()]],
+    ['a slow query behind', [query('select 1'), query('select pg_sleep(0.3)')]],
+  ])('cannot make %s another session’s', async (_, messages) => {
+    const [bad, good] = [await h.link.open(), await h.link.open()]
+    for (let i = 0; i < 5; i++) {
+      bad.batch(messages)
+      good.batch(query('select 1'))
+      expect(await good.end()).toEqual(ONE)
+      await bad.end()
+    }
+    await bad.close()
+    await good.close()
+  })
 })
 
 describe('reported parameters', () => {

@@ -1,6 +1,6 @@
 // Goal: one port serves links, plain drivers, cancel requests and whatever else knocks.
 // Method: psql and raw sockets against a data server over a real Postgres.
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Client } from 'pg'
 import { DataServer } from '../../pooler/server.ts'
 import { query, sslRequest, startup } from '../../shared/pgwire/frontend.ts'
@@ -8,6 +8,7 @@ import { until } from '../support/until.ts'
 import { openFiles, SECRET, SERVING, startHarness, type Harness } from './harness.ts'
 import { TestLink } from './test-link.ts'
 
+setDefaultTimeout(30_000)
 let h: Harness
 beforeAll(async () => {
   h = await startHarness(

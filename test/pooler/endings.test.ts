@@ -1,7 +1,7 @@
 // Goal: whatever ends early — a batch by a cancel, a session by its client, a backend by a crash,
 // serving by a decision — ends in the right words, touches nobody else and leaves nothing behind.
 // Method: each ending in each state of a session, over a raw link and a real Postgres.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Pin } from '../../shared/link/frame.ts'
 import { bind, copyData, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { debugBackends } from '../../pooler/execute/debug.ts'
@@ -9,6 +9,7 @@ import { until } from '../support/until.ts'
 import { SERVING, startHarness, type Harness } from './harness.ts'
 import { RULE, type TestStream } from './test-link.ts'
 
+setDefaultTimeout(30_000)
 let h: Harness
 beforeAll(async () => {
   h = await startHarness(

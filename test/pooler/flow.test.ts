@@ -1,6 +1,6 @@
 // Goal: memory and other sessions do not suffer from one that is large, slow or absent.
 // Method: streams that give no credit or leave at any moment, beside others that work.
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Flag, FRAME_PAYLOAD_BYTES_MAX, STREAM_WINDOW_BYTES } from '../../shared/link/frame.ts'
 import { copyData, copyDone, query } from '../../shared/pgwire/frontend.ts'
 import { interval } from '../../shared/time/clock.ts'
@@ -10,6 +10,7 @@ import { openFiles, startHarness, type Harness } from './harness.ts'
 const MB = 1024 * 1024
 const BIG = query("select repeat('x', 20 * 1024 * 1024)")
 const HUGE = query("select repeat('x', 200 * 1024 * 1024)")
+setDefaultTimeout(30_000)
 let h: Harness
 beforeAll(async () => {
   h = await startHarness(
@@ -95,7 +96,7 @@ describe('towards a client', () => {
     const stream = await h.link.open()
     stream.credits = false
     stream.countOnly = true
-    stream.batch(query(`select repeat('x', ${STREAM_WINDOW_BYTES + 10_000})`))
+    stream.batch(query(`select repeat('x', ${STREAM_WINDOW_BYTES + 60_000})`))
     await until(() => stream.dataBytes === STREAM_WINDOW_BYTES && h.server.sessions === 0)
     expect(stream.lines).toEqual([])
     stream.startReading()

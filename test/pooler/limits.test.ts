@@ -1,6 +1,6 @@
 // Goal: every wait and every resource has its limit, and who reaches one hears so in words.
 // Method: pools, budgets and timeouts made small.
-import { afterEach, describe, expect, test } from 'bun:test'
+import { afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Pin } from '../../shared/link/frame.ts'
 import { bind, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import type { PoolerConfig } from '../../pooler/config.ts'
@@ -9,6 +9,7 @@ import { until } from '../support/until.ts'
 import { startHarness, type Harness } from './harness.ts'
 import type { TestStream } from './test-link.ts'
 
+setDefaultTimeout(30_000)
 let h: Harness
 afterEach(() => h[Symbol.asyncDispose]())
 

@@ -1,12 +1,13 @@
 // Goal: a backend gets the shared statements it lacks just where they are needed, and the client sees
 // the answers to its own messages only, in order.
 // Method: batches with operations over a raw link; a second session forces another backend.
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Op } from '../../shared/link/frame.ts'
 import { bind, close, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { startHarness, type Harness } from './harness.ts'
 import type { TestStream } from './test-link.ts'
 
+setDefaultTimeout(30_000)
 let h: Harness
 beforeAll(async () => {
   h = await startHarness({ poolSize: 2, preparedStatementsMax: 4, poolWarmSize: 0 })
