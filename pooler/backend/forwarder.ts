@@ -5,8 +5,8 @@
 //
 // A batch is `settled` when exactly one message of it makes a ReadyForQuery and nothing follows it:
 // then the backend's ReadyForQuery is its end beyond doubt. Copy-in and what Postgres skips behind
-// an error need more than one, and a broken gateway may send anything. Such a backend is proven quiet
-// before another session gets it.
+// an error need more than one, and a broken gateway may send anything. Such a backend is proven
+// quiet before another session gets it.
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { Op, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
