@@ -1,5 +1,5 @@
-// The npm package cannot carry symbolic links: its install script makes those of the libraries from a
-// list. Where install scripts are switched off nobody has run it, and Postgres finds no library.
+// The npm package cannot carry symbolic links: its install script makes those of the libraries from
+// a list. Where install scripts are switched off nobody has run it, and Postgres finds no library.
 import { existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 

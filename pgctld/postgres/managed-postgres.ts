@@ -19,9 +19,10 @@ import {
   SUPERUSER,
   type PostgresOptions,
 } from './postgres-options.ts'
+import { readPostmasterPid } from './postmaster-pid.ts'
 import { Postmaster } from './postmaster.ts'
 import { prepareStart } from './prepare-start.ts'
-import { promote } from './promote.ts'
+import { beginPromotion, finishPromotion } from './promote.ts'
 import { describeStatus } from './status.ts'
 import { stopPostmaster, type StopOutcome } from './stop.ts'
 
@@ -35,6 +36,7 @@ export interface StopRequest {
 }
 
 const START_POLL_MS = 10
+const HANDLERS_TIMEOUT_MS = 5000
 
 /** Starts, stops and watches one Postgres. Disposing it lets go of it: Postgres runs on. */
 export class ManagedPostgres implements Disposable {
@@ -46,7 +48,7 @@ export class ManagedPostgres implements Disposable {
   #stopping = false
   #lastEnding = ''
   #logFrom = 0
-  #giveUp: AbortController | undefined
+  #waits = new AbortController() // of all that waits for Postgres; a stop ends them
 
   constructor(options: PostgresOptions) {
     this.options = options
@@ -104,8 +106,11 @@ export class ManagedPostgres implements Disposable {
    * @throws PgError query_canceled at the deadline or when stopped meanwhile (at the deadline it is
    * left to go on starting), internal_error with Postgres's last words when it ended.
    */
-  start(settings: Settings, timeoutMs: number): Promise<void> {
-    return this.#change('start', () => this.#start(settings, timeoutMs))
+  async start(settings: Settings, timeoutMs: number): Promise<void> {
+    const { signal } = this.#waits
+    const postmaster = await this.#change('start', () => this.#launch(settings))
+    // Not under the lock: what it waits for may be WAL from a leader that a reload has to name.
+    await this.#untilAccepting(postmaster, timeoutMs, signal)
   }
 
   /**
@@ -113,17 +118,19 @@ export class ManagedPostgres implements Disposable {
    * Nothing running: no error.
    */
   stop(request: StopRequest): Promise<void> {
-    this.#giveUp?.abort(new PgError('query_canceled', 'stopped meanwhile'))
+    this.#endWaits()
     return this.#change('stop', () => this.#stop(request))
   }
 
   /** `stop`, then `start`. */
-  restart(settings: Settings, stop: StopRequest): Promise<void> {
-    this.#giveUp?.abort(new PgError('query_canceled', 'stopped meanwhile'))
-    return this.#change('restart', async () => {
+  async restart(settings: Settings, stop: StopRequest): Promise<void> {
+    this.#endWaits()
+    const { signal } = this.#waits
+    const postmaster = await this.#change('restart', async () => {
       await this.#stop(stop)
-      await this.#start(settings, stop.timeoutMs)
+      return await this.#launch(settings)
     })
+    await this.#untilAccepting(postmaster, stop.timeoutMs, signal)
   }
 
   /** Writes `settings` and has a running Postgres read its files again. */
@@ -131,27 +138,27 @@ export class ManagedPostgres implements Disposable {
     return this.#change('reload', async () => {
       this.#requireUsable()
       changeAutoConf(this.options.dataDir, settings, this.options.runAs)
-      this.#lookForPostmaster().postmaster?.signal('SIGHUP')
+      await this.#readFiles(this.#lookForPostmaster().postmaster)
     })
   }
 
-  /** Ends recovery on exactly `timeline`. @throws as `promote`. */
-  promote(timeline: number, timeoutMs: number): Promise<void> {
-    return this.#change('promote', async () => {
+  /** Ends recovery on exactly `timeline`. @throws as `beginPromotion` and `finishPromotion`. */
+  async promote(timeline: number, timeoutMs: number): Promise<void> {
+    const { dataDir, runAs } = this.options
+    const { signal } = this.#waits
+    const where = { dataDir, runAs, socket: socketOf(this.options), user: SUPERUSER, timeline }
+    const postmaster = await this.#change('promote', async () => {
       this.#requireUsable()
-      const { postmaster } = this.#lookForPostmaster()
-      if (postmaster === undefined) {
-        throw new PgError(
-          'object_not_in_prerequisite_state',
-          'cannot promote: Postgres does not run',
-        )
-      }
-      const { dataDir, runAs } = this.options
-      const where = { dataDir, runAs, socket: socketOf(this.options), user: SUPERUSER }
-      const { signal } = (this.#giveUp = new AbortController())
-      await promote(postmaster, { ...where, timeline, timeoutMs, signal })
-      this.options.log.info('promoted', { timeline })
+      const running = this.#lookForPostmaster().postmaster
+      if (running !== undefined) await beginPromotion(running, where)
+      return running
     })
+    if (postmaster === undefined) {
+      throw new PgError('object_not_in_prerequisite_state', 'cannot promote: Postgres does not run')
+    }
+    await finishPromotion(postmaster, { ...where, timeoutMs, signal })
+    this.options.log.info('promoted', { timeline })
+    this.#changed()
   }
 
   /**
@@ -185,13 +192,14 @@ export class ManagedPostgres implements Disposable {
     }
   }
 
-  async #start(settings: Settings, timeoutMs: number): Promise<void> {
+  /** The running Postgres with `settings`; launched if there was none. */
+  async #launch(settings: Settings): Promise<Postmaster> {
     const { options } = this
     this.#requireUsable()
     const running = this.#lookForPostmaster().postmaster
     if (running !== undefined) {
-      if (changeAutoConf(options.dataDir, settings, options.runAs)) running.signal('SIGHUP')
-      return await this.#untilAccepting(running, timeoutMs)
+      if (changeAutoConf(options.dataDir, settings, options.runAs)) await this.#readFiles(running)
+      return running
     }
     const { log } = options
     const conf = confInput(options)
@@ -202,8 +210,22 @@ export class ManagedPostgres implements Disposable {
       pid: postmaster.name.pid,
       version: options.installation.version,
     })
-    this.#hold(postmaster)
-    await this.#untilAccepting(postmaster, timeoutMs)
+    return this.#hold(postmaster)
+  }
+
+  /**
+   * Has Postgres read its files again. Before it has written postmaster.pid a SIGHUP would end it,
+   * and it may have read them already.
+   */
+  async #readFiles(postmaster: Postmaster | undefined): Promise<void> {
+    const { dataDir } = this.options
+    const end = now() + HANDLERS_TIMEOUT_MS
+    while (postmaster?.alive === true) {
+      const up = readPostmasterPid(dataDir)?.pid === postmaster.name.pid
+      if (up) return void postmaster.signal('SIGHUP')
+      if (now() > end) throw new PgError('query_canceled', 'Postgres does not come to listen')
+      await sleep(START_POLL_MS)
+    }
   }
 
   async #stop(request: StopRequest): Promise<void> {
@@ -229,22 +251,26 @@ export class ManagedPostgres implements Disposable {
     if (orphans > 0) this.options.log.warn('killed backends without a postmaster', { orphans })
   }
 
-  async #untilAccepting(postmaster: Postmaster, timeoutMs: number): Promise<void> {
-    const giveUp = (this.#giveUp = new AbortController())
+  async #untilAccepting(
+    postmaster: Postmaster,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     const end = now() + timeoutMs
-    try {
-      while ((await this.#health?.probe()) !== 'accepting') {
-        if (!postmaster.alive) await this.#throwEnding(postmaster)
-        giveUp.signal.throwIfAborted()
-        if (now() > end) {
-          const why = `Postgres does not answer after ${timeoutMs} ms, it goes on starting`
-          throw new PgError('query_canceled', `start: ${why}; its log is ${this.options.logFile}`)
-        }
-        await Promise.race([postmaster.ended, sleep(START_POLL_MS)])
+    while ((await this.#health?.probe()) !== 'accepting') {
+      signal.throwIfAborted()
+      if (!postmaster.alive) await this.#throwEnding(postmaster)
+      if (now() > end) {
+        const why = `Postgres does not answer after ${timeoutMs} ms, it goes on starting`
+        throw new PgError('query_canceled', `start: ${why}; its log is ${this.options.logFile}`)
       }
-    } finally {
-      this.#giveUp = undefined
+      await Promise.race([postmaster.ended, sleep(START_POLL_MS)])
     }
+  }
+
+  #endWaits(): void {
+    this.#waits.abort(new PgError('query_canceled', 'stopped meanwhile'))
+    this.#waits = new AbortController()
   }
 
   async #throwEnding(postmaster: Postmaster): Promise<never> {

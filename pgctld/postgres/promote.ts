@@ -13,15 +13,18 @@ import { reserveTimelines, type PromotionPoint } from './reserve-timelines.ts'
 import type { RunAs } from './run-as.ts'
 import { historyPath, knownTimelines, newestWalTimeline, readHistory } from './timeline-history.ts'
 
-/** Which server, to which timeline, and how long that may take. */
+/** Which server, and to which timeline. */
 export interface PromoteOptions {
   readonly dataDir: string
   readonly runAs: RunAs
   readonly socket: string
   readonly user: string
   readonly timeline: number
+}
+
+/** How long to wait. `signal` ends the wait; the promotion itself cannot be taken back. */
+export interface PromoteWait {
   readonly timeoutMs: number
-  /** Ends the wait; the promotion itself cannot be taken back. */
   readonly signal: AbortSignal
 }
 
@@ -33,20 +36,33 @@ const WHERE = `select pg_is_in_recovery(), pg_last_wal_replay_lsn(),
     (select received_tli from pg_stat_wal_receiver))`
 
 /**
- * Promotes a standby. Already promoted to that very timeline: nothing to do.
+ * Tells a standby to promote itself. Promoted to that very timeline already: nothing to do.
  * @throws PgError object_not_in_prerequisite_state when it is a primary on another timeline or the
- * timeline is taken, query_canceled at the deadline (it may still be promoted later),
- * internal_error when Postgres took another timeline or ended.
+ * timeline is taken, cannot_connect_now when it does not answer.
  */
-export async function promote(postmaster: Postmaster, options: PromoteOptions): Promise<void> {
+export async function beginPromotion(
+  postmaster: Postmaster,
+  options: PromoteOptions,
+): Promise<void> {
   const { dataDir, runAs, timeline } = options
   const point = await promotionPoint(options)
   if (point === undefined) return requireTimeline(dataDir, timeline)
   reserveTimelines(point, timeline)
   writeDurably(join(dataDir, 'promote'), '', { runAs })
   if (!postmaster.signal('SIGUSR1')) throw failed('Postgres ended')
+}
+
+/**
+ * Waits until the promotion is done, on the timeline that was asked for.
+ * @throws PgError query_canceled at the deadline (it may still be promoted later), internal_error
+ * when Postgres ended, object_not_in_prerequisite_state when it took another timeline.
+ */
+export async function finishPromotion(
+  postmaster: Postmaster,
+  options: PromoteOptions & PromoteWait,
+): Promise<void> {
   await untilPromoted(postmaster, options)
-  requireTimeline(dataDir, timeline)
+  requireTimeline(options.dataDir, options.timeline)
 }
 
 /** Where the standby stands; undefined when it is a primary already. */
@@ -78,8 +94,11 @@ function currentTimeline(dataDir: string, at: { recorded: number; replayLsn: big
   return descendants.at(-1) ?? at.recorded
 }
 
-async function untilPromoted(postmaster: Postmaster, options: PromoteOptions): Promise<void> {
-  const { dataDir, timeline, timeoutMs } = options
+async function untilPromoted(
+  postmaster: Postmaster,
+  options: PromoteOptions & PromoteWait,
+): Promise<void> {
+  const { dataDir, timeline, timeoutMs, signal } = options
   const end = now() + timeoutMs
   while (readPgControl(dataDir).state !== 'in production') {
     if (!postmaster.alive) throw failed('Postgres ended during the promotion')
@@ -87,7 +106,7 @@ async function untilPromoted(postmaster: Postmaster, options: PromoteOptions): P
       const waited = `did not end recovery within ${timeoutMs} ms`
       throw new PgError('query_canceled', `promotion to timeline ${timeline}: ${dataDir} ${waited}`)
     }
-    options.signal.throwIfAborted()
+    signal.throwIfAborted()
     await sleep(POLL_MS)
   }
 }

@@ -1,7 +1,7 @@
 // Goal: pgctld knows which processes are Postgres's and which are not, whatever dies or freezes.
 // Method: real processes killed, stopped and impersonated; the others must come through unharmed.
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { viewProcess } from '../../pgctld/postgres/process.ts'
 import { failureOf } from '../support/failure.ts'
@@ -180,4 +180,28 @@ test('Status is a lookup: well under a millisecond, also while Postgres runs', a
   const begun = performance.now()
   for (let round = 0; round < ROUNDS; round++) member.postgres.status()
   expect((performance.now() - begun) / ROUNDS).toBeLessThan(2) // 0.1 ms on an idle machine
+})
+
+test('a reload right after a start reaches Postgres and does not end it', async () => {
+  await using member = await Member.initialised()
+  const starting = member.postgres.start({ work_mem: '12MB' }, 10_000)
+  await member.postgres.reload({ work_mem: '13MB' }) // a SIGHUP at once would be its end
+  await starting
+  await until(async () => (await member.sql('show work_mem'))[0]?.[0] === '13MB')
+})
+
+test('a start that waits for WAL does not hold up the reload that names the leader', async () => {
+  await using member = await Member.initialised()
+  await member.start({ work_mem: '1MB' })
+  await member.postgres.promote(2, 10_000)
+  await using copy = await Member.create('embedded', { id: 'zone1_pooler2' })
+  await copy.clone({ port: member.postgres.options.port })
+  // Without the last of its WAL a copy is not consistent and lets nobody in.
+  const wal = readdirSync(join(copy.dataDir, 'pg_wal')).filter((name) => /^\w{24}$/.test(name))
+  for (const name of wal) rmSync(join(copy.dataDir, 'pg_wal', name))
+  const starting = copy.postgres.start({}, 20_000)
+  await until(() => copy.status.state === 'STARTING')
+  await copy.postgres.reload(copy.following(member))
+  await starting
+  expect(copy.status).toMatchObject({ state: 'RUNNING', inRecovery: true })
 })
