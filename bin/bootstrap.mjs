@@ -143,9 +143,13 @@ function npmCommand() {
 
 /** Ours, without what an enclosing npm says about another package or another selection. */
 function npmEnvironment() {
-  const foreign =
-    /^npm_(package_|lifecycle_|command$|config_(local_prefix|prefix|global|location|omit|include|production|dry_run|workspaces?|package_lock_only)$)/i
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)))
+  const foreign = /^npm_(package_|lifecycle_|command$)/i
+  const selection =
+    /^npm_config_((local_)?prefix|global|location|omit|include|production|dry_run|workspaces?)$/i
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !foreign.test(name) && !selection.test(name),
+  )
+  return Object.fromEntries(kept)
 }
 
 /** Runs to the end. `code` is -1 when it could not start; `output` is the end of what it said. */

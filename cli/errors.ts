@@ -1,4 +1,4 @@
-/** The command line is wrong in itself: exit code 2. `problems` has every complaint, one line each. */
+/** The command line is wrong in itself: exit code 2. `problems` has every complaint. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly exitCode = 2
@@ -10,7 +10,7 @@ export class UsageError extends Error {
   }
 }
 
-/** The world refuses: a busy port, a foreign folder, a Postgres that fails. Exit code 1, one line. */
+/** The world refuses: a busy port, a foreign folder, a Postgres that fails. Exit code 1. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError'
   readonly exitCode = 1

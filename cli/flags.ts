@@ -2,7 +2,7 @@ import type { ConfigOf, Fields } from '../shared/config/fields.ts'
 import { catalogOf, readFlags } from '../shared/config/sources.ts'
 import { UsageError, messageOf } from './errors.ts'
 
-/** A command's flags as they were given, read with the same field builders as services' settings. */
+/** A command's flags as they were given, read by the field builders of services' settings. */
 export interface FlagValues<F extends Fields> {
   readonly values: ConfigOf<F>
   /** The text of each flag that was given, by external name (`pool_size`). */

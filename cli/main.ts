@@ -111,7 +111,7 @@ function complain(error: unknown): number {
 }
 
 if (import.meta.main) {
-  // bin/multigres starts Bun in the project, whose bunfig.toml counts, and says where it was called.
+  // bin/multigres starts Bun in the project, whose bunfig.toml counts; this is where it was called.
   process.chdir(process.env['MULTIGRES_CWD'] ?? '.')
   process.exitCode = await main(Bun.argv.slice(2))
 }

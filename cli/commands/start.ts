@@ -28,12 +28,17 @@ export const command: Command = {
     commandHelp({
       name: 'cluster start',
       about:
-        'Brings up a highly available PostgreSQL on this machine: gateways, poolers, each with its PostgreSQL, and an orchestrator, all under one supervisor. In the foreground Ctrl-C stops them. On a folder that has a cluster, flags that are not given keep their values; where it runs already, it is shown.',
+        'Brings up a highly available PostgreSQL on this machine: gateways, poolers, each with ' +
+        'its PostgreSQL, and an orchestrator, all under one supervisor. In the foreground Ctrl-C ' +
+        'stops them. On a folder that has a cluster, flags that are not given keep their values; ' +
+        'where it runs already, it is shown.',
       fields: START_FIELDS,
       more: [
         [
           '--set SERVICE.KEY=VALUE',
-          'A setting of all members of a service (pooler.pool_wait_timeout=5s), of one member (zone1_pooler2.pool_size=8), or a line of postgresql.conf (postgres.work_mem=8MB). Repeatable.',
+          'A setting of all members of a service (pooler.pool_wait_timeout=5s), of one member ' +
+            '(zone1_pooler2.pool_size=8), or a line of postgresql.conf (postgres.work_mem=8MB). ' +
+            'Repeatable.',
         ],
       ],
       examples: [
@@ -120,9 +125,8 @@ async function lockOrRunning(request: StartRequest, stop: AbortSignal): Promise<
       if (state.phase === 'ready') return undefined
     }
     if (now() > giveUpAt) {
-      throw new RefusedError(
-        `${request.dir} is held by process ${state?.supervisor.pid ?? '?'}, which is ${state?.phase ?? 'starting'}`,
-      )
+      const { phase = 'starting', supervisor } = state ?? {}
+      throw new RefusedError(`${request.dir} is ${phase} under process ${supervisor?.pid ?? '?'}`)
     }
     await sleep(POLL_MS, stop)
   }

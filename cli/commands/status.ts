@@ -22,7 +22,8 @@ export const command: Command = {
     commandHelp({
       name: 'cluster status',
       about:
-        'Shows each shard with its leader and followers, as their poolers see themselves, and where everything listens. Where nothing runs it says so: exit code 0.',
+        'Shows each shard with its leader and followers, as their poolers see themselves, and ' +
+        'where everything listens. Where nothing runs it says so: exit code 0.',
       fields: FIELDS,
       examples: [
         ['multigres cluster status', 'a table'],
@@ -64,7 +65,8 @@ function forPeople(dir: string, view: StatusView, phase: string | undefined): st
 
 function shardLines(shard: ShardView): string[] {
   const rule = shard.rule === null ? 'no rule known' : `rule ${shard.rule}`
-  const head = `${shard.database}/${shard.shard}: ${rule}, ${shard.durability}, leader ${shard.leader ?? 'none'}`
+  const name = `${shard.database}/${shard.shard}`
+  const head = `${name}: ${rule}, ${shard.durability}, leader ${shard.leader ?? 'none'}`
   const rows = shard.poolers.map(({ id, role, serving, pid, postgres, reason }) => [
     id,
     role,

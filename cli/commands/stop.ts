@@ -1,10 +1,9 @@
 // `cluster stop`: asks the supervisor to end its cluster, waits until nothing of it runs, and with
 // --clean removes the folder.
-import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { boolean } from '../../shared/config/fields.ts'
 import { now, sleep } from '../../shared/time/clock.ts'
-import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
+import { endPostgres } from '../local/postgres-processes.ts'
 import { findAgain, signalProcess } from '../../pgctld/postgres/process.ts'
 import { RefusedError } from '../errors.ts'
 import { readCommandFlags } from '../flags.ts'
@@ -36,7 +35,8 @@ export const command: Command = {
     commandHelp({
       name: 'cluster stop',
       about:
-        'Stops a cluster in order: clients are let go, then PostgreSQL is shut down. Returns when nothing of it runs. A cluster that is not running is none to stop: exit code 0.',
+        'Stops a cluster in order: clients are let go, then PostgreSQL is shut down. Returns ' +
+        'when nothing of it runs. A cluster that is not running is none to stop: exit code 0.',
       fields: FIELDS,
       examples: [
         ['multigres cluster stop', 'data stays, the next start goes on'],
@@ -73,7 +73,9 @@ async function stopCluster(dir: string): Promise<boolean> {
   }
   const orphans = survivors(readState(paths.state))
   if (orphans.length > 0) await endOrphans(paths.state, say)
-  const postgres = await endPostgres(state)
+  // A Postgres without its pgctld is shut down as that would do it.
+  const options = { signal: 'SIGINT', timeoutMs: ORPHAN_TIMEOUT_MS } as const
+  const postgres = state !== undefined && (await endPostgres(state.plan, options))
   return supervised || orphans.length > 0 || postgres
 }
 
@@ -104,22 +106,4 @@ async function endOrphans(file: string, say: (text: string) => void): Promise<vo
     if (now() > end) for (const process of survivors(state)) signalProcess(process, 'SIGKILL')
     await sleep(POLL_MS)
   }
-}
-
-/** A Postgres without its pgctld: shuts it down as pgctld would. */
-async function endPostgres(state: ClusterState | undefined): Promise<boolean> {
-  let found = false
-  for (const { pgctld } of state?.plan.poolers ?? []) {
-    if (!existsSync(pgctld.dataDir)) continue
-    const end = now() + ORPHAN_TIMEOUT_MS
-    for (let first = true; ; first = false) {
-      const left = processesOf(pgctld.dataDir)
-      if (left.length === 0) break
-      found = true
-      const signal = now() < end ? 'SIGINT' : 'SIGKILL'
-      if (first || signal === 'SIGKILL') left.forEach((process) => signalProcess(process, signal))
-      await sleep(POLL_MS)
-    }
-  }
-  return found
 }

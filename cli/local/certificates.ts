@@ -26,7 +26,7 @@ interface Identity {
   readonly keys: CryptoKeyPair
 }
 
-/** Makes what is missing in `dir`; `listen` becomes a name of the certificate besides the local ones. */
+/** Makes what is missing in `dir`; `listen` is a name of the certificate beside the local ones. */
 export async function makeCertificates(dir: string, listen: string): Promise<Required<TlsFiles>> {
   const file = (name: string): string => join(dir, name)
   const files = { cert: file('server.crt'), key: file('server.key'), ca: file('ca.crt') }

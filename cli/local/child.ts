@@ -80,7 +80,7 @@ export class Child {
     this.#listener(this, undefined)
   }
 
-  /** Asks it to end and starts it no more. A second call asks again, which services take as "now". */
+  /** Asks it to end and starts it no more. Services take a second call as "now". */
   stop(): void {
     this.#stopping = true
     this.#restart?.[Symbol.dispose]()

@@ -1,6 +1,6 @@
-// Rotation and reading of the logs under DIR/logs. Services write through a descriptor of their own,
-// not through us: what they say while we are gone, killed perhaps, must not be lost nor kill them.
-// So a full log is copied and cut to nothing, which O_APPEND writers do not notice.
+// Rotation and reading of the logs under DIR/logs. Services write through a descriptor of their
+// own, not through us: what they say while we are gone, killed perhaps, must not be lost nor kill
+// them. So a full log is copied and cut to nothing, which O_APPEND writers do not notice.
 import { closeSync, openSync, readSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { copyFile, truncate } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -62,7 +62,8 @@ export function refuseOtherMajor(home: PostgresHome, dataDirs: readonly string[]
     const made = dataMajor(dataDir)
     if (made === undefined || made === home.major) continue
     throw new RefusedError(
-      `${dataDir} was made by PostgreSQL ${made}, ${home.binDir} is ${home.major}: start with the --postgres that made it`,
+      `${dataDir} was made by PostgreSQL ${made}, ${home.binDir} is ${home.major}: ` +
+        'start with the --postgres that made it',
     )
   }
 }

@@ -114,7 +114,8 @@ function findEtcd(topology: string): string | undefined {
 function refuseOpenDefault(options: StartOptions, password: string, paths: ClusterPaths): void {
   if (LOOPBACKS.has(options.listen) || password !== DEFAULT_PASSWORD) return
   throw new RefusedError(
-    `--listen ${options.listen} would open a cluster whose password is the default: start a new one with --password-file FILE (this one's is in ${paths.secrets})`,
+    `--listen ${options.listen} would open a cluster whose password is the default: start a new ` +
+      `one with --password-file FILE (this one's is in ${paths.secrets})`,
   )
 }
 

@@ -75,7 +75,8 @@ export function refuseOtherFlags(request: StartRequest, running: Marker): void {
   if (request.given.has('set') && !sameTexts(request.sets, running.sets)) other.push('--set')
   if (other.length === 0) return
   throw new RefusedError(
-    `${request.dir} is running with other flags: ${other.join(', ')} (stop it first: multigres cluster stop --dir ${request.dir})`,
+    `${request.dir} is running with other flags: ${other.join(', ')} ` +
+      `(stop it first: multigres cluster stop --dir ${request.dir})`,
   )
 }
 
@@ -89,7 +90,8 @@ export function refuseLastingChanges(request: StartRequest): void {
   const other = differences(request, marker, LASTING_FLAGS)
   if (other.length === 0) return
   throw new RefusedError(
-    `${dir} was made with other flags: ${other.join(', ')} (remove it with multigres cluster stop --clean, or use another --dir)`,
+    `${dir} was made with other flags: ${other.join(', ')} ` +
+      '(remove it with multigres cluster stop --clean, or use another --dir)',
   )
 }
 

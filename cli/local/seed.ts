@@ -59,7 +59,7 @@ async function seed(topology: Topology, plan: ClusterPlan): Promise<void> {
   const { clusterId } = readDatabase(present)
   if (clusterId === plan.clusterId) return
   throw new RefusedError(
-    `topology ${plan.topology} belongs to another cluster (${clusterId}, this is ${plan.clusterId})`,
+    `topology ${plan.topology} belongs to cluster ${clusterId}, this is ${plan.clusterId}`,
   )
 }
 

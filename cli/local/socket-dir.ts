@@ -4,7 +4,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { RefusedError } from '../errors.ts'
 
-/** The kernel takes 107 bytes; Postgres's own `.lock` beside the socket and a reserve are in here. */
+/** The kernel takes 107 bytes; Postgres's `.lock` beside the socket needs some of them. */
 const SOCKET_PATH_BYTES_MAX = 100
 /** The longest that follows: a member's id, `-pg`, and a socket's name. */
 const LONGEST_MEMBER = '/zone64_gateway64-pg/.s.PGSQL.65535'
@@ -20,7 +20,7 @@ export function shortEnough(wanted: string, purpose: string): string {
   return join(tmpdir(), `mg-${userInfo().uid}-${hash}-${purpose}`)
 }
 
-/** Makes a folder of ours. In a shared /tmp another user may have made it first: then it is refused. */
+/** Makes a folder of ours. One that another user made first, as in /tmp, is refused. */
 export function makeOwnDir(dir: string, mode: number): void {
   mkdirSync(dir, { recursive: true, mode })
   const stat = lstatSync(dir)

@@ -53,7 +53,9 @@ export const START_FIELDS = {
   }),
   durability: string({
     default: ({ poolers }) => (poolers === 1 ? 'at_least_1' : 'at_least_2'),
-    help: 'When a commit is acknowledged: at_least_N members, or multi_cell_at_least_N cells, have it. [at_least_2]',
+    help:
+      'When a commit is acknowledged: at_least_N members, or multi_cell_at_least_N cells, ' +
+      'have it. [at_least_2]',
     check: policyProblem,
   }),
   poolSize: integer({ default: 16, min: 1, help: 'Backends of one PostgreSQL for one user.' }),

@@ -1,17 +1,15 @@
 // Keeps the processes of a cluster running, in one object that ends them all in order.
 //
-// Invariant: after `stop` nothing of the cluster runs, Postgres included, however its processes took
-// it; and state.json names every process at every moment, so that others can tell what runs.
-import { existsSync } from 'node:fs'
+// Invariant: after `stop` nothing of the cluster runs, Postgres included, however its processes
+// took it; and state.json names every process at every moment, so that others can tell what runs.
 import type { Logger } from '../../shared/log/logger.ts'
-import { bootId, interval, now, sleep, timer } from '../../shared/time/clock.ts'
-import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
-import { signalProcess } from '../../pgctld/postgres/process.ts'
+import { bootId, interval, timer } from '../../shared/time/clock.ts'
 import { RefusedError } from '../errors.ts'
 import { Child, type Exit } from './child.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
 import { lastComplaint, rotateLogs } from './log-files.ts'
 import type { ClusterPlan } from './plan.ts'
+import { endPostgres } from './postgres-processes.ts'
 import type { ProcessSpec } from './specs.ts'
 import { self, writeState, type ClusterState } from './state.ts'
 
@@ -29,7 +27,6 @@ const STOP_STAGES = [
 const CUT_TIMEOUT_MS = 5_000
 const ROTATE_EVERY_MS = 15_000
 const SWEEP_TIMEOUT_MS = 5_000
-const SWEEP_POLL_MS = 20
 
 /** What a supervisor works on. */
 export interface SupervisorOptions {
@@ -111,20 +108,9 @@ export class Supervisor {
 
   /** Ends a Postgres whose pgctld was killed before it could. */
   async #sweep(): Promise<void> {
-    const end = now() + SWEEP_TIMEOUT_MS
-    for (const { pgctld } of this.#options.plan.poolers) {
-      if (!existsSync(pgctld.dataDir)) continue
-      for (let first = true; ; first = false) {
-        const left = processesOf(pgctld.dataDir)
-        if (left.length === 0) break
-        const signal = now() < end ? 'SIGQUIT' : 'SIGKILL'
-        if (first || signal === 'SIGKILL') {
-          for (const process of left) signalProcess(process, signal)
-          this.#options.log.warn('Postgres was left', { data_dir: pgctld.dataDir, signal })
-        }
-        await sleep(SWEEP_POLL_MS)
-      }
-    }
+    const { plan, log } = this.#options
+    const options = { signal: 'SIGQUIT', timeoutMs: SWEEP_TIMEOUT_MS } as const
+    if (await endPostgres(plan, options)) log.warn('Postgres was left')
   }
 
   readonly #changed = (child: Child, exit: Exit | undefined): void => {

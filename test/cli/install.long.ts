@@ -16,7 +16,7 @@ const isRoot = userInfo().uid === 0
 type Options = { env?: Record<string, string>; uid?: number; gid?: number }
 
 const bases: string[] = []
-afterAll(() => bases.forEach((base) => rmSync(base, { recursive: true, force: true })))
+afterAll(() => bases.forEach((base) => rmSync(base, { recursive: true, force: true })), INSTALL_MS)
 
 async function run(command: readonly string[], cwd: string, options: Options = {}) {
   const { env = {}, ...identity } = options

@@ -19,7 +19,7 @@ import type { StatusView } from '../../cli/local/cluster-status.ts'
 import { viewProcess, type ProcessName } from '../../pgctld/postgres/process.ts'
 import {
   multigres,
-  postgresProcesses,
+  postgresOf,
   recordedProcesses,
   startCluster,
   untilGone,
@@ -48,10 +48,7 @@ async function answer(url: string): Promise<number> {
 }
 
 /** Supervisor, services and everything of Postgres. */
-const everyProcess = (dir: string): ProcessName[] => [
-  ...recordedProcesses(dir),
-  ...postgresProcesses(dir),
-]
+const everyProcess = (dir: string): ProcessName[] => [...recordedProcesses(dir), ...postgresOf(dir)]
 
 describe('a detached cluster', () => {
   let dir: string
@@ -62,7 +59,7 @@ describe('a detached cluster', () => {
     if (exitCode !== 0) throw new Error(stderr)
     started = JSON.parse(stdout) as StartView
   }, SLOW_MS)
-  afterAll(() => multigres(['cluster', 'stop', '--clean', '--dir', dir]))
+  afterAll(() => multigres(['cluster', 'stop', '--clean', '--dir', dir]), SLOW_MS)
 
   const startArgs = (...flags: string[]) => ['cluster', 'start', '--dir', dir, ...ONE, ...flags]
 
@@ -206,8 +203,13 @@ describe('a start that fails', () => {
       const dir = join(base, 'failing')
       const port = await freePort()
       const bin = join(base, 'bin')
-      const program =
-        '#!/bin/sh\ncase "$1" in --version) echo "postgres (PostgreSQL) 17.1";; *) echo "no luck" >&2; exit 1;; esac\n'
+      const program = [
+        '#!/bin/sh',
+        '[ "$1" = --version ] && echo "postgres (PostgreSQL) 17.1" && exit 0',
+        'echo "no luck" >&2',
+        'exit 1',
+        '',
+      ].join('\n')
       await Bun.$`mkdir -p ${bin}`
       for (const name of ['postgres', 'initdb']) {
         writeFileSync(join(bin, name), program, { mode: 0o755 })

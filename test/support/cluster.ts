@@ -1,14 +1,14 @@
-// A real cluster for a test: bin/multigres in the foreground, as a child, in a folder of its own, on
-// free ports. When it is disposed everything is stopped, removed, and shown to be gone.
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+// A real cluster for a test: bin/multigres in the foreground, as a child, in a folder of its own,
+// on free ports. When it is disposed everything is stopped, removed, and shown to be gone.
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { StartView } from '../../cli/local/describe.ts'
 import type { StatusView } from '../../cli/local/cluster-status.ts'
 import { clusterPaths } from '../../cli/local/cluster-dir.ts'
+import { postgresProcesses } from '../../cli/local/postgres-processes.ts'
 import { removeCluster } from '../../cli/local/remove.ts'
 import { readState } from '../../cli/local/state.ts'
-import { processesOf } from '../../pgctld/postgres/find-postmaster.ts'
 import { findAgain, type ProcessName } from '../../pgctld/postgres/process.ts'
 import { until } from './until.ts'
 
@@ -106,7 +106,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     if (exitCode !== 0) throw new Error(`cluster status ended with ${exitCode}: ${stderr}`)
     return JSON.parse(stdout) as StatusView
   }
-  const processes = (): ProcessName[] => [...recordedProcesses(dir), ...postgresProcesses(dir)]
+  const processes = (): ProcessName[] => [...recordedProcesses(dir), ...postgresOf(dir)]
   const stop = async (): Promise<string> => {
     if (child.exitCode !== null) return await said
     const all = processes()
@@ -146,11 +146,9 @@ export function recordedProcesses(dir: string): ProcessName[] {
 }
 
 /** Every process of every Postgres of the cluster. */
-export function postgresProcesses(dir: string): ProcessName[] {
-  const dataDirs = readState(clusterPaths(dir).state)?.plan.poolers.map(
-    ({ pgctld }) => pgctld.dataDir,
-  )
-  return (dataDirs ?? []).filter((path) => existsSync(path)).flatMap((path) => processesOf(path))
+export function postgresOf(dir: string): ProcessName[] {
+  const state = readState(clusterPaths(dir).state)
+  return state === undefined ? [] : postgresProcesses(state.plan)
 }
 
 const statusArgs = (dir: string): string[] => ['cluster', 'status', '--dir', dir, '--json']
