@@ -146,9 +146,9 @@ export function postgresJsTests(server: () => Server): void {
   test('LISTEN hears NOTIFY of another connection', async () => {
     await using sql = connectPostgresJs(server())
     const { promise, resolve } = Promise.withResolvers<string>()
-    const { unlisten } = await sql.listen('postgres_js_channel', resolve)
+    const listening = await sql.listen('postgres_js_channel', resolve)
     await sql.notify('postgres_js_channel', 'heard')
     expect(await promise).toBe('heard')
-    await unlisten()
+    await listening.unlisten()
   })
 }
