@@ -1,6 +1,9 @@
 // Questions to another Postgres, or to our own, in the replication protocol: which timeline it is
 // on, where its WAL ends, and where it left its former timelines.
-import { PgError } from '../../shared/errors/pg-error.ts'
+import { parseSize } from '../../shared/config/units.ts'
+import { CONDITIONS } from '../../shared/errors/pg-error.ts'
+import { formatLsn } from '../../shared/pgwire/lsn.ts'
+import { ServerError } from '../../shared/pgwire/server-error.ts'
 import { ReplicationConnection } from '../../shared/replication/replication-connection.ts'
 import { parseTimelineHistory } from '../../shared/replication/timeline-history.ts'
 import type { ScramSecret } from '../../shared/scram/client.ts'
@@ -19,18 +22,14 @@ export async function readOwnEnd(own: {
   user: string
 }): Promise<IdentifiedEnd> {
   const { socketPath, user } = own
-  const connection = await ReplicationConnection.connect({
+  using connection = await ReplicationConnection.connect({
     address: { path: socketPath },
     user,
     applicationName: 'multigres_probe',
     timeoutMs: TIMEOUT_MS,
   })
-  try {
-    const { systemId, timeline, xlogPos } = await connection.identifySystem()
-    return { systemId, timeline, lsn: xlogPos }
-  } finally {
-    connection[Symbol.dispose]()
-  }
+  const { systemId, timeline, xlogPos } = await connection.identifySystem()
+  return { systemId, timeline, lsn: xlogPos }
 }
 
 /** A leader that is asked for its WAL over TCP. */
@@ -44,31 +43,40 @@ export async function readLeaderWal(
   leader: LeaderAddress,
   timelineMin: number,
 ): Promise<(LeaderWal & { systemId: string }) | undefined> {
-  const { host, port, secret } = leader
-  const connection = await ReplicationConnection.connect({
+  using connection = await connect(leader)
+  const { systemId, timeline, xlogPos } = await connection.identifySystem()
+  if (timeline < timelineMin) return undefined
+  if (timeline === 1) return { systemId, timeline, lsn: xlogPos, history: [] }
+  const { content } = await connection.timelineHistory(timeline)
+  return { systemId, timeline, lsn: xlogPos, history: parseTimelineHistory(content) }
+}
+
+/**
+ * Why the leader cannot stream from `own` on: it has removed that WAL. Undefined when it can. Asks as
+ * a walreceiver does, from the start of the segment; only the first message tells.
+ * @throws PgError or ServerError when it cannot be asked.
+ */
+export async function whyNoStream(leader: LeaderAddress, own: WalEnd): Promise<string | undefined> {
+  using connection = await connect(leader)
+  const segmentBytes = BigInt(parseSize(await connection.show('wal_segment_size')))
+  const lsn = own.lsn - (own.lsn % segmentBytes)
+  try {
+    const stream = await connection.startReplication({ lsn, timeline: own.timeline })
+    for await (const _ of stream) break
+    return undefined
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error
+    if (error.sqlstate !== CONDITIONS.undefined_file.sqlstate) throw error
+    return `the leader cannot stream from ${formatLsn(lsn)} on: ${error.message}`
+  }
+}
+
+function connect({ host, port, secret }: LeaderAddress): Promise<ReplicationConnection> {
+  return ReplicationConnection.connect({
     address: { host, port },
     user: REPLICATION_ROLE,
     secret,
     applicationName: 'multigres_probe',
     timeoutMs: TIMEOUT_MS,
   })
-  try {
-    const { systemId, timeline, xlogPos } = await connection.identifySystem()
-    if (timeline < timelineMin) return undefined
-    if (timeline === 1) return { systemId, timeline, lsn: xlogPos, history: [] }
-    const { content } = await connection.timelineHistory(timeline)
-    return { systemId, timeline, lsn: xlogPos, history: parseTimelineHistory(content) }
-  } finally {
-    connection[Symbol.dispose]()
-  }
-}
-
-/**
- * Another system identifier: this is no copy of that shard, and must never be overwritten as one.
- */
-export function foreign(own: string, leader: string): PgError {
-  return new PgError(
-    'object_not_in_prerequisite_state',
-    `this Postgres has the system identifier ${own}, the leader ${leader}: it holds other data`,
-  )
 }

@@ -52,7 +52,7 @@ async function recall(stateDir: string): Promise<string | undefined> {
 }
 
 async function remember(stateDir: string, clusterId: string): Promise<void> {
-  await mkdir(stateDir, { recursive: true, mode: 0o700 })
+  await mkdir(stateDir, { recursive: true })
   const path = join(stateDir, FILE_NAME)
   await writeFile(`${path}.new`, `${JSON.stringify({ cluster_id: clusterId })}\n`)
   await rename(`${path}.new`, path)

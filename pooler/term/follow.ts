@@ -10,7 +10,7 @@ import {
 } from '../../shared/consensus/rule.ts'
 import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
 import { ServerError } from '../../shared/pgwire/server-error.ts'
-import { readLeaderWal, readOwnEnd } from '../replication/leader-wal.ts'
+import { readLeaderWal, readOwnEnd, whyNoStream } from '../replication/leader-wal.ts'
 import { whyNoPrefix } from '../replication/prefix-proof.ts'
 import { Deadline } from './deadline.ts'
 import type { Member } from './member.ts'
@@ -49,7 +49,7 @@ export function follow(member: Member, order: FollowOrder): Promise<Followed> {
     member.fence = `it is being pointed at ${order.leaderId}`
     try {
       await quiesce(member, seen, deadline)
-      const verdict = await compare(member, order, deadline)
+      const verdict = await compare(member, order, { deadline, seen })
       if (verdict.outcome === 'following') await pointAt(member, order)
       else reject(member, verdict)
       return verdict
@@ -85,10 +85,10 @@ function refuseStale(member: Member, order: FollowOrder, seen: Answering): void 
  * Nothing to do where this process proved it, or a stream on the leader's own timeline shows it: a
  * standby that is ahead of the fork never gets onto that.
  */
-function followsAlready(member: Member, order: FollowOrder, { view }: Answering): boolean {
-  const pointed = view.primary?.host === order.host && view.primary.port === order.port
+function followsAlready(member: Member, order: FollowOrder, seen: Answering): boolean {
+  const { view } = seen
   const streams = view.receiver === 'streaming' && view.receivedTimeline === timelineOf(order.rule)
-  if (!pointed || !streams) return false
+  if (!isPointedAt(seen, order) || !streams) return false
   const { leaderId, host, port } = order
   member.proven = { leaderId, host, port }
   member.diverged = ''
@@ -96,8 +96,13 @@ function followsAlready(member: Member, order: FollowOrder, { view }: Answering)
 }
 
 /** The leader may not be promoted yet: asks until it is, or somebody needs this node for more. */
-async function compare(member: Member, order: FollowOrder, deadline: Deadline): Promise<Followed> {
+async function compare(
+  member: Member,
+  order: FollowOrder,
+  at: { readonly deadline: Deadline; readonly seen: Answering },
+): Promise<Followed> {
   const { host, port, leaderId } = order
+  const { deadline, seen } = at
   const secret = await member.replicationSecret()
   const leader = await deadline.poll(`${leaderId} to lead`, POLL_MS, async () => {
     const found = await leaderWal({ host, port, secret }, timelineOf(order.rule))
@@ -113,8 +118,15 @@ async function compare(member: Member, order: FollowOrder, deadline: Deadline): 
     const reason = `system identifier ${own.systemId}, the leader's is ${leader.systemId}`
     return { outcome: 'foreign', reason }
   }
-  const reason = whyNoPrefix(own, leader)
+  // Pointed at it already, and sent again: the stream did not come about.
+  const again = isPointedAt(seen, order)
+  const reason =
+    whyNoPrefix(own, leader) ?? (again ? await whyNoStream({ host, port, secret }, own) : undefined)
   return reason === undefined ? { outcome: 'following' } : { outcome: 'diverged', reason }
+}
+
+function isPointedAt({ view }: Answering, { host, port }: FollowOrder): boolean {
+  return view.primary?.host === host && view.primary.port === port
 }
 
 /** A leader that does not listen yet is one that does not lead yet. */

@@ -60,7 +60,7 @@ export class PromiseFile implements AsyncDisposable {
   static async create(stateDir: string): Promise<PromiseFile> {
     const path = join(stateDir, FILE_NAME)
     const json = formatState(newPromiseState())
-    await mkdir(stateDir, { recursive: true, mode: 0o700 })
+    await mkdir(stateDir, { recursive: true })
     const temporary = `${path}.new`
     await writeDurably(
       temporary,

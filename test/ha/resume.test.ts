@@ -264,6 +264,32 @@ describe('a node that wrote what nobody else has', () => {
   )
 })
 
+describe('a node that was away for longer than the leader keeps WAL', () => {
+  test(
+    'is cloned, since it cannot stream any more',
+    async () => {
+      const away = await shard.follower()
+      const leader = await shard.leader()
+      const node = shard.node(leader.id)
+      await away.stop()
+      await node.sql('ALTER SYSTEM SET wal_keep_size = 0')
+      await node.sql('SELECT pg_reload_conf()')
+      for (let segment = 0; segment < 4; segment++) {
+        await write(node)
+        await node.sql('SELECT pg_switch_wal()')
+        await node.sql('CHECKPOINT')
+      }
+      away.start()
+      await shard.whole(termOf(leader))
+      expect(away.pooler.log).toContain('has already been removed')
+      await node.sql('ALTER SYSTEM RESET wal_keep_size')
+      await node.sql('SELECT pg_reload_conf()')
+      await expectWhole(await shard.leader())
+    },
+    TEST_MS,
+  )
+})
+
 describe('a control call is refused', () => {
   const header = async (node: Node) => ({
     protocolVersion: 1,
