@@ -62,6 +62,26 @@ describe('a new shard', () => {
   )
 
   test(
+    'comes into being once under three orchestrators, and keeps one leader',
+    async () => {
+      await using shard = await startShard({ poolers: 3, orchs: 3 })
+      const first = await shard.whole()
+      expect(ruleOf(first).cohort).toHaveLength(3)
+      for (let term = 2n; term <= 4n; term++) {
+        const { postgres } = await shard.leader()
+        process.kill(postgres?.pid ?? 0, 'SIGKILL')
+        await shard.whole(term)
+      }
+      const leader = await shard.leader()
+      const history = await shard
+        .node(leader.id)
+        .sql("SELECT count(*)::int AS inits FROM multigres.rule_history WHERE event_type = 'init'")
+      expect(history).toEqual([{ inits: 1 }])
+    },
+    TEST_MS,
+  )
+
+  test(
     'comes into being though the orchestrator is killed at every step',
     async () => {
       await using shard = await startShard({ poolers: 3 })

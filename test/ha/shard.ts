@@ -34,6 +34,7 @@ export type ShardOptions = {
   readonly poolers?: number
   readonly durability?: string
   readonly cells?: number
+  readonly orchs?: number
 }
 
 /** One process of the shard, started and stopped at will. */
@@ -137,18 +138,18 @@ export class Node {
 export class TestShard implements AsyncDisposable {
   readonly dir: string
   readonly nodes: readonly Node[]
-  readonly orch: Service
+  readonly orchs: readonly Service[]
   readonly orchClient: OrchClient
 
   constructor(parts: {
     dir: string
     nodes: readonly Node[]
-    orch: Service
+    orchs: readonly Service[]
     orchClient: OrchClient
   }) {
     this.dir = parts.dir
     this.nodes = parts.nodes
-    this.orch = parts.orch
+    this.orchs = parts.orchs
     this.orchClient = parts.orchClient
   }
 
@@ -156,6 +157,13 @@ export class TestShard implements AsyncDisposable {
     const found = this.nodes.find((node) => node.id === id)
     if (found === undefined) throw new Error(`no node ${id}`)
     return found
+  }
+
+  /** The first, and usually the only one. */
+  get orch(): Service {
+    const [first] = this.orchs
+    if (first === undefined) throw new Error('there is no orchestrator')
+    return first
   }
 
   /** The orchestrator's view. */
@@ -212,17 +220,19 @@ export class TestShard implements AsyncDisposable {
   }
 
   start(): void {
-    for (const node of this.nodes) node.start()
-    this.orch.start()
+    for (const service of [...this.nodes, ...this.orchs]) service.start()
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.orch.stop(), ...this.nodes.map((node) => node.stop())])
+    await Promise.all([...this.orchs, ...this.nodes].map((service) => service.stop()))
   }
 
   /** The ends of all logs, for a test that failed. */
   logs(lines = 40): string {
-    const services = [this.orch, ...this.nodes.flatMap(({ pooler, pgctld }) => [pooler, pgctld])]
+    const services = [
+      ...this.orchs,
+      ...this.nodes.flatMap(({ pooler, pgctld }) => [pooler, pgctld]),
+    ]
     return services.map((service) => `--- ${service.name}\n${tail(service.log, lines)}`).join('\n')
   }
 
@@ -246,7 +256,7 @@ const tail = (text: string, lines: number): string => text.split('\n').slice(-li
 
 /** Makes and starts it; it bootstraps by itself. */
 export async function startShard(options: ShardOptions = {}): Promise<TestShard> {
-  const { poolers = 3, durability = 'at_least_2', cells = 1 } = options
+  const { poolers = 3, durability = 'at_least_2', cells = 1, orchs: count = 1 } = options
   const dir = mkdtempSync(join(tmpdir(), 'mg-ha-'))
   chmodSync(dir, 0o755)
   const secretsDir = join(dir, 'secrets')
@@ -261,20 +271,25 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
     const cell = `zone${((index - 1) % cells) + 1}`
     nodes.push(await makeNode({ dir, spec, secretsDir, cell, id: `${cell}_pooler${index}` }))
   }
-  const [http = 0, grpc = 0] = await freePorts(2)
-  const argv = [
-    'orch/main.ts',
-    '--id=zone1_orch1',
-    `--topology=${spec}`,
-    `--secrets-dir=${secretsDir}`,
-    `--state-dir=${dir}`,
-    `--http-port=${http}`,
-    `--grpc-port=${grpc}`,
-    '--bootstrap-settle=1s', // all poolers of a test start at once
-  ]
-  const orch = new Service('orch', argv, join(dir, 'orch.log'))
-  const orchClient = rpcClient(OrchClient, `127.0.0.1:${grpc}`, { token: TOKEN })
-  const shard = new TestShard({ dir, nodes, orch, orchClient })
+  const orchs: Service[] = []
+  let address = ''
+  for (let index = count; index >= 1; index--) {
+    const [http, grpc] = await freePorts(2)
+    address = `127.0.0.1:${grpc}`
+    const argv = [
+      'orch/main.ts',
+      `--id=zone1_orch${index}`,
+      `--topology=${spec}`,
+      `--secrets-dir=${secretsDir}`,
+      `--state-dir=${join(dir, `orch${index}`)}`,
+      `--http-port=${http}`,
+      `--grpc-port=${grpc}`,
+      '--bootstrap-settle=1s', // all poolers of a test start at once
+    ]
+    orchs.unshift(new Service(`orch${index}`, argv, join(dir, `orch${index}.log`)))
+  }
+  const orchClient = rpcClient(OrchClient, address, { token: TOKEN })
+  const shard = new TestShard({ dir, nodes, orchs, orchClient })
   shard.start()
   return shard
 }
