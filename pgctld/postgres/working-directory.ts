@@ -7,8 +7,8 @@ const TIMEOUT_MS = 5000
 
 /**
  * The working directories of `pids`, which run as `runAs`; a process that is gone, or another
- * user's, is left out. Root without CAP_SYS_PTRACE, as in most containers, may not look at another user's
- * processes: then a program that runs as that user looks for us.
+ * user's, is left out. Root without CAP_SYS_PTRACE, as in most containers, may not look at another
+ * user's processes: then a program that runs as that user looks for us.
  */
 export function workingDirectories(pids: readonly number[], runAs: RunAs): Map<number, string> {
   const found = new Map<number, string>()

@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { failureOf } from '../support/failure.ts'
 import type { PostgresKind } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
-import { ALL_KINDS, Member, removeTemplates } from './managed.ts'
+import { ALL_KINDS, Member, cleanUp } from './managed.ts'
 import { tamperProxy } from './tamper-proxy.ts'
 
 setDefaultTimeout(60_000)
-afterAll(removeTemplates)
+afterAll(cleanUp)
 
 const MANY_ROWS = 'insert into t select generate_series(1, 100000)'
 

@@ -19,13 +19,13 @@ import {
   KINDS,
   Member,
   REPLICATION_PASSWORD,
-  removeTemplates,
+  cleanUp,
   START_MS,
   SUPERUSER_PASSWORD,
 } from './managed.ts'
 
 setDefaultTimeout(30_000) // initdb on a busy machine
-afterAll(removeTemplates)
+afterAll(cleanUp)
 
 describe.each(KINDS)('%s Postgres', (kind) => {
   test('init makes a stopped server, which starts as a standby that answers', async () => {

@@ -35,6 +35,9 @@ export const SUPERUSER_PASSWORD = 'a superuser'
 export const START_MS = 20_000
 export const FAST = { mode: 'fast', timeoutMs: 10_000 } as const
 
+/** For those that a test which ran out of time has not disposed: Postgres would outlive us. */
+const alive = new Set<Member>()
+
 /** One member; disposing stops it and removes its folder. */
 export class Member implements AsyncDisposable {
   readonly base: string
@@ -42,6 +45,7 @@ export class Member implements AsyncDisposable {
 
   private constructor(base: string, options: PostgresOptions) {
     this.base = base
+    alive.add(this)
     this.postgres = new ManagedPostgres(options)
   }
 
@@ -151,6 +155,7 @@ export class Member implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    alive.delete(this)
     await this.postgres.stop({ mode: 'immediate', timeoutMs: 5000 }).catch(() => undefined)
     this.postgres[Symbol.dispose]()
     rmSync(this.base, { recursive: true, force: true })
@@ -174,8 +179,9 @@ function templateOf(kind: PostgresKind): Promise<string> {
   return template
 }
 
-/** Removes the templates. For `afterAll`. */
-export function removeTemplates(): void {
+/** Ends what is left and removes the templates. For `afterAll`. */
+export async function cleanUp(): Promise<void> {
+  for (const member of alive) await member[Symbol.asyncDispose]()
   for (const base of made) rmSync(base, { recursive: true, force: true })
   made.length = 0
   templates.clear()

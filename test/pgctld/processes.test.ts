@@ -7,10 +7,10 @@ import { viewProcess } from '../../pgctld/postgres/process.ts'
 import { failureOf } from '../support/failure.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
-import { KINDS, Member, removeTemplates } from './managed.ts'
+import { KINDS, Member, cleanUp } from './managed.ts'
 
 setDefaultTimeout(30_000)
-afterAll(removeTemplates)
+afterAll(cleanUp)
 
 describe.each(KINDS)('%s Postgres', (kind) => {
   test('a killed postmaster is noticed at once, with how it ended', async () => {

@@ -7,10 +7,10 @@ import { readPgControl } from '../../pgctld/postgres/pg-control.ts'
 import { parseTimelineHistory } from '../../shared/replication/timeline-history.ts'
 import { failureOf } from '../support/failure.ts'
 import { until } from '../support/until.ts'
-import { KINDS, Member, removeTemplates } from './managed.ts'
+import { KINDS, Member, cleanUp } from './managed.ts'
 
 setDefaultTimeout(60_000)
-afterAll(removeTemplates)
+afterAll(cleanUp)
 
 const PROMOTE_MS = 10_000
 const history = (member: Member, timeline: number) =>

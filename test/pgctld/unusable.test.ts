@@ -21,10 +21,10 @@ import { requireReachable } from '../../pgctld/postgres/folders.ts'
 import { findInstallation } from '../../pgctld/postgres/installation.ts'
 import { failureOf } from '../support/failure.ts'
 import { testRunAs } from '../support/postgres.ts'
-import { Member, removeTemplates } from './managed.ts'
+import { Member, cleanUp } from './managed.ts'
 
 setDefaultTimeout(30_000)
-afterAll(removeTemplates)
+afterAll(cleanUp)
 
 const isRoot = userInfo().uid === 0
 
