@@ -141,6 +141,7 @@ export class Sender {
       this.#begin()
       core.extended?.tracker.begin()
     }
+    if ((traits & Trait.ClearsStatements) !== 0) core.extended?.tracker.watchClears()
     core.queryNow = false
     core.traits |= traits
     core.simple = true
@@ -181,8 +182,13 @@ export class Sender {
 
   /**
    * Extended messages up to `end` go out, with `more` behind them. True when something was done.
+   * A batch that they begin will have a statement with the traits `ahead`, too.
    */
-  #sendPiece(end: number, final: boolean, more?: Uint8Array): boolean {
+  #sendPiece(
+    end: number,
+    final: boolean,
+    { more, ahead = 0 }: { more?: Uint8Array; ahead?: number } = {},
+  ): boolean {
     const core = this.#core
     const { window, up } = core
     const { bytes, start } = window
@@ -203,13 +209,14 @@ export class Sender {
     const available = window.end
     const over = extended.translate(this.#context(), bytes, { start, end, available })
     if (begins) {
-      if (this.#runBefore(extended.traits)) {
+      if (this.#runBefore(extended.traits | ahead)) {
         extended.takeBack()
         return true
       }
       this.#begin()
     }
     if (more !== undefined) builder.replace(end, end, more)
+    if ((extended.traits & Trait.ClearsStatements) !== 0) extended.tracker.watchClears()
     core.traits |= extended.traits
     if (this.#forgets(extended)) builder.op(Op.Forget, 0, end)
     builder.finish(end)
@@ -248,7 +255,8 @@ export class Sender {
   #holdQuery(end: number): boolean {
     const core = this.#core
     if (end > core.window.start) {
-      if (!this.#sendPiece(end, false, FLUSH)) return false
+      if (!this.#sendPiece(end, false, { more: FLUSH, ahead: this.#traitsOfQuery(end) }))
+        return false
       if (core.mode !== Mode.Open) return true // a unit of ours runs first, or it was answered
     } else {
       const { builder } = core.host
@@ -259,6 +267,13 @@ export class Sender {
     core.mode = Mode.QueryHeld
     if (core.extended?.tracker.outstanding === 0) this.releaseQuery()
     return true
+  }
+
+  /** What a Query at `at` may do, as far as it is here. */
+  #traitsOfQuery(at: number): number {
+    const { bytes, end } = this.#core.window
+    const next = at + 1 + bytes.readInt32BE(at + 1)
+    return bytes[at] !== Frontend.Query || next > end ? 0 : this.#traitsOf(bytes, at, next)
   }
 
   // Bytes that pass or are dropped ----------------------------------------------------------------
@@ -384,7 +399,7 @@ export class Sender {
     const names = Trait.UsesNames | Pin.SqlPrepare
     if ((traits & names) !== 0 && core.status !== TransactionStatus.Failed) {
       const extended = core.needExtended()
-      if (!extended.ownNames) {
+      if (!extended.ownNames && (core.before & Before.OwnNames) === 0) {
         extended.takeBack()
         return this.#runUnit(Before.OwnNames, prepareOwnNames(extended.statements))
       }

@@ -19,6 +19,8 @@ import { Trait } from './traits.ts'
 import { Before } from './units.ts'
 
 const READY_BYTES = 6
+/** No answer is due in these that the client has not got yet: one that says no more may go. */
+const WAITS_FOR_CLIENT: ReadonlySet<number> = new Set([Mode.Rest, Mode.Skip, Mode.CopyIn])
 
 export type SessionOptions = {
   host: SessionHost
@@ -321,7 +323,7 @@ export class Session implements StreamOwner, Held {
     } else if (!needsMore && waiting >= windowBytes) {
       this.#paused = true
       socket.pause()
-    } else if (this.#inputEnded && needsMore && mode === Mode.Rest) {
+    } else if (this.#inputEnded && needsMore && WAITS_FOR_CLIENT.has(mode)) {
       this.#endCore()
     }
   }
@@ -401,11 +403,10 @@ export class Session implements StreamOwner, Held {
 
   /** What the client believes to have prepared, now that the batch is over. */
   #settle(extended: Extended): void {
-    const { failed, undone, query, traits, up } = this.#core
+    const { failed, undone, query, up } = this.#core
     if (!failed) extended.statements.settle()
     else if (!undone) extended.failed()
     if (query) extended.queried()
-    if (!failed && (traits & Trait.ClearsStatements) !== 0) extended.statements.clear()
     if (!up.held) extended.released()
     extended.started()
   }

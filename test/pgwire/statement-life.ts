@@ -137,6 +137,36 @@ export function statementLifeTests(server: () => Server): void {
     await expectUnknown(frontend)
   })
 
+  test.each(['deallocate all', 'discard all'])(
+    '%s that is parsed alone ends nothing',
+    async (text) => {
+      await using frontend = await server().connect()
+      await expectPrepares(frontend, 'select 1', 'DataRow 1')
+      frontend.send(parse(text, { name: 'reset' }), sync())
+      expect(await frontend.untilReadyForQuery()).toEqual(['ParseComplete', 'ReadyForQuery idle'])
+      await expectRuns(frontend, 'DataRow 1')
+      frontend.send(bind({ statement: 'reset' }), execute(), sync())
+      expect((await frontend.untilReadyForQuery()).length).toBe(3)
+      await expectUnknown(frontend)
+    },
+  )
+
+  test('DEALLOCATE ALL ends them also when what stands behind it fails', async () => {
+    await using frontend = await server().connect()
+    await expectPrepares(frontend, 'select 1', 'DataRow 1')
+    expect((await frontend.query('deallocate all; select 1/0')).length).toBe(3)
+    await expectUnknown(frontend)
+  })
+
+  test('a Query in the middle of a batch knows them by name', async () => {
+    await using frontend = await server().connect()
+    frontend.send(parse('select 7', { name: 's' }), sync())
+    await frontend.untilReadyForQuery()
+    frontend.send(close({ portal: 'none' }), query('execute s'), sync())
+    const lines = await frontend.untilReady(2)
+    expect(lines[2]).toBe('DataRow 7')
+  })
+
   test('DEALLOCATE ALL by extended messages ends them', async () => {
     await using frontend = await server().connect()
     await expectPrepares(frontend, 'select 1', 'DataRow 1')
