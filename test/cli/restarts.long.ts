@@ -1,0 +1,10 @@
+// Goal: no acknowledged write is lost by stops, starts, or the death of the leader's Postgres.
+// Method: restarts.ts; ten stops and starts here.
+import { test } from 'bun:test'
+import { restartUnderAWriter } from './restarts.ts'
+
+test(
+  'ten restarts and a killed Postgres of the leader lose no acknowledged write',
+  () => restartUnderAWriter(10),
+  400_000,
+)
