@@ -25,9 +25,14 @@ export function addMetrics(metrics: MetricsRegistry, server: GatewayServer): Dis
     const name = field.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
     return [field, metrics.counter(`gateway_${name}_total`, help)] as const
   })
+  const claims = metrics.counter(
+    'gateway_claims_refused_total',
+    'Claims to lead that were under a rule older than the newest.',
+  )
   owned.use(
     metrics.collect(() => {
       for (const [field, counter] of series) counter.value = server.counters[field]
+      claims.value = server.router.claimsRefused
     }),
   )
   const gauges = [

@@ -14,7 +14,8 @@ import { forwardCancel, type GatewaySource } from './cancel/forward.ts'
 import { ClientCounts } from './client/client-counts.ts'
 import { cancelKeyBytes, type Connection } from './client/connection.ts'
 import type { Admission, ConnectionHost, NewSession } from './client/connection-host.ts'
-import { loadTls, type TlsIdentity } from './client/tls.ts'
+import { PausedProber } from './client/paused-prober.ts'
+import { loadTls, tlsVersion, type TlsFiles, type TlsIdentity } from './client/tls.ts'
 import type { gatewayFields, GatewayConfig } from './config.ts'
 import { Hold } from './hold/hold.ts'
 import { Listeners } from './client/listeners.ts'
@@ -49,6 +50,8 @@ export type GatewayOptions = {
 }
 
 const DRAIN_CHECK_MS = 20
+/** How often the certificate's files and the clients that are not read are looked at. */
+const LOOK_MS = 2000
 
 /** A running gateway. Dispose it: clients that are left hear 57P01. */
 export class GatewayServer implements ConnectionHost, AsyncDisposable {
@@ -67,7 +70,9 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly #counts: ClientCounts
   readonly #admissions = new Map<Session, Disposable>()
   readonly #owned = new DisposableStack()
+  readonly #prober = new PausedProber()
   #tls: TlsIdentity | undefined
+  #tlsVersion = ''
   #draining = false
 
   private constructor(options: GatewayOptions) {
@@ -113,8 +118,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       await server[Symbol.asyncDispose]()
       throw error
     }
-    const changes = options.config.onChange?.(() => server.#reloadTls())
-    if (changes !== undefined) server.#owned.use(changes)
+    server.#owned.use(interval(LOOK_MS, () => server.#look(), { ref: false }))
     return server
   }
 
@@ -259,18 +263,38 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   }
 
   #loadTls(): void {
-    const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsClientCaFile } = this.limits
-    if (certFile === undefined || keyFile === undefined) return
-    this.#tls = loadTls({ certFile, keyFile, clientCaFile: tlsClientCaFile })
+    const files = this.#tlsFiles()
+    if (files === undefined) return
+    this.#tlsVersion = tlsVersion(files)
+    this.#tls = loadTls(files)
+  }
+
+  #tlsFiles(): TlsFiles | undefined {
+    const {
+      tlsCertFile: certFile,
+      tlsKeyFile: keyFile,
+      tlsClientCaFile: clientCaFile,
+    } = this.limits
+    if (certFile === undefined || keyFile === undefined) return undefined
+    return { certFile, keyFile, clientCaFile }
   }
 
   /** A certificate that was replaced is presented from now on; a bad one changes nothing. */
   #reloadTls(): void {
+    const files = this.#tlsFiles()
+    const version = files === undefined ? '' : tlsVersion(files)
+    if (version === '' || version === this.#tlsVersion) return
     try {
       this.#loadTls()
+      this.log.info('a new certificate is presented')
     } catch (error) {
       this.log.error('the certificate stays the one before', { error })
     }
+  }
+
+  #look(): void {
+    this.#reloadTls()
+    this.#prober.look(this.connections)
   }
 }
 

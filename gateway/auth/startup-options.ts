@@ -20,10 +20,20 @@ export function sessionSettings(startup: StartupMessage): [string, string][] {
     settings.set(name, value)
   }
   for (const [name, value] of startup.settings) settings.set(name.toLowerCase(), value)
+  refuseWeakCommit(settings.get('synchronous_commit'))
   if (settings.size > OPTIONS_MAX) {
     throw fatal('program_limit_exceeded', `more than ${OPTIONS_MAX} startup options`)
   }
   return [...settings].toSorted(([left], [right]) => (left < right ? -1 : 1))
+}
+
+/** Values of synchronous_commit that wait for what the cluster's durability asks for. */
+const STRONG_COMMIT = /^(?:on|true|yes|1|remote_apply|t|tr|tru|y|ye)$/i
+
+/** An acknowledged write is on as many nodes as the cluster promises, whatever a client asks for. */
+function refuseWeakCommit(value: string | undefined): void {
+  if (value === undefined || STRONG_COMMIT.test(value)) return
+  throw fatal('feature_not_supported', `synchronous_commit cannot be "${value}" in this cluster`)
 }
 
 /** Splits at white space; a backslash takes the next character as it is (pg_split_opts). */

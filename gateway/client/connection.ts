@@ -3,7 +3,6 @@
 // Invariant: until the session begins, everything the client sends goes to the intake; from then on
 // everything goes to the session. Nothing that came before TLS is read behind it.
 
-import { AssertionError } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import {
@@ -56,7 +55,7 @@ export class Connection {
   readonly #log: Logger
   readonly #unix: boolean
   readonly #raw: RawSocket
-  readonly #intake = new Intake()
+  #intake = new Intake()
   readonly #deadline: Disposable
   #socket: ClientSocket
   #direct: DirectTls | undefined
@@ -90,15 +89,23 @@ export class Connection {
   rawData(chunk: Buffer): void {
     if (this.#upgraded) return // Bun shows the ciphertext here too
     if (this.#direct !== undefined) this.#direct.receive(chunk)
-    else if (this.session !== undefined) this.session.data(chunk)
+    else if (this.session !== undefined) this.#sessionData(this.session, chunk)
     else if (this.#startsTls(chunk)) this.#beginDirectTls(chunk)
     else this.#intake.feed(chunk, this.#authenticating)
   }
 
   /** Decrypted bytes. */
   tlsData(chunk: Buffer): void {
-    if (this.session !== undefined) this.session.data(chunk)
+    if (this.session !== undefined) this.#sessionData(this.session, chunk)
     else this.#intake.feed(chunk, this.#authenticating)
+  }
+
+  #sessionData(session: Session, chunk: Buffer): void {
+    try {
+      session.data(chunk)
+    } catch (error) {
+      session.crashed(error)
+    }
   }
 
   drained(): void {
@@ -221,6 +228,7 @@ export class Connection {
     const key = backendKeyData(session.number, session.cancelKey)
     this.#write(Buffer.concat([...parameters, key, ready(IDLE)]))
     const rest = this.#intake.takeMessages()
+    this.#intake = SPENT // an idle client keeps as little memory as may be
     this.session = session
     session.begin(rest)
   }
@@ -330,8 +338,7 @@ export class Connection {
 
   #onBug(error: unknown): void {
     this.#log.error('login failed by a bug', { client: this.peer, error })
-    const what = error instanceof AssertionError ? error.message : 'internal error'
-    this.#write(fromPgError(fatal('internal_error', what)))
+    this.#write(fromPgError(fatal('internal_error', 'internal error of the gateway')))
   }
 
   /** Before the session nothing is large: what a fresh socket does not take is an attack. */
@@ -340,6 +347,9 @@ export class Connection {
     if (taken !== bytes.length && !this.#ended) this.terminate()
   }
 }
+
+/** The intake of clients that are in: it gets nothing any more. */
+const SPENT = new Intake()
 
 const TLS_HANDLERS: Bun.SocketHandler<Connection> = {
   data: (socket, chunk) => socket.data.tlsData(chunk),

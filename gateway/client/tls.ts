@@ -1,7 +1,7 @@
 // The gateway's certificate, and what is needed to present it.
 
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { StartError } from '../../shared/lifecycle/start-error.ts'
 import { tlsServerEndPoint } from '../../shared/scram/channel-binding.ts'
 
@@ -35,6 +35,16 @@ export function loadTls(files: TlsFiles): TlsIdentity {
     return { cert, key, ca, endPoint: tlsServerEndPoint(certificate.raw) }
   } catch (cause) {
     throw new StartError(`${files.certFile} is no certificate: ${String(cause)}`, { cause })
+  }
+}
+
+/** Changes whenever one of the files does; empty while one cannot be looked at. */
+export function tlsVersion({ certFile, keyFile, clientCaFile }: TlsFiles): string {
+  try {
+    const files = [certFile, keyFile, ...(clientCaFile === undefined ? [] : [clientCaFile])]
+    return files.map((file) => statSync(file, { bigint: true }).mtimeNs).join()
+  } catch {
+    return '' // in the middle of being replaced
   }
 }
 

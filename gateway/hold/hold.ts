@@ -11,6 +11,8 @@ export interface Held {
   resume(): void
   /** Nobody came in time, or there is no room to wait in. */
   expire(why: string): void
+  /** One of the above threw: a bug, which ends the session and nothing else. */
+  crashed(error: unknown): void
 }
 
 /** How exactly deadlines are kept. */
@@ -79,7 +81,7 @@ export class Hold {
     this.#waiting.clear()
     this.#bytes = 0
     this.resumed += entries.length
-    for (const { held } of entries) held.resume()
+    for (const { held } of entries) guard(held, () => held.resume())
   }
 
   #onTime(): void {
@@ -89,7 +91,7 @@ export class Hold {
       if (deadlineMs > time) continue
       this.remove(held)
       this.expired++
-      held.expire('no leader serves')
+      guard(held, () => held.expire('no leader serves'))
     }
     if (this.#waiting.size > 0) this.#check()
   }
@@ -98,5 +100,13 @@ export class Hold {
     if (this.#checking) return
     this.#checking = true
     timer(CHECK_MS, () => this.#onTime(), { ref: false })
+  }
+}
+
+function guard(held: Held, tell: () => void): void {
+  try {
+    tell()
+  } catch (error) {
+    held.crashed(error)
   }
 }

@@ -38,6 +38,8 @@ export interface StreamOwner {
   onUncongested(): void
   /** The link broke: nothing more comes of this stream. */
   onLinkLost(): void
+  /** One of the above threw: a bug, which ends the session and nothing else. */
+  crashed(error: unknown): void
 }
 
 /** Why nothing of a batch started. */
@@ -77,6 +79,8 @@ export class PoolerLink implements LinkHandler {
   /** The rule of `health`, as BATCH carries it. */
   rule: Buffer = ruleBytes({ term: 0n, subterm: 0n })
   reconnects = -1
+  /** Its claim to lead is under a rule older than the newest. */
+  refused = false
   readonly #addresses: () => readonly LinkAddress[]
   readonly #settings: LinkSettings
   readonly #retry = backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX })
@@ -193,18 +197,22 @@ export class PoolerLink implements LinkHandler {
     start: number,
     end: number,
   ): void {
-    if (kind === Kind.Data) {
-      this.#streams[stream]?.onData(flags, status, pins, value, bytes, start, end)
-    } else if (kind === Kind.Credit) {
-      this.#streams[stream]?.onCredit(value)
-    } else {
-      this.#onControl(kind, stream, { status, value, payload: bytes.subarray(start, end) })
+    const owner = this.#streams[stream]
+    try {
+      if (kind === Kind.Data) owner?.onData(flags, status, pins, value, bytes, start, end)
+      else if (kind === Kind.Credit) owner?.onCredit(value)
+      else this.#onControl(kind, stream, { status, value, payload: bytes.subarray(start, end) })
+    } catch (error) {
+      if (owner === undefined) throw error
+      owner.crashed(error)
     }
   }
 
   /** LinkHandler. */
   drained(): void {
-    for (const owner of this.#streams) owner?.onUncongested()
+    for (const owner of this.#streams) {
+      if (owner !== undefined) guard(owner, () => owner.onUncongested())
+    }
   }
 
   /** LinkHandler. */
@@ -223,7 +231,9 @@ export class PoolerLink implements LinkHandler {
     this.logins.fail(notConnected(this.id))
     // The claim to lead goes first: a session that looks for a leader now must not find this one.
     this.#settings.changed()
-    for (const owner of owners) owner?.onLinkLost()
+    for (const owner of owners) {
+      if (owner !== undefined) guard(owner, () => owner.onLinkLost())
+    }
     this.#reconnectLater()
   }
 
@@ -328,6 +338,15 @@ export class PoolerLink implements LinkHandler {
     if (this.#stopped) return
     this.#retrying?.[Symbol.dispose]()
     this.#retrying = timer(this.#retry.next(), () => void this.#connect(), { ref: false })
+  }
+}
+
+/** A bug in one session must not keep the others from hearing. */
+function guard(owner: StreamOwner, tell: () => void): void {
+  try {
+    tell()
+  } catch (error) {
+    owner.crashed(error)
   }
 }
 

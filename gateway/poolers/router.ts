@@ -120,8 +120,10 @@ export class Router implements Disposable {
       const { health } = link
       if (link.connection === undefined || health === undefined) continue
       if (health.role !== 'leader' || !health.serving || link.heardMs < silentSince) continue
-      if (compareRules(health, this.newest) < 0) this.claimsRefused++
-      else chosen ??= link
+      const stale = compareRules(health, this.newest) < 0
+      if (stale && !link.refused) this.claimsRefused++
+      link.refused = stale
+      if (!stale) chosen ??= link
     }
     this.#settle(chosen)
   }

@@ -184,6 +184,12 @@ describe('traits', () => {
     expect(has("select now(), '2024-01-01'", Trait.NotShared)).toBe(false)
   })
 
+  test('literals are seen, and numbers are none', () => {
+    expect(has("select 'x'", Trait.Literal)).toBe(true)
+    expect(has('select $$x$$', Trait.Literal)).toBe(true)
+    expect(has('select 1, $1, "x"', Trait.Literal)).toBe(false)
+  })
+
   test('what removes prepared statements says so', () => {
     expect(has('discard all', Trait.ClearsStatements)).toBe(true)
     expect(has('select 1; deallocate all', Trait.ClearsStatements)).toBe(true)

@@ -76,7 +76,7 @@ class Classifier {
         }
         break
       case Token.String:
-        if (this.#readsClock()) this.#traits |= Trait.NotShared
+        this.#traits |= this.#readsClock() ? Trait.NotShared | Trait.Literal : Trait.Literal
         break
       case Token.Quoted:
         if (this.#naming) this.#traits |= Pin.NotCleanable

@@ -122,13 +122,16 @@ export class Failures {
   #retry(): void {
     const core = this.#core
     core.extended?.takeBack()
-    if (!core.retained) {
+    core.before = 0
+    if (!core.retained && core.mode !== Mode.Unit) {
       this.reject(new PgError('connection_failure', 'the backend was lost before the batch began'))
       return
     }
-    core.window.rewind()
+    if (core.retained) {
+      core.window.rewind()
+      core.passLeft = 0
+    }
     core.retained = false
-    core.passLeft = 0
     this.wait()
   }
 

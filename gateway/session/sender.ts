@@ -31,6 +31,8 @@ import {
   DISCARD_SEQUENCES,
   FAIL_TRANSACTION,
   functionCallTraits,
+  hasLiterals,
+  parseLiterals,
   prepareOwnNames,
   ready,
   type Unit,
@@ -390,37 +392,65 @@ export class Sender {
     core.retained = true
   }
 
-  /** Starts what must run before a batch with these traits. True: not yet the batch. */
+  /**
+   * Starts what must run before a batch with these traits. True: not yet the batch; what was done
+   * for it so far is taken back.
+   */
   #runBefore(traits: number): boolean {
     const core = this.#core
+    const { up, status, before } = core
     if (core.lostTransaction === LostTransaction.Told) {
-      return this.#runUnit(Before.FailedTransaction, FAIL_TRANSACTION)
+      return this.#runUnit(Before.FailedTransaction, () => FAIL_TRANSACTION)
     }
-    const names = Trait.UsesNames | Pin.SqlPrepare
-    if ((traits & names) !== 0 && core.status !== TransactionStatus.Failed) {
-      const extended = core.needExtended()
-      if (!extended.ownNames && (core.before & Before.OwnNames) === 0) {
-        extended.takeBack()
-        return this.#runUnit(Before.OwnNames, prepareOwnNames(extended.statements))
-      }
+    const named = (traits & (Trait.UsesNames | Pin.SqlPrepare)) !== 0
+    if (named && status !== TransactionStatus.Failed && core.extended?.ownNames !== true) {
+      const { statements } = core.needExtended()
+      return this.#runUnit(Before.OwnNames, () => prepareOwnNames(statements))
     }
-    if ((traits & Pin.Sequence) !== 0 && !core.up.held) {
-      return this.#runUnit(Before.Sequences, DISCARD_SEQUENCES)
+    if ((traits & Pin.Sequence) !== 0 && !up.held && (before & Before.Sequences) === 0) {
+      return this.#runUnit(Before.Sequences, () => DISCARD_SEQUENCES)
     }
-    return false
+    return this.#changesLiterals(traits) && this.#parseLiterals(traits & PIN_BITS)
   }
 
-  #runUnit(which: number, unit: Unit): boolean {
+  /**
+   * Settings change: a prepared statement keeps what its literals meant when it was prepared, so it
+   * may not be parsed for the first time on this backend afterwards.
+   */
+  #changesLiterals(traits: number): boolean {
+    const { extended, localSettings, status, up } = this.#core
+    if ((traits & (Pin.Settings | Trait.LocalSettings)) === 0 || extended === undefined)
+      return false
+    if (localSettings || extended.ownNames || status === TransactionStatus.Failed) return false
+    return up.held || (traits & PIN_BITS) !== 0 // else it would run on a backend that is let go
+  }
+
+  #parseLiterals(pins: number): boolean {
+    const core = this.#core
+    const { statements } = core.needExtended()
+    if (!hasLiterals(statements)) return false
+    return this.#runUnit(Before.Literals, () => parseLiterals(statements, pins))
+  }
+
+  /** `make` is called when nothing of the client's batch is prepared any more. */
+  #runUnit(which: number, make: () => Unit): boolean {
     const core = this.#core
     if ((core.before & which) !== 0) return false
     core.before |= which
+    core.extended?.takeBack()
+    const unit = make()
     core.unit = which
     core.mode = Mode.Unit
-    core.extended?.takeBack()
     core.up.begin()
     const { builder } = core.host
     builder.begin(unit.bytes, 0)
     if (unit.forget) builder.op(Op.Forget, 0, 0)
+    for (const [at, statements] of unit.needs.entries()) {
+      for (const statement of statements) {
+        core.up.link?.define(statement)
+        builder.op(Op.Need, statement.id, at * HEADER_BYTES)
+      }
+    }
     builder.finish(unit.bytes.length)
     core.up.sendBuilt(builder, true, unit.pins, FINAL)
     return true

@@ -1,6 +1,7 @@
 // One client, from its first ReadyForQuery on: the events of its socket, its stream and its
 // waiting, and what the answers of backends mean. sender.ts is the other direction.
 
+import { assert } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { Flag } from '../../shared/link/frame.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
@@ -154,11 +155,18 @@ export class Session implements StreamOwner, Held {
     this.#finish()
   }
 
+  /** A bug: it ends this session, and is logged with its stack. */
+  crashed(error: unknown): void {
+    this.#core.host.log.error('session ended by a bug', { ...this.describe(), error })
+    this.terminate(fatal('internal_error', 'internal error of the gateway'))
+  }
+
   /** A CancelRequest with this session's key. */
   cancel(): void {
     const { host, mode, up } = this.#core
     host.counters.cancels++
-    if (mode === Mode.Waiting && host.hold.remove(this)) {
+    if (mode === Mode.Waiting) {
+      host.hold.remove(this)
       const message = 'canceling statement due to user request'
       this.#failures.reject(new PgError('query_canceled', message))
       this.#pump()
@@ -364,7 +372,9 @@ export class Session implements StreamOwner, Held {
 
   #afterUnit(status: number): void {
     const core = this.#core
-    if (core.unit === Before.FailedTransaction && status === TransactionStatus.Failed) {
+    if (core.unit === Before.FailedTransaction) {
+      // Never let what the client believes to be rolled back run outside of a transaction.
+      assert(status === TransactionStatus.Failed, 'a failed transaction was made')
       core.lostTransaction = LostTransaction.None
     }
     if (core.unit === Before.OwnNames) core.needExtended().ownNames = core.up.held

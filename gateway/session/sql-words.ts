@@ -61,8 +61,8 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [
     Word.Plain,
     `update delete merge values table savepoint release copy alter drop truncate grant revoke
-    comment analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security import notify
-    fetch move close unlisten`,
+    comment analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security
+    import notify fetch move close unlisten`,
   ],
   [Word.Select, 'select'],
   [Word.Show, 'show'],

@@ -18,6 +18,8 @@ export const Trait = {
   NotShared: 1 << 21,
   /** Reaches the session's prepared statements by name in SQL. */
   UsesNames: 1 << 22,
+  /** Has a literal, which Postgres reads at Parse under the settings of that moment. */
+  Literal: 1 << 23,
 } as const
 
 /** The part of a verdict that a BATCH asks for. */

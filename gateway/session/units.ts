@@ -3,7 +3,7 @@
 
 import { Pin } from '../../shared/link/frame.ts'
 import { commandComplete, readyForQuery } from '../../shared/pgwire/backend.ts'
-import { bind, close, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, close, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { SessionStatements } from '../statements/session-statements.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
@@ -16,10 +16,12 @@ export type Unit = {
   pins: number
   /** It changes what the backend has prepared. */
   forget: boolean
+  /** Statements that its i-th message needs; all its messages are as long as a Sync then. */
+  needs: readonly (readonly SharedStatement[])[]
 }
 
 /** What must run before a client's batch; bits, so that each runs at most once for it. */
-export const Before = { FailedTransaction: 1, OwnNames: 2, Sequences: 4 } as const
+export const Before = { FailedTransaction: 1, OwnNames: 2, Sequences: 4, Literals: 8 } as const
 
 /**
  * Puts a fresh backend into the state that the client was told: a failed transaction. From there on
@@ -29,6 +31,7 @@ export const FAIL_TRANSACTION: Unit = {
   bytes: query("begin; select 1/0 /* multigres: the transaction's backend was lost */"),
   pins: 0,
   forget: false,
+  needs: [],
 }
 
 /** currval and lastval must not show what another session did on this backend. */
@@ -36,9 +39,11 @@ export const DISCARD_SEQUENCES: Unit = {
   bytes: query('discard sequences'),
   pins: Pin.Sequence,
   forget: false,
+  needs: [],
 }
 
 const SYNC = sync()
+const FLUSH = flush()
 
 /** The unnamed statement and portal are the client's: this one has a name of ours for a moment. */
 const OURS = 'mg:deallocate'
@@ -57,7 +62,33 @@ export function prepareOwnNames(statements: SessionStatements): Unit {
   const messages: Buffer[] = [DEALLOCATE_ALL]
   for (const [name, statement] of statements.entries()) messages.push(underName(name, statement))
   messages.push(SYNC)
-  return { bytes: Buffer.concat(messages), pins: Pin.SqlPrepare, forget: true }
+  return { bytes: Buffer.concat(messages), pins: Pin.SqlPrepare, forget: true, needs: [] }
+}
+
+/** Statements that one message of a unit may need: fewer than a frame's operations. */
+const NEEDS_MAX = 500
+
+/** Whether any of them has a literal. */
+export function hasLiterals(statements: SessionStatements): boolean {
+  for (const [, { traits }] of statements.entries()) {
+    if ((traits & Trait.Literal) !== 0) return true
+  }
+  return false
+}
+
+/**
+ * Parses the client's statements with literals on this backend, while it still has the settings that
+ * they were prepared under.
+ */
+export function parseLiterals(statements: SessionStatements, pins: number): Unit {
+  const all: SharedStatement[] = []
+  for (const [, statement] of statements.entries()) {
+    if ((statement.traits & Trait.Literal) !== 0) all.push(statement)
+  }
+  const needs: SharedStatement[][] = []
+  for (let at = 0; at < all.length; at += NEEDS_MAX) needs.push(all.slice(at, at + NEEDS_MAX))
+  const flushes = needs.slice(1).map(() => FLUSH)
+  return { bytes: Buffer.concat([...flushes, SYNC]), pins, forget: false, needs }
 }
 
 function underName(name: string, statement: SharedStatement): Buffer {

@@ -11,6 +11,7 @@ import {
   query,
   sync,
 } from '../../shared/pgwire/frontend.ts'
+import { Frontend } from '../support/frontend.ts'
 import { until } from '../support/until.ts'
 import { startHarness, type Harness } from './harness.ts'
 
@@ -52,6 +53,21 @@ describe('a client that does not read', () => {
 })
 
 describe('a client that sends ahead', () => {
+  test('and goes away while it is not read is found out', async () => {
+    await using gateway = await harness.anotherGateway({
+      windowBytes: 16 * 1024,
+      halfClosedMs: 100,
+    })
+    await until(() => gateway.router.leader !== undefined)
+    const frontend = await Frontend.connect({ host: '127.0.0.1', port: gateway.port })
+    frontend.send(query('select pg_sleep(30)'))
+    for (let at = 0; at < 30; at++) frontend.send(query(`select '${'x'.repeat(2000)}'`))
+    const paused = () => [...gateway.sessions.values()].some((session) => session.paused)
+    await until(paused)
+    frontend.destroy()
+    await until(() => gateway.sessions.size === 0, 10_000)
+  }, 20_000)
+
   test('is not read beyond its window, and all it sent is run in order', async () => {
     await using frontend = await connect()
     const count = 3000
@@ -151,7 +167,6 @@ describe('large messages', () => {
   test('a text over the limit of the gateway: a Query pins, a Parse is refused', async () => {
     await using gateway = await harness.anotherGateway({ statementBytesMax: MB })
     await until(() => gateway.router.leader !== undefined)
-    const { Frontend } = await import('../support/frontend.ts')
     await using frontend = await Frontend.connect({ host: '127.0.0.1', port: gateway.port })
     const text = `select 1 /* ${'z'.repeat(2 * MB)} */`
     expect(await frontend.query(text)).toContain('DataRow 1')

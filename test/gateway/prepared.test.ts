@@ -294,6 +294,49 @@ describe.each(VIAS)('via %s', (via) => {
     expect(await lines(two, ...named('n'))).not.toEqual(first)
   })
 
+  test('a literal means what it meant when it was prepared, whatever is set later', async () => {
+    await using frontend = await connect()
+    const text = "select extract(epoch from timestamptz '2024-01-01 00:00')::int"
+    await lines(frontend, parse(text, { name: 'utc' }))
+    await using _held = await shuffle(via)
+    await frontend.query("set timezone = 'America/New_York'")
+    expect(await lines(frontend, ...named('utc'))).toContain('DataRow 1704067200')
+    await lines(frontend, parse(text, { name: 'ny' }))
+    expect(await lines(frontend, ...named('ny'))).toContain('DataRow 1704085200')
+    await using other = await connect()
+    await lines(other, parse(text, { name: 'utc' }))
+    expect(await lines(other, ...named('utc'))).toContain('DataRow 1704067200')
+  })
+
+  test('SET LOCAL changes no statement of others', async () => {
+    await using frontend = await connect()
+    const text = "select extract(epoch from timestamptz '2024-02-01 00:00')::int"
+    await lines(frontend, parse(text, { name: 'before' }))
+    await using _held = await shuffle(via)
+    await frontend.query('begin')
+    await frontend.query("set local timezone = 'America/New_York'")
+    expect(await lines(frontend, ...named('before'))).toContain('DataRow 1706745600')
+    await lines(frontend, parse(text, { name: 'within' }))
+    expect(await lines(frontend, ...named('within'))).toContain('DataRow 1706763600')
+    await frontend.query('commit')
+    await using other = await connect()
+    await lines(other, parse(text, { name: 'x' }))
+    for (let round = 0; round < 3; round++) {
+      expect(await lines(other, ...named('x'))).toContain('DataRow 1706745600')
+    }
+  })
+
+  test('a statement that sets something, named in a later piece, pins', async () => {
+    await using frontend = await connect()
+    frontend.send(parse('select 1'), bind(), execute(), flush())
+    await frontend.until('CommandComplete')
+    frontend.send(parse('set work_mem = 7777'), bind(), execute(), sync())
+    await frontend.untilReadyForQuery()
+    expect(await frontend.row("select current_setting('work_mem')")).toEqual(['7777kB'])
+    await using other = await connect()
+    expect(await other.row("select current_setting('work_mem')")).toEqual(['4MB'])
+  })
+
   test('BEGIN prepared alone is there when it is bound', async () => {
     await using frontend = await connect()
     expect(await lines(frontend, parse('BEGIN;', { name: 'b' }))).toEqual([
