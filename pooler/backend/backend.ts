@@ -6,6 +6,7 @@
 //   client sends.
 // - Of an idle backend nothing reaches a client: what it says then belongs to the pooler.
 // - A FATAL is never passed on as bytes: it is the `Loss` of which the owner hears at the close.
+import { discardChunk } from '../../shared/bytes/discard-chunk.ts'
 import { assert } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { Flag } from '../../shared/link/frame.ts'
@@ -37,6 +38,8 @@ export interface BackendOwner {
    * `status` is ReadyForQuery's when `Flag.Ready` is set. Bytes may be kept, not written to.
    */
   backendData(bytes: Buffer, start: number, end: number, flags: number, status: number): void
+  /** A chunk has been passed on to its end: whether any of its bytes are still to be read. */
+  backendKeeps(chunk: Buffer): boolean
   /** The batch is over, and all that came with its ReadyForQuery has been passed on. */
   backendReady(status: number): void
   /** All that was written has been handed to the kernel. */
@@ -384,6 +387,7 @@ export class Backend extends PoolMember<Backend> {
     const whole = scanner.onBoundary && scanner.heldBytes === 0
     const boundary = scanner.onBoundary ? Flag.Boundary : 0
     if (scanner.passEnd > from) this.#pass(chunk, from, scanner.passEnd, flags | boundary)
+    this.#discard(chunk)
     if (ready) {
       // Half a message behind ReadyForQuery would be the next session's: give it up for that.
       if (!whole) this.retired = true
@@ -391,6 +395,11 @@ export class Backend extends PoolMember<Backend> {
     } else if (!whole && this.owner === undefined) {
       this.kill()
     }
+  }
+
+  /** Gives a large chunk back at once, unless its owner has not sent all of it. */
+  #discard(chunk: Buffer): void {
+    if (this.owner?.backendKeeps(chunk) !== true) discardChunk(chunk)
   }
 
   /** Drops what follows an unconfirmed commit in its batch: chunk from `start` on. */
@@ -430,6 +439,7 @@ export class Backend extends PoolMember<Backend> {
       this.running = false
     }
     this.owner?.backendData(chunk, 0, chunk.length, 0, this.status)
+    this.#discard(chunk)
   }
 
   #pass(bytes: Buffer, start: number, end: number, flags: number): void {

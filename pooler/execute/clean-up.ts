@@ -46,6 +46,10 @@ export class CleanUp implements BackendOwner {
     this.#finish(status === TransactionStatus.Idle)
   }
 
+  backendKeeps(): boolean {
+    return false
+  }
+
   backendDrained(): void {}
 
   backendCancelDone(): void {
@@ -79,6 +83,10 @@ export class Abandoned implements BackendOwner {
 
   backendReady(): void {
     if (this.#backend.cancels === 0) this.#backend.kill()
+  }
+
+  backendKeeps(): boolean {
+    return false
   }
 
   backendDrained(): void {}

@@ -1,4 +1,8 @@
 // Frames that a stream may not send yet. Mostly empty; made for slow clients only.
+//
+// The bytes of an entry are a piece of a chunk from the backend's socket, of which other pieces may
+// follow: the chunk is given back with its last piece, unless the backend is still reading it.
+import { discardChunk } from '../../shared/bytes/discard-chunk.ts'
 
 type Entry = {
   kind: number
@@ -25,6 +29,8 @@ const NONE: Entry = {
 /** A first-in, first-out queue whose first entry can be taken in pieces. Adopts the bytes. */
 export class PendingQueue {
   bytes = 0
+  /** The chunk that the backend is in the middle of. */
+  inUse: Buffer | undefined
   #entries: Entry[] = []
 
   get empty(): boolean {
@@ -87,7 +93,14 @@ export class PendingQueue {
     const first = this.#first
     first.start += count
     this.bytes -= count
-    if (first.start >= first.end) this.#entries.shift()
+    if (first.start < first.end) return
+    this.#entries.shift()
+    if (first.bytes !== this.inUse && !this.keeps(first.bytes)) discardChunk(first.bytes)
+  }
+
+  /** Whether an entry lies in `bytes`. */
+  keeps(bytes: Buffer): boolean {
+    return this.#entries.some((entry) => entry.bytes === bytes)
   }
 
   clear(): void {

@@ -169,6 +169,10 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
 
   backendReady(): void {}
 
+  backendKeeps(): boolean {
+    return false
+  }
+
   backendDrained(): void {
     if (this.#early.length === 0) this.#socket.resume()
   }

@@ -1,4 +1,5 @@
 import type { Socket } from 'bun'
+import { discardChunk } from '../../shared/bytes/discard-chunk.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { LINK_REQUEST_CODE } from '../../shared/link/frame.ts'
 import { LinkAccept } from '../../shared/link/link-accept.ts'
@@ -52,7 +53,11 @@ export class PortConnection {
   }
 
   onData(chunk: Buffer): void {
-    if (this.#endpoint !== undefined) return this.#endpoint.onData(chunk)
+    if (this.#endpoint !== undefined) {
+      this.#endpoint.onData(chunk)
+      if (this.#endpoint instanceof LinkAccept) discardChunk(chunk) // frames are read in the call
+      return
+    }
     try {
       this.#startup.feed(chunk)
       for (let packet = this.#startup.next(); packet !== undefined; packet = this.#startup.next()) {

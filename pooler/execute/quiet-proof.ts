@@ -35,6 +35,10 @@ export class QuietProof implements BackendOwner {
     this.#done(whole && this.#first === Message.CloseComplete)
   }
 
+  backendKeeps(): boolean {
+    return false
+  }
+
   backendDrained(): void {}
 
   backendCancelDone(): void {}

@@ -318,8 +318,14 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
       return
     }
     this.#pending.add(Kind.Data, flags, status, pins, value, bytes, start, end)
+    this.#pending.inUse = bytes
     this.flush()
     if (this.#pending.bytes > KEPT_PENDING_BYTES_MAX) this.backend?.pause()
+  }
+
+  backendKeeps(chunk: Buffer): boolean {
+    this.#pending.inUse = undefined
+    return this.#pending.keeps(chunk)
   }
 
   backendReady(status: number): void {
