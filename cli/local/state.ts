@@ -38,9 +38,9 @@ export function readState(path: string): ClusterState | undefined {
   }
 }
 
-/** Replaces the state. */
+/** Replaces the state. No pid in it means anything after a crash of the machine: no fsync. */
 export function writeState(path: string, state: ClusterState): void {
-  writeFileWhole(path, `${JSON.stringify(state, undefined, 2)}\n`)
+  writeFileWhole(path, `${JSON.stringify(state, undefined, 2)}\n`, false)
 }
 
 /** Whether the supervisor that wrote `state` still lives. */

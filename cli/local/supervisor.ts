@@ -2,6 +2,7 @@
 //
 // Invariant: after `stop` nothing of the cluster runs, Postgres included, however its processes
 // took it; and state.json names every process at every moment, so that others can tell what runs.
+import { rmSync } from 'node:fs'
 import type { Logger } from '../../shared/log/logger.ts'
 import { bootId, interval, timer } from '../../shared/time/clock.ts'
 import { RefusedError } from '../errors.ts'
@@ -85,6 +86,7 @@ export class Supervisor {
       await this.#stopStage(children, timeoutMs, cut)
     }
     await this.#sweep()
+    removeSocketFolders(this.#options)
     this.#phase = 'stopped'
     this.#record()
   }
@@ -126,10 +128,22 @@ export class Supervisor {
   }
 
   #record(): void {
-    const { plan, paths } = this.#options
+    const { plan, paths, log } = this.#options
     const processes = this.#children.flatMap(({ record }) => record ?? [])
     const state = { phase: this.#phase, bootId: bootId(), supervisor: self(), processes, plan }
-    writeState(paths.state, state)
+    try {
+      writeState(paths.state, state)
+    } catch (error) {
+      // A full disk, or a folder that somebody removed, must not end the supervision.
+      log.error('cannot write the state', { error })
+    }
+  }
+}
+
+/** Those outside DIR are found by nobody who removes DIR; the next start makes them anew. */
+function removeSocketFolders({ plan, paths }: SupervisorOptions): void {
+  for (const dir of plan.runDirs) {
+    if (!dir.startsWith(`${paths.dir}/`)) rmSync(dir, { recursive: true, force: true })
   }
 }
 

@@ -21,6 +21,7 @@ import {
   multigres,
   postgresOf,
   recordedProcesses,
+  spawnMultigres,
   startCluster,
   untilGone,
 } from '../support/cluster.ts'
@@ -183,9 +184,7 @@ describe('a cluster in the foreground', () => {
     'ends when the one who called it is killed',
     async () => {
       const dir = join(base, 'orphan')
-      const flags = ['cluster', 'start', '--json', '--dir', dir, ...ONE]
-      const entry = join(import.meta.dir, '..', '..', 'bin', 'multigres')
-      const child = Bun.spawn(['node', entry, ...flags], { stdout: 'pipe', stderr: 'ignore' })
+      const child = spawnMultigres(['cluster', 'start', '--json', '--dir', dir, ...ONE])
       for await (const _ of child.stdout) break // it serves
       const all = everyProcess(dir)
       child.kill('SIGKILL')

@@ -71,7 +71,6 @@ test(
       expect(existsSync(cluster.gateway.socket)).toBe(true)
       const runDir = dirname(dirname(cluster.gateway.socket))
       await cluster.stop()
-      await multigres(['cluster', 'stop', '--clean', '--dir', cluster.dir])
       expect(existsSync(runDir)).toBe(false)
     } finally {
       rmSync(base, { recursive: true })

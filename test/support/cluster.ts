@@ -79,16 +79,24 @@ export async function multigres(
   return { exitCode, stdout, stderr }
 }
 
+/**
+ * Starts `bin/multigres` with a pipe as stdin that ends with this process: a test that is killed
+ * leaves no cluster behind.
+ */
+export function spawnMultigres(args: readonly string[], env: Record<string, string> = {}) {
+  return Bun.spawn(['node', MULTIGRES, ...args], {
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    env: { ...process.env, ...env, MULTIGRES_SUPERVISED: '1' },
+  })
+}
+
 /** Starts a cluster that serves. @throws Error with what it said, and nothing is left. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const base = options.dir === undefined ? makeBase() : undefined
   const dir = options.dir ?? join(base ?? '', 'c')
-  const child = Bun.spawn(['node', MULTIGRES, 'cluster', 'start', ...flagsOf(dir, options)], {
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-    env: { ...process.env, ...options.env },
-  })
+  const child = spawnMultigres(['cluster', 'start', ...flagsOf(dir, options)], options.env)
   const said = new Response(child.stderr).text()
   const line = await firstLine(child.stdout)
   if (line === undefined) {
