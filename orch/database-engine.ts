@@ -77,6 +77,7 @@ export class DatabaseEngine implements AsyncDisposable {
     const log = this.#options.log.child({ database: this.name, shard })
     const observer = this.#owned.use(
       new ShardObserver({
+        orchId,
         shard,
         database: this.#watch,
         directory: this.#directory,

@@ -3,6 +3,7 @@ import { revocation, rule } from '../../shared/consensus/fixtures.ts'
 import { analyze, measured } from './analyze.ts'
 import { claim, type Looks, member, PATIENCE, shard, TRIO, trio } from './fixtures.ts'
 import type { Problem } from './problem.ts'
+import { FOREIGN_ATTEMPT_MS } from './resume.ts'
 import type { ShardSnapshot } from './snapshot.ts'
 
 const [LEADER, SECOND, THIRD] = TRIO
@@ -65,6 +66,19 @@ describe('nobody leads', () => {
     expect(kinds(found(snapshot, 60_000))).toEqual([])
   })
 
+  test('and what another orchestrator has begun gets a moment to be finished', () => {
+    const promised = { revocation: { ...revocation(2n, '1.0'), coordinatorId: 'zone1_orch2' } }
+    const snapshot = standbys({ [SECOND]: promised })
+    expect(kinds(found(snapshot, FOREIGN_ATTEMPT_MS - 1))).toEqual([])
+    expect(kinds(found(snapshot, FOREIGN_ATTEMPT_MS))).toEqual(['appoint'])
+    expect(kinds(found({ ...snapshot, self: 'zone1_orch2' }))).toEqual(['appoint'])
+  })
+
+  test('while the leader’s Postgres starts, as long as that takes: it will be a standby', () => {
+    const snapshot = shard(trio({ [LEADER]: { state: 'stopped', action: 'start' } }))
+    expect(kinds(found(snapshot, PATIENCE.resumeWaitMs))).toEqual(['appoint'])
+  })
+
   test('after an appointment that stopped half-way: the next term finishes it', () => {
     const proposal = rule('2.0', TRIO)
     const snapshot = shard(trio({ [LEADER]: { state: 'primary', proposal } }))
@@ -84,7 +98,7 @@ describe('nobody leads', () => {
 })
 
 describe('a leader is left alone', () => {
-  test.each(['recruit', 'promote', 'start'])('while %s runs on it', (action) => {
+  test.each(['recruit', 'promote'])('while %s runs on it, and that is not long', (action) => {
     const snapshot = shard(trio({ [LEADER]: { state: 'standby', action } }))
     expect(found(snapshot, 60_000)).toMatchObject([
       { code: 'LEADER_NOT_SERVING', action: undefined },

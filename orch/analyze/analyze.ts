@@ -1,7 +1,7 @@
 // From a snapshot to its problems, the most urgent first. Pure: how long something has lasted comes
 // in with `Timers`, which the engine keeps from one snapshot to the next by `measured`.
 import { analyzeBootstrap, isEnough } from './bootstrap.ts'
-import { type LeaderView, viewLeader } from './leader.ts'
+import { type ForeignPromise, type LeaderView, viewLeader } from './leader.ts'
 import { analyzeMembers, isStalled } from './members.ts'
 import { notice, type Problem } from './problem.ts'
 import { analyzeNoLeader } from './resume.ts'
@@ -15,6 +15,8 @@ const FIRST_SILENT = 'first is silent'
 const LEADER_SILENT = 'leader is silent'
 const SUFFICIENT = 'sufficient'
 const stalled = (id: string): string => `stalled ${id}`
+const foreign = ({ term, coordinatorId }: ForeignPromise): string =>
+  `promise ${term} ${coordinatorId}`
 
 /** The conditions that hold in this snapshot and whose age matters. */
 export function measured(snapshot: ShardSnapshot): string[] {
@@ -29,6 +31,7 @@ export function measured(snapshot: ShardSnapshot): string[] {
   return [
     ...(view.verdict.kind === 'silent' ? [LEADER_SILENT] : []),
     ...(view.sufficient && view.verdict.kind !== 'leads' ? [SUFFICIENT] : []),
+    ...(view.foreignPromise === undefined ? [] : [foreign(view.foreignPromise)]),
     ...stalls.map(({ id }) => stalled(id)),
   ]
 }
@@ -54,7 +57,9 @@ function analyzeLeaderless(
   if (view.verdict.kind === 'unclear') return [notice('LEADER_NOT_SERVING', view.verdict.why)]
   const silentMs = timers.get(LEADER_SILENT) ?? 0
   const sufficientMs = timers.get(SUFFICIENT) ?? 0
-  return [analyzeNoLeader(snapshot, view, { silentMs, sufficientMs }, patience)]
+  const { foreignPromise } = view
+  const foreignMs = foreignPromise === undefined ? 0 : (timers.get(foreign(foreignPromise)) ?? 0)
+  return [analyzeNoLeader(snapshot, view, { silentMs, sufficientMs, foreignMs }, patience)]
 }
 
 function analyzeLed(snapshot: ShardSnapshot, view: LeaderView, timers: Timers): Problem[] {

@@ -130,6 +130,7 @@ export function shard(
 ): ShardSnapshot {
   const { durability = 'at_least_2', ...rest } = of
   return {
+    self: 'zone1_orch1',
     database: 'postgres',
     shard: '0-inf',
     record: { name: 'postgres', clusterId: 'c', durability, shards: ['0-inf'], cells: ['zone1'] },

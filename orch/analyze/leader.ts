@@ -7,7 +7,6 @@ import { compareNumbers, formatNumber, memberOf, type Rule } from '../../shared/
 import { numberFromWire, revocationFromWire } from '../../shared/consensus/wire.ts'
 import {
   type FreshMember,
-  isBusy,
   isFresh,
   isPrimary,
   isStandby,
@@ -16,6 +15,9 @@ import {
   type ShardSnapshot,
   streamsFrom,
 } from './snapshot.ts'
+
+/** After this time an appointment that is still under way is given up for a newer one. */
+const APPOINTMENT_MS_MAX = 3000
 
 /**
  * `leads`: it is a primary by the newest rule; whether it serves already is its own affair.
@@ -26,6 +28,9 @@ export type Verdict = {
   readonly kind: 'leads' | 'gone' | 'silent' | 'unclear'
   readonly why: string
 }
+
+/** A promise that may belong to an appointment of another orchestrator, still to be finished. */
+export type ForeignPromise = { readonly term: bigint; readonly coordinatorId: string }
 
 /** The newest rule, its leader, and what may be done about it. */
 export type LeaderView = {
@@ -39,6 +44,8 @@ export type LeaderView = {
   readonly sufficient: boolean
   /** Nobody is missing that could still come. */
   readonly complete: boolean
+  /** The highest promise above the rule, when another orchestrator holds it. */
+  readonly foreignPromise: ForeignPromise | undefined
 }
 
 /** Undefined before a shard has a rule with a leader. */
@@ -59,7 +66,18 @@ export function viewLeader(snapshot: ShardSnapshot): LeaderView | undefined {
       (member) =>
         memberOf(rule, member.id) === undefined || ids.includes(member.id) || isLost(member),
     ),
+    foreignPromise: foreignPromise(snapshot, rule),
   }
+}
+
+function foreignPromise(snapshot: ShardSnapshot, rule: Rule): ForeignPromise | undefined {
+  let highest: ForeignPromise = { term: rule.number.coordinatorTerm, coordinatorId: '' }
+  for (const { status } of snapshot.members) {
+    const { revokedBelowTerm: term, coordinatorId } = revocationFromWire(status?.revocation)
+    if (term > highest.term) highest = { term, coordinatorId }
+  }
+  const foreign = highest.coordinatorId !== '' && highest.coordinatorId !== snapshot.self
+  return foreign ? highest : undefined
 }
 
 /** The rule {0,1} asks for nobody: its first node is looked after by the bootstrap. */
@@ -85,23 +103,40 @@ function isLost(member: ShardSnapshot['members'][number]): boolean {
 const verdict = (kind: Verdict['kind'], why: string): Verdict => ({ kind, why })
 
 function judge(snapshot: ShardSnapshot, position: Position): Verdict {
+  const underWay = appointmentUnderWay(snapshot)
+  if (underWay !== undefined) return verdict('unclear', underWay)
   const rule = possiblyUndecided(position)
   const leader = memberCalled(snapshot, rule.leaderId)
   if (leader === undefined || !isFresh(leader)) return judgeSilence(snapshot, rule)
-  const { postgres, action } = leader.status
-  if (isBusy(leader)) return verdict('unclear', `${leader.id} is in the middle of ${action?.name}`)
+  const { postgres } = leader.status
   if (memberOf(rule, leader.id)?.incarnation !== leader.status.incarnation) {
     return verdict('gone', `${leader.id} is another incarnation than the one that led`)
   }
   if (isStandby(leader)) return verdict('gone', `the Postgres of ${leader.id} is a standby`)
   if (isPrimary(leader)) return judgePrimary(snapshot, leader, position)
-  if (['STOPPED', 'NOT_INITIALIZED', 'UNUSABLE'].includes(postgres?.state ?? '')) {
-    return verdict('gone', `the Postgres of ${leader.id} does not run: ${postgres?.message}`)
+  if (postgres?.accepting !== true && LEADS_NOBODY.has(postgres?.state ?? '')) {
+    const how = postgres?.message || postgres?.state.toLowerCase()
+    return verdict('gone', `the Postgres of ${leader.id} does not run: ${how}`)
   }
   if (postgres?.state === 'UNREACHABLE' && !heard(snapshot, leader)) {
     return verdict('silent', `the Postgres of ${leader.id} does not answer, nor does its pgctld`)
   }
   return verdict('unclear', `the Postgres of ${leader.id} does not answer yet`)
+}
+
+/** States of a Postgres that does not lead, and will be a standby when it runs again. */
+const LEADS_NOBODY = new Set(['STOPPED', 'STARTING', 'STOPPING', 'NOT_INITIALIZED', 'UNUSABLE'])
+
+/** Somebody recruits or promotes, maybe on another orchestrator's behalf: it gets time to finish. */
+function appointmentUnderWay(snapshot: ShardSnapshot): string | undefined {
+  for (const member of snapshot.members) {
+    if (!isFresh(member)) continue
+    const { name = '', runningMs = 0 } = member.status.action ?? {}
+    if (name !== 'recruit' && name !== 'promote') continue
+    // One that hangs has lost its coordinator: a newer recruitment makes it give way.
+    if (runningMs + member.ageMs < APPOINTMENT_MS_MAX) return `${member.id}: ${name} is under way`
+  }
+  return undefined
 }
 
 function judgePrimary(snapshot: ShardSnapshot, leader: FreshMember, position: Position): Verdict {

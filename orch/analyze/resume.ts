@@ -11,7 +11,12 @@ export type ResumeTimers = {
   readonly silentMs: number
   /** Since those that can be recruited suffice; 0 while they do not. */
   readonly sufficientMs: number
+  /** Since another orchestrator's promise was first seen; 0 before. */
+  readonly foreignMs: number
 }
+
+/** What another orchestrator gets to finish what it began: three times what it usually takes. */
+export const FOREIGN_ATTEMPT_MS = 1000
 
 /** The problem that nobody leads, with the appointment once it is due. */
 export function analyzeNoLeader(
@@ -28,6 +33,10 @@ export function analyzeNoLeader(
   if (!view.sufficient) {
     const names = view.recruitable.join(', ') || 'nobody'
     return notice('NO_LEADER', `${why}; not enough to go on: only ${names} can be recruited`)
+  }
+  if (view.foreignPromise !== undefined && timers.foreignMs < FOREIGN_ATTEMPT_MS) {
+    const { coordinatorId, term } = view.foreignPromise
+    return notice('NO_LEADER', `${why}; ${coordinatorId} has begun to recruit for term ${term}`)
   }
   // A member that is only a moment late would find itself behind a fork, and be cloned anew.
   if (!view.complete && timers.sufficientMs < patience.resumeWaitMs) {

@@ -31,6 +31,8 @@ export type Patience = {
 
 /** One shard. */
 export type ShardSnapshot = {
+  /** Id of the orchestrator that looks. */
+  readonly self: string
   readonly database: string
   readonly shard: string
   /** Undefined until the topology told. */

@@ -9,6 +9,7 @@ import { PoolerWatch } from './pooler-watch.ts'
 
 /** What it observes by. The directory is of this shard's database, or narrower. */
 export type ShardObserverOptions = {
+  readonly orchId: string
   readonly shard: string
   readonly database: DatabaseWatch
   readonly directory: PoolerDirectory
@@ -44,6 +45,7 @@ export class ShardObserver implements AsyncDisposable {
   snapshot(): ShardSnapshot {
     const { database, shard } = this
     return {
+      self: this.#options.orchId,
       database: database.name,
       shard,
       record: database.record,

@@ -15,7 +15,7 @@ import type { Member } from './member.ts'
 import { requirePromises } from './recruit.ts'
 import { answering, ensureRunning, LONE_STANDBY } from './run-standby.ts'
 
-const LOCK_WAIT_MS = 5000
+const LOCK_WAIT_MS = 0 // a member that is busy is not cloned: who asked will look again
 const STOP_TIMEOUT_MS = 30_000
 const START_TIMEOUT_MS = 60_000
 const MEBIBYTE = 1024n * 1024n

@@ -52,7 +52,7 @@ describe('a new shard', () => {
       const durability = 'multi_cell_at_least_2'
       await using shard = await startShard({ poolers: 3, cells: 2, durability })
       const leader = await shard.leader(1n, START_MS)
-      expect(leader.id).toBe('zone1_pooler1')
+      expect(leader.cell).toBe('zone1')
       expect(leader.postgres?.synchronousStandbyNames).toBe('ANY 1 ("zone2_pooler2")')
       await shard.node(leader.id).sql('CREATE TABLE kept (n int)')
       process.kill(leader.postgres?.pid ?? 0, 'SIGKILL')
