@@ -50,9 +50,13 @@ export class InputWindow {
 
   #makeRoom(more: number): void {
     const held = this.end - this.keep
-    const room = Math.max(2 * held, held + more, ROOM_BYTES_MIN)
+    const needed = held + more
+    // In place where it fits: fresh buffers of a client that sends without end are garbage faster
+    // than it is collected.
     const bytes =
-      this.#owned && this.bytes.length >= room ? this.bytes : Buffer.allocUnsafeSlow(room)
+      this.#owned && this.bytes.length >= needed
+        ? this.bytes
+        : Buffer.allocUnsafeSlow(Math.max(2 * needed, ROOM_BYTES_MIN))
     this.bytes.copy(bytes, 0, this.keep, this.end)
     this.bytes = bytes
     this.start -= this.keep
