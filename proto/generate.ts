@@ -1,4 +1,5 @@
-// Generates proto/gen/ from proto/*.proto with ts-proto. `--check` only compares, for CI's drift test.
+// Generates proto/gen/ from proto/*.proto with ts-proto. `--check` only compares, for CI's drift
+// test.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,9 @@ import { join } from 'node:path'
 const PROTO_DIR = import.meta.dir
 const BIN_DIR = join(PROTO_DIR, '..', 'node_modules', '.bin')
 
-/** ts-proto options: grpc-js service definitions, 64-bit integers as bigint, explicit .ts imports. */
+/**
+ * ts-proto options: grpc-js service definitions, 64-bit integers as bigint, explicit .ts imports.
+ */
 const OPTIONS = [
   'outputServices=grpc-js',
   'forceLong=bigint',

@@ -1,4 +1,6 @@
-/** Canonical gRPC status codes; the numbers are the wire values. Source: grpc.io, "Status Codes". */
+/**
+ * Canonical gRPC status codes; the numbers are the wire values. Source: grpc.io, "Status Codes".
+ */
 export const Code = {
   OK: 0,
   CANCELLED: 1,

@@ -17,9 +17,13 @@ export const LINK_REQUEST_CODE = (1234 << 16) | 7100
 export const LINK_PROTOCOL_VERSION = 1
 
 export const FRAME_HEADER_BYTES = 16
-/** Small enough that one stream's frame never delays the others' by much: 32 KiB is 0.1 ms or less. */
+/**
+ * Small enough that one stream's frame never delays the others' by much: 32 KiB is 0.1 ms or less.
+ */
 export const FRAME_PAYLOAD_BYTES_MAX = 32 * 1024
-/** Payload bytes of BATCH and DATA that a sender may have under way on one stream, each direction. */
+/**
+ * Payload bytes of BATCH and DATA that a sender may have under way on one stream, each direction.
+ */
 export const STREAM_WINDOW_BYTES = 256 * 1024
 /** A receiver gives credit back in portions of at least this, so that credits stay rare. */
 export const CREDIT_BYTES_MIN = STREAM_WINDOW_BYTES / 4
@@ -69,7 +73,9 @@ export const Flag = {
   CopyBoth: 32,
 } as const
 
-/** What the pooler does at one message of a frame. 8 bytes: UInt8 op, 0, UInt16 offset, UInt32 id. */
+/**
+ * What the pooler does at one message of a frame. 8 bytes: UInt8 op, 0, UInt16 offset, UInt32 id.
+ */
 export const Op = {
   /** The client's own Parse; id 0 is the unnamed statement. */
   Parse: 1,
@@ -87,7 +93,9 @@ export const OP_BYTES = 8
 export const OPS_HEAD_BYTES = 4
 export const OPS_PER_FRAME_MAX = 512
 
-/** BATCH begins with the rule that the gateway believes (term, subterm: UInt64 each) and the pins. */
+/**
+ * BATCH begins with the rule that the gateway believes (term, subterm: UInt64 each) and the pins.
+ */
 export const BATCH_HEAD_BYTES = 20
 
 /** Why a backend stays with a session. A bit mask; the pooler is the authority. */
@@ -108,7 +116,9 @@ export const Pin = {
   Settings: 1 << 12,
   /** The client or the configuration asked for a backend of its own. */
   Explicit: 1 << 13,
-  /** State that a statement may leave behind and that nobody can name: DO, CALL, unknown commands. */
+  /**
+   * State that a statement may leave behind and that nobody can name: DO, CALL, unknown commands.
+   */
   Unknown: 1 << 14,
   /** Custom setting names or a loaded library: DISCARD ALL does not undo them. */
   NotCleanable: 1 << 15,
@@ -117,7 +127,9 @@ export const Pin = {
 /** The two facts about pins that a gateway needs at every ReadyForQuery. */
 export const PinSummary = { Transaction: 1, Session: 2 } as const
 
-/** Status of a LOST frame: whether a byte of the batch was given to a socket towards the backend. */
+/**
+ * Status of a LOST frame: whether a byte of the batch was given to a socket towards the backend.
+ */
 export const LostStatus = { NothingSent: 0, Sent: 1 } as const
 
 /** Kinds that keep their order with DATA; all others overtake it in the sender's queue. */

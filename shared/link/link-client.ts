@@ -31,7 +31,8 @@ export type ConnectLinkOptions = {
 
 /**
  * Connects to a pooler and proves the secret both ways.
- * @throws PgError connection_failure when nobody answers in time, invalid_authorization_specification
+ * @throws PgError connection_failure when nobody answers in time,
+ * invalid_authorization_specification
  *   when the secret or the pooler is not the expected one.
  */
 export function connectLink(options: ConnectLinkOptions): Promise<LinkConnection> {

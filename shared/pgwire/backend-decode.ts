@@ -5,7 +5,9 @@ import type { FormatCode } from './frontend.ts'
 import { AuthenticationRequest, Backend, type TransactionStatus } from './message-types.ts'
 import type { MessageReader } from './message-reader.ts'
 
-/** A backend's message as an object, by the manual's names. Buffers are views, copy what you keep. */
+/**
+ * A backend's message as an object, by the manual's names. Buffers are views, copy what you keep.
+ */
 export type BackendMessage =
   | AuthenticationMessage
   | { name: 'BackendKeyData'; processId: number; key: Buffer }

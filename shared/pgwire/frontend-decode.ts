@@ -3,7 +3,9 @@ import { Frontend } from './message-types.ts'
 import type { MessageReader } from './message-reader.ts'
 import { PgError } from '../errors/pg-error.ts'
 
-/** A frontend's message as an object, by the manual's names. Buffers are views, copy what you keep. */
+/**
+ * A frontend's message as an object, by the manual's names. Buffers are views, copy what you keep.
+ */
 export type FrontendMessage =
   | { name: 'Query'; text: string }
   | { name: 'Parse'; statement: string; text: string; types: number[] }

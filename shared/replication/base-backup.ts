@@ -9,7 +9,9 @@ import { ServerError } from '../pgwire/server-error.ts'
 import { readResultSet, unexpected, type ResultRow } from './result.ts'
 import type { WireStream } from './wire-stream.ts'
 
-/** A spread checkpoint takes as long as checkpoint_timeout allows, a fast one seconds to minutes. */
+/**
+ * A spread checkpoint takes as long as checkpoint_timeout allows, a fast one seconds to minutes.
+ */
 const CHECKPOINT_TIMEOUT_MS_DEFAULT = 15 * 60_000
 const TAR_END = Buffer.alloc(1024)
 

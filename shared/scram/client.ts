@@ -68,7 +68,8 @@ export class ScramClient {
       const message = `the server offers no usable SASL mechanism: ${offered.join(', ')}`
       throw new PgError('feature_not_supported', message, { severity: 'FATAL' })
     }
-    // 'y' says: we could bind, you seem not to. A server that can then knows of a man in the middle.
+    // 'y' says: we could bind, you seem not to. A server that can then knows of a man in the
+    // middle.
     const plus = this.mechanism === SCRAM_SHA_256_PLUS
     const flag = plus ? `p=${CHANNEL_BINDING_TYPE}` : binding === undefined ? 'n' : 'y'
     this.#gs2Header = `${flag},,`

@@ -22,7 +22,9 @@ export type ScramServerOptions = {
   user: string
   /** The cluster's secret for fake salts: the same one always, else who asks twice can tell. */
   mockSecret: Uint8Array
-  /** Channel binding data of the certificate presented on this connection; given, PLUS is offered. */
+  /**
+   * Channel binding data of the certificate presented on this connection; given, PLUS is offered.
+   */
   channelBinding?: Uint8Array | undefined
   /** Printable ASCII without comma, only for tests. */
   nonce?: string

@@ -1,6 +1,6 @@
-// Code point tables of RFC 3454 (stringprep), fixed for ever at Unicode 3.2. Each is a list of ranges,
-// written as: distance of its first code point from the last of the range before, then '-' and how
-// many more follow, in base 36.
+// Code point tables of RFC 3454 (stringprep), fixed for ever at Unicode 3.2. Each is a list of
+// ranges, written as: distance of its first code point from the last of the range before, then '-'
+// and how many more follow, in base 36.
 
 /** Ascending ranges of code points: first and last of each in turn, both included. */
 export type CodePointTable = readonly number[]

@@ -1,5 +1,6 @@
-// Who is in the cluster, as a service sees it. Invariant: a directory only grows stale, never empty,
-// by a fault of the topology: what is known stays known until the topology itself says otherwise.
+// Who is in the cluster, as a service sees it. Invariant: a directory only grows stale, never
+// empty, by a fault of the topology: what is known stays known until the topology itself says
+// otherwise.
 import type { Logger } from '../log/logger.ts'
 import { backoff, sleep, timer } from '../time/clock.ts'
 import { readLastKnown, writeLastKnown } from './last-known.ts'
@@ -59,7 +60,9 @@ class ServiceDirectory<Kind extends ServiceKind> implements AsyncDisposable {
     return this.#known
   }
 
-  /** Whether the topology was heard since the start; before, `known` is what the file remembered. */
+  /**
+   * Whether the topology was heard since the start; before, `known` is what the file remembered.
+   */
   get synced(): boolean {
     return this.#synced
   }

@@ -1,5 +1,5 @@
-// The file with what a directory knew last, so that a service that starts while the topology is down
-// still finds its peers.
+// The file with what a directory knew last, so that a service that starts while the topology is
+// down still finds its peers.
 import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'

@@ -1,5 +1,5 @@
-// What a request to the topology may be. Both stores refuse the same, before any I/O: a program that
-// works on the embedded store does not meet its first limit on etcd.
+// What a request to the topology may be. Both stores refuse the same, before any I/O: a program
+// that works on the embedded store does not meet its first limit on etcd.
 import { TopologyError, type Compare, type Write } from './topology.ts'
 
 /** Longest key, in bytes of UTF-8. */
@@ -14,10 +14,13 @@ export const TRANSACTION_OPS_MAX = 128
 export const LEASE_TTL_MS_MIN = 100
 export const LEASE_TTL_MS_MAX = 24 * 3_600_000
 
-// Printable ASCII only: all stores and JavaScript then sort keys alike, and a prefix has a plain end.
+// Printable ASCII only: all stores and JavaScript then sort keys alike, and a prefix has a plain
+// end.
 const KEY = /^[\x20-\x7e]+$/
 
-/** @throws TopologyError invalid unless `key` is 1 to KEY_BYTES_MAX characters of printable ASCII. */
+/**
+ * @throws TopologyError invalid unless `key` is 1 to KEY_BYTES_MAX characters of printable ASCII.
+ */
 export function checkKey(key: string): void {
   if (key.length <= KEY_BYTES_MAX && KEY.test(key)) return
   throw new TopologyError('invalid', `bad topology key ${JSON.stringify(key.slice(0, 100))}`)
@@ -38,7 +41,9 @@ export function checkValue(key: string, value: string): void {
   )
 }
 
-/** @throws TopologyError invalid for too many operations, a key written twice, a bad key or value. */
+/**
+ * @throws TopologyError invalid for too many operations, a key written twice, a bad key or value.
+ */
 export function checkTransaction(compares: readonly Compare[], writes: readonly Write[]): void {
   if (compares.length > TRANSACTION_OPS_MAX || writes.length > TRANSACTION_OPS_MAX) {
     throw new TopologyError(

@@ -1,7 +1,8 @@
 // How a service makes itself known: its record, and a leased key that says it runs.
 //
 // Invariant: while the topology can be reached, what it holds is the last record given to `update`,
-// beside a liveness key that dies with us. Nothing here ever fails a service: it is retried for ever.
+// beside a liveness key that dies with us. Nothing here ever fails a service: it is retried for
+// ever.
 import type { Logger } from '../log/logger.ts'
 import { backoff, sleep, withDeadline } from '../time/clock.ts'
 import { liveKey, serviceKey, type ServiceKind, type ServiceRecords } from './records.ts'
@@ -27,8 +28,8 @@ export interface Registration<R> extends AsyncDisposable {
 }
 
 /**
- * Registers a service from now on. A pooler's record outlives it, also in a crash; a gateway's and an
- * orch's go with it. On disposal the liveness key is deleted at once.
+ * Registers a service from now on. A pooler's record outlives it, also in a crash; a gateway's and
+ * an orch's go with it. On disposal the liveness key is deleted at once.
  */
 export function register<R extends Registrant>(
   topology: Topology,

@@ -30,7 +30,10 @@ export class TopologyError extends Error {
   }
 }
 
-/** One key as the store holds it. `revision` is that of its last write, `createRevision` of its first. */
+/**
+ * One key as the store holds it. `revision` is that of its last write, `createRevision` of its
+ * first.
+ */
 export type Entry = {
   readonly key: string
   readonly value: string
@@ -42,7 +45,8 @@ export type Entry = {
 
 /**
  * One change of one key. `previousRevision` is the revision the consumer of this watch knew, absent
- * when the key was not there. Told from a re-list after a gap, a delete carries the list's revision.
+ * when the key was not there. Told from a re-list after a gap, a delete carries the list's
+ * revision.
  */
 export type WatchEvent =
   | {
@@ -118,7 +122,10 @@ export interface Topology extends AsyncDisposable {
    */
   put(key: string, value: string, options?: { lease?: LeaseRef; revision?: bigint }): Promise<Entry>
 
-  /** Whether there was something to delete. With `revision` as in put. @throws TopologyError conflict */
+  /**
+   * Whether there was something to delete. With `revision` as in put. @throws TopologyError
+   * conflict
+   */
   delete(key: string, options?: { revision?: bigint }): Promise<boolean>
 
   /** Writes all or nothing; false, and nothing written, when a compare fails. */
@@ -133,10 +140,11 @@ export interface Topology extends AsyncDisposable {
   /**
    * All changes under `prefix` in order, in batches that each end between two transactions.
    *
-   * Without `from` the first batch is the present state as puts (empty when there is none): it marks
-   * the moment from which the consumer knows everything. The watch outlives outages, restarts and
-   * compaction of the store: what was missed is replayed or, where the history is gone, told as the
-   * difference between what the consumer was told and what is, deletes included. It ends only by
+   * Without `from` the first batch is the present state as puts (empty when there is none): it
+   * marks the moment from which the consumer knows everything. The watch outlives outages, restarts
+   * and compaction of the store: what was missed is replayed or, where the history is gone, told as
+   * the difference between what the consumer was told and what is, deletes included. It ends only
+   * by
    * `signal` or with the Topology, quietly. The consumer's pace is the watch's pace; nothing piles
    * up here. @throws TopologyError compacted when `from` itself is out of history: list, and start
    * there.

@@ -1,8 +1,9 @@
 // A watch that never misses: both stores are watched through this one loop.
 //
-// Invariant: `told` is exactly what the consumer was told, key by key, and `next` the first revision
-// it was not told of. As long as the store has its history from `next` on, it is replayed from there;
-// otherwise the state is listed and the difference to `told` is what happened in between.
+// Invariant: `told` is exactly what the consumer was told, key by key, and `next` the first
+// revision it was not told of. As long as the store has its history from `next` on, it is replayed
+// from there; otherwise the state is listed and the difference to `told` is what happened in
+// between.
 import { backoff, sleep } from '../time/clock.ts'
 import type { Logger } from '../log/logger.ts'
 import { TopologyError, type Entry, type WatchEvent, type WatchOptions } from './topology.ts'
@@ -10,7 +11,9 @@ import { TopologyError, type Entry, type WatchEvent, type WatchOptions } from '.
 /** A change as a store tells it: a put with its entry, a delete without. */
 export type Change = { readonly key: string; readonly revision: bigint; readonly entry?: Entry }
 
-/** What a store does for the loop. All throw TopologyError `unavailable` when it cannot be reached. */
+/**
+ * What a store does for the loop. All throw TopologyError `unavailable` when it cannot be reached.
+ */
 export type WatchSource = {
   list(prefix: string): Promise<{ entries: Entry[]; revision: bigint }>
   /**
@@ -19,8 +22,8 @@ export type WatchSource = {
    */
   revisionsAt(prefix: string, revision: bigint): Promise<Map<string, bigint>>
   /**
-   * Changes from revision `from` on, in batches that end between two transactions. Ends when `signal`
-   * is aborted. @throws TopologyError compacted as revisionsAt
+   * Changes from revision `from` on, in batches that end between two transactions. Ends when
+   * `signal` is aborted. @throws TopologyError compacted as revisionsAt
    */
   changes(prefix: string, from: bigint, signal: AbortSignal): AsyncIterable<Change[]>
 }

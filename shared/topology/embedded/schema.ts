@@ -7,12 +7,13 @@ import { TopologyError } from '../topology.ts'
 /** Bumped when a table changes in a way that an older program would misread. */
 const SCHEMA_VERSION = 1n
 
-// A busy file blocks the whole process while SQLite waits, so the wait is short and the caller tries
-// again later without blocking.
+// A busy file blocks the whole process while SQLite waits, so the wait is short and the caller
+// tries again later without blocking.
 const BUSY_TIMEOUT_MS = 20
 
-// `events` is the history that watches replay, one row per key and revision; `meta.compacted` is the
-// last revision no longer in it. Leases have AUTOINCREMENT so that an id never means another lease.
+// `events` is the history that watches replay, one row per key and revision; `meta.compacted` is
+// the last revision no longer in it. Leases have AUTOINCREMENT so that an id never means another
+// lease.
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),

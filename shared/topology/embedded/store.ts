@@ -1,9 +1,10 @@
-// The embedded store's transactions, synchronous, over one open file that other processes write too.
+// The embedded store's transactions, synchronous, over one open file that other processes write
+// too.
 //
 // Invariants: a transaction that changes something takes exactly one revision, the successor of the
-// last; each of its changes is in `events` under it. A key under a lease exists only as long as that
-// lease's row. A lease counts as expired past its deadline on CLOCK_BOOTTIME, or under another boot
-// id; only a transaction that has checked this itself deletes it.
+// last; each of its changes is in `events` under it. A key under a lease exists only as long as
+// that lease's row. A lease counts as expired past its deadline on CLOCK_BOOTTIME, or under another
+// boot id; only a transaction that has checked this itself deletes it.
 import type { Database } from 'bun:sqlite'
 import { assert } from '../../errors/assert.ts'
 import { bootId, bootTimeMs } from '../../time/clock.ts'
@@ -40,7 +41,9 @@ const EXPIRED = '(boot_id <> ? OR deadline_ms <= ?)'
 /** What a write came to: false when a compare failed; otherwise its entries by key. */
 export type WriteResult = false | { entries: Map<string, Entry>; deleted: Set<string> }
 
-/** Owns `db` and closes it. Methods throw SQLiteError as it comes; SQLITE_BUSY is to be tried again. */
+/**
+ * Owns `db` and closes it. Methods throw SQLiteError as it comes; SQLITE_BUSY is to be tried again.
+ */
 export class EmbeddedStore implements Disposable {
   readonly #db: Database
   readonly #historyMax: bigint
@@ -94,7 +97,8 @@ export class EmbeddedStore implements Disposable {
 
   /** Moves the deadline of a lease that is still alive. False when it is not. */
   renew(id: string, ttlMs: number): boolean {
-    // Losing a renewal to a power cut loses nothing: a new boot ends all leases. So no fsync for it.
+    // Losing a renewal to a power cut loses nothing: a new boot ends all leases. So no fsync for
+    // it.
     this.#db.run('PRAGMA synchronous = NORMAL')
     try {
       const changes = this.#write(
@@ -154,7 +158,8 @@ export class EmbeddedStore implements Disposable {
   }
 
   /**
-   * Changes from revision `from` on, up to a bound but never half a transaction, and where to go on.
+   * Changes from revision `from` on, up to a bound but never half a transaction, and where to go
+   * on.
    * @throws TopologyError compacted as revisionsAt
    */
   changesFrom(prefix: string, from: bigint): { changes: Change[]; next: bigint } {

@@ -1,8 +1,8 @@
-// Which member of etcd is asked. Invariant: a write is sent once. When its answer is lost it may have
-// happened, and sent again it could undo what another wrote since or report a conflict with itself;
-// so it goes only to a member that has just answered, and a failure is the caller's to judge. Reads
-// are repeated freely. etcd3's own pool repeats both, and its circuit breaker refuses a member for 5 s
-// that is back after one: neither is used.
+// Which member of etcd is asked. Invariant: a write is sent once. When its answer is lost it may
+// have happened, and sent again it could undo what another wrote since or report a conflict with
+// itself; so it goes only to a member that has just answered, and a failure is the caller's to
+// judge. Reads are repeated freely. etcd3's own pool repeats both, and its circuit breaker refuses
+// a member for 5 s that is back after one: neither is used.
 import type { CallOptions } from '@grpc/grpc-js'
 import type { Etcd3, IOptions } from 'etcd3'
 import { now, sleep, wallTimeMs } from '../../time/clock.ts'
@@ -59,7 +59,9 @@ export class Endpoints implements Disposable {
     return await this.#attempt(await this.ready(), call, WRITE_MS)
   }
 
-  /** A member that answered last time, found by a linearizable read where none has. @throws as read */
+  /**
+   * A member that answered last time, found by a linearizable read where none has. @throws as read
+   */
   async ready(): Promise<Etcd3> {
     if (this.#answered !== undefined) return this.#answered
     const key = Buffer.from('\0')
@@ -69,7 +71,9 @@ export class Endpoints implements Disposable {
     })
   }
 
-  /** What an error of this member's means. If it cannot be reached, the next one is asked from now. */
+  /**
+   * What an error of this member's means. If it cannot be reached, the next one is asked from now.
+   */
   failed(client: Etcd3, cause: unknown): TopologyError {
     if (this.#closed.signal.aborted) return new TopologyError('closed', 'the topology was closed')
     const error = toTopologyError(this.#library, cause)
