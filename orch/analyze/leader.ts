@@ -127,7 +127,7 @@ function judge(snapshot: ShardSnapshot, position: Position): Verdict {
 /** States of a Postgres that does not lead, and will be a standby when it runs again. */
 const LEADS_NOBODY = new Set(['STOPPED', 'STARTING', 'STOPPING', 'NOT_INITIALIZED', 'UNUSABLE'])
 
-/** Somebody recruits or promotes, maybe on another orchestrator's behalf: it gets time to finish. */
+/** Somebody recruits or promotes, maybe for another orchestrator: it gets time to finish. */
 function appointmentUnderWay(snapshot: ShardSnapshot): string | undefined {
   for (const member of snapshot.members) {
     if (!isFresh(member)) continue

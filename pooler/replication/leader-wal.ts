@@ -52,8 +52,8 @@ export async function readLeaderWal(
 }
 
 /**
- * Why the leader cannot stream from `own` on: it has removed that WAL. Undefined when it can. Asks as
- * a walreceiver does, from the start of the segment; only the first message tells.
+ * Why the leader cannot stream from `own` on: it has removed that WAL. Undefined when it can. Asks
+ * as a walreceiver does, from the start of the segment; only the first message tells.
  * @throws PgError or ServerError when it cannot be asked.
  */
 export async function whyNoStream(leader: LeaderAddress, own: WalEnd): Promise<string | undefined> {

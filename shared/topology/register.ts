@@ -90,7 +90,7 @@ class ServiceRegistration<R extends Registrant> implements Registration<R['recor
         await this.#changed.promise
       } catch (error) {
         this.#log.warn('not registered, trying again', { error: String(error) })
-        await sleep(retry.next(), this.#stopping.signal).catch(() => undefined) // stopping: loop ends
+        await sleep(retry.next(), this.#stopping.signal).catch(() => undefined) // stopping
       }
     }
   }

@@ -53,8 +53,9 @@ await using cluster = await startCluster({
 const status = await cluster.status()
 const pooler = status.shards[0]?.poolers[0]
 const gateway = status.gateways[0]
-if (pooler?.pid == null || gateway?.pid == null)
+if (typeof pooler?.pid !== 'number' || typeof gateway?.pid !== 'number') {
   throw new Error('the cluster has no pooler or gateway')
+}
 const tool: PgbenchTool = { path: pgbench.path, env: pgbench.env, password: 'postgres' }
 
 const direct: Target = {

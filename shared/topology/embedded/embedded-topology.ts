@@ -204,7 +204,7 @@ export class EmbeddedTopology implements Topology {
   }
 
   #unavailable(error: unknown): TopologyError {
-    if (!isBusy(error)) this.#close() // whatever it was, the next use begins with a fresh connection
+    if (!isBusy(error)) this.#close() // the next use begins with a fresh connection
     return new TopologyError('unavailable', `topology file ${this.#path}: ${String(error)}`, {
       cause: error,
     })
