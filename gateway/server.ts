@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import type { ConfigStore } from '../shared/config/store.ts'
 import { PgError } from '../shared/errors/pg-error.ts'
 import type { Logger } from '../shared/log/logger.ts'
-import type { MetricsRegistry } from '../shared/metrics/registry.ts'
+import type { Histogram, MetricsRegistry } from '../shared/metrics/registry.ts'
 import type { CancelRequest } from '../shared/pgwire/startup-packet.ts'
 import { interval } from '../shared/time/clock.ts'
 import type { PoolerRecord } from '../shared/topology/records.ts'
@@ -66,6 +66,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly connections = new Set<Connection>()
   readonly listeners: Listeners
   readonly #options: GatewayOptions
+  readonly #latency: Histogram
   readonly #sessionHost: SessionHost
   readonly #counts: ClientCounts
   readonly #admissions = new Map<Session, Disposable>()
@@ -104,6 +105,10 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       }),
     )
     this.router.onLeader(() => this.hold.resumeAll())
+    this.#latency = options.metrics.histogram(
+      'gateway_batch_duration_seconds',
+      'From a batch sent to its ReadyForQuery, of one batch in sixteen.',
+    )
     this.#sessionHost = this.#makeSessionHost()
     this.listeners = new Listeners(this, limits)
   }
@@ -255,6 +260,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       limits: this.limits,
       counters: this.counters,
       log: this.log,
+      observe: (latencyMs) => this.#latency.observe(latencyMs),
       ended: (session) => {
         this.sessions.remove(session)
         this.#release(session)

@@ -41,6 +41,9 @@ export const Mode = {
 /** A transaction that went down with its backend: has the client heard of it? */
 export const LostTransaction = { None: 0, Untold: 1, Told: 2 } as const
 
+/** The duration of one batch in this many is measured: a look at the clock is not free. */
+export const LATENCY_SAMPLE = 16
+
 /** What a client gets to read its last message. */
 const LINGER_MS = 5000
 
@@ -88,6 +91,8 @@ export class SessionCore {
   unit = 0
   /** Until when it may wait for a leader; 0 when it has not waited. */
   waitingUntilMs = 0
+  /** When it was sent, for one in LATENCY_SAMPLE batches; 0 for the others. */
+  sentMs = 0
   /** The client has whole messages of its answer. */
   onBoundary = true
 
@@ -103,6 +108,7 @@ export class SessionCore {
   /** Nothing more is read or said; what waits for the client still goes out. */
   ending = false
   #extended: Extended | undefined
+  #lingering: Disposable | undefined
 
   constructor({ host, socket, request, owner }: CoreOptions) {
     this.host = host
@@ -154,7 +160,13 @@ export class SessionCore {
     if (this.mode === Mode.Closed) return
     this.ending = true
     if (this.down.output.waiting === 0) this.socket.end()
-    timer(LINGER_MS, () => this.socket.terminate(), { ref: false })
+    this.#lingering = timer(LINGER_MS, () => this.socket.terminate(), { ref: false })
+    this.close()
+  }
+
+  /** The socket is closed. */
+  gone(): void {
+    this.#lingering?.[Symbol.dispose]()
     this.close()
   }
 

@@ -18,8 +18,9 @@ import {
 import { parseComplete } from '../../shared/pgwire/backend.ts'
 import { flush } from '../../shared/pgwire/frontend.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { now } from '../../shared/time/clock.ts'
 import { classify } from './classify.ts'
-import { LostTransaction, Mode, type SessionCore } from './core.ts'
+import { LATENCY_SAMPLE, LostTransaction, Mode, type SessionCore } from './core.ts'
 import type { Extended, ExtendedContext } from './extended.ts'
 import type { Failures } from './failures.ts'
 import { LENGTH_MAX } from './message-limits.ts'
@@ -211,10 +212,7 @@ export class Sender {
     const available = window.end
     const over = extended.translate(this.#context(), bytes, { start, end, available })
     if (begins) {
-      if (this.#runBefore(extended.traits | ahead)) {
-        extended.takeBack()
-        return true
-      }
+      if (this.#runBefore(extended.traits | ahead)) return true
       this.#begin()
     }
     if (more !== undefined) builder.replace(end, end, more)
@@ -386,7 +384,7 @@ export class Sender {
   #begin(): void {
     const core = this.#core
     core.up.begin()
-    core.host.counters.batches++
+    core.sentMs = core.host.counters.batches++ % LATENCY_SAMPLE === 0 ? now() : 0
     core.traits = 0
     core.simple = core.query = core.failed = core.undone = false
     core.retained = true

@@ -47,6 +47,8 @@ export type SessionHost = {
   readonly limits: SessionLimits
   readonly counters: Counters
   readonly log: Logger
+  /** How long a batch took, of one that was measured. */
+  observe(latencyMs: number): void
   /** The session has ended; its number may be used again. */
   ended(session: Session): void
 }

@@ -145,7 +145,7 @@ export class Session implements StreamOwner, Held {
 
   /** The client is gone: what runs is aborted. */
   close(): void {
-    if (!this.closed) this.#core.close()
+    this.#core.gone()
     this.#finish()
   }
 
@@ -358,6 +358,7 @@ export class Session implements StreamOwner, Held {
     }
     core.status = status
     core.waitingUntilMs = core.before = 0
+    if (core.sentMs > 0) core.host.observe(now() - core.sentMs)
     if (vector === this.#vectorId) this.#write(bytes, start, end, errorAt)
     else this.#writeTelling(vector, bytes, start, end, errorAt)
     if (core.extended !== undefined) this.#settle(core.extended)
