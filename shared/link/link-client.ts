@@ -1,3 +1,4 @@
+import { discardChunk } from '../bytes/discard-chunk.ts'
 import { PgError } from '../errors/pg-error.ts'
 import { timer } from '../time/clock.ts'
 import { Kind } from './frame.ts'
@@ -90,7 +91,10 @@ class LinkAttempt {
       })
       socket.write(linkStartupPacket(this.#options.gatewayId, this.#exchange.gatewayNonce))
     },
-    data: (_socket, chunk) => this.#connection?.onData(chunk),
+    data: (_socket, chunk) => {
+      this.#connection?.onData(chunk)
+      discardChunk(chunk) // frames are read in the call
+    },
     drain: () => this.#connection?.onDrain(),
     close: (_socket, error) => this.#connection?.onClose(error),
     error: (_socket, error) => this.#connection?.onClose(error),
