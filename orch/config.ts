@@ -38,7 +38,7 @@ export const orchFields = {
     help: 'A new leader is sought without the members that do not answer by then, if enough do.',
   }),
   leaderGoneMs: duration({
-    default: '5s',
+    default: '3s',
     live: true,
     help: 'A leader that nobody hears of and nobody streams from is given up after this time.',
   }),

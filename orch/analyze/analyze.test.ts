@@ -2,8 +2,8 @@ import { describe, expect, test } from 'bun:test'
 import { revocation, rule } from '../../shared/consensus/fixtures.ts'
 import { analyze, measured } from './analyze.ts'
 import { claim, type Looks, member, PATIENCE, shard, TRIO, trio } from './fixtures.ts'
+import { FOREIGN_ATTEMPT_MS } from './foreign-promise.ts'
 import type { Problem } from './problem.ts'
-import { FOREIGN_ATTEMPT_MS } from './resume.ts'
 import type { ShardSnapshot } from './snapshot.ts'
 
 const [LEADER, SECOND, THIRD] = TRIO
@@ -237,6 +237,16 @@ describe('a new shard', () => {
     expect(found(settled)).toMatchObject([
       { action: { kind: 'appoint', first: LEADER, recruits: [...TRIO] } },
     ])
+  })
+
+  test('whose first rule another orchestrator is at gets a moment more', () => {
+    const promise = { ...revocation(1n, '0.1'), coordinatorId: 'zone1_orch2' }
+    const follower: Looks = { state: 'standby', decision: initial, follows: LEADER }
+    const bound: Looks = { ...follower, revocation: promise }
+    const members = empty({ [LEADER]: first, [SECOND]: follower, [THIRD]: bound })
+    const snapshot = shard(members, { claim: claim('claimed') })
+    expect(kinds(found(snapshot, FOREIGN_ATTEMPT_MS - 1))).toEqual([])
+    expect(kinds(found(snapshot, FOREIGN_ATTEMPT_MS))).toEqual(['appoint'])
   })
 
   test('begins without one that does not come, after a longer wait, if enough stream', () => {

@@ -1,11 +1,19 @@
 // From a snapshot to its problems, the most urgent first. Pure: how long something has lasted comes
 // in with `Timers`, which the engine keeps from one snapshot to the next by `measured`.
 import { analyzeBootstrap, isEnough } from './bootstrap.ts'
-import { type ForeignPromise, type LeaderView, viewLeader } from './leader.ts'
+import { type ForeignPromise, foreignPromiseAbove } from './foreign-promise.ts'
+import { type LeaderView, viewLeader } from './leader.ts'
 import { analyzeMembers, isStalled } from './members.ts'
 import { notice, type Problem } from './problem.ts'
 import { analyzeNoLeader } from './resume.ts'
-import { isFresh, memberCalled, type Patience, type ShardSnapshot } from './snapshot.ts'
+import { possiblyUndecided } from '../../shared/consensus/position.ts'
+import {
+  isFresh,
+  memberCalled,
+  newestPosition,
+  type Patience,
+  type ShardSnapshot,
+} from './snapshot.ts'
 
 /** How long, in ms, each named condition has held without a break; absent when it does not hold. */
 export type Timers = ReadonlyMap<string, number>
@@ -24,42 +32,59 @@ export function measured(snapshot: ShardSnapshot): string[] {
   if (view === undefined) {
     const first = memberCalled(snapshot, snapshot.claim?.first ?? '')
     const silent = first === undefined || !isFresh(first)
-    return [...(isEnough(snapshot) ? [ENOUGH] : []), ...(silent ? [FIRST_SILENT] : [])]
+    return [
+      ...(isEnough(snapshot) ? [ENOUGH] : []),
+      ...(silent ? [FIRST_SILENT] : []),
+      ...foreignConditions(snapshot),
+    ]
   }
   const leader = memberCalled(snapshot, view.rule.leaderId)
   const stalls = leader ? snapshot.members.filter((member) => isStalled(member, leader)) : []
   return [
     ...(view.verdict.kind === 'silent' ? [LEADER_SILENT] : []),
     ...(view.sufficient && view.verdict.kind !== 'leads' ? [SUFFICIENT] : []),
-    ...(view.foreignPromise === undefined ? [] : [foreign(view.foreignPromise)]),
+    ...foreignConditions(snapshot),
     ...stalls.map(({ id }) => stalled(id)),
   ]
+}
+
+function foreignConditions(snapshot: ShardSnapshot): string[] {
+  const promise = foreignPromiseOf(snapshot)
+  return promise === undefined ? [] : [foreign(promise)]
+}
+
+/** Above the newest rule, or above none while there is none. */
+function foreignPromiseOf(snapshot: ShardSnapshot): ForeignPromise | undefined {
+  const position = newestPosition(snapshot)
+  return position && foreignPromiseAbove(snapshot, possiblyUndecided(position))
 }
 
 /** All problems. At most one of them, the first, acts on the whole shard. */
 export function analyze(snapshot: ShardSnapshot, timers: Timers, patience: Patience): Problem[] {
   const view = viewLeader(snapshot)
+  const promise = foreignPromiseOf(snapshot)
+  const foreignMs = promise && (timers.get(foreign(promise)) ?? 0)
   if (view === undefined) {
     const enoughMs = timers.get(ENOUGH) ?? 0
     const firstSilentMs = timers.get(FIRST_SILENT) ?? 0
-    return analyzeBootstrap(snapshot, { enoughMs, firstSilentMs }, patience)
+    return analyzeBootstrap(snapshot, { enoughMs, firstSilentMs, foreignMs }, patience)
   }
-  if (view.verdict.kind !== 'leads') return analyzeLeaderless(snapshot, view, timers, patience)
+  if (view.verdict.kind !== 'leads') {
+    return [leaderless(snapshot, view, { timers, foreignMs, patience })]
+  }
   return [...claimProblem(snapshot, view), ...analyzeLed(snapshot, view, timers)]
 }
 
-function analyzeLeaderless(
+function leaderless(
   snapshot: ShardSnapshot,
   view: LeaderView,
-  timers: Timers,
-  patience: Patience,
-): Problem[] {
-  if (view.verdict.kind === 'unclear') return [notice('LEADER_NOT_SERVING', view.verdict.why)]
+  waits: { timers: Timers; foreignMs: number | undefined; patience: Patience },
+): Problem {
+  if (view.verdict.kind === 'unclear') return notice('LEADER_NOT_SERVING', view.verdict.why)
+  const { timers, foreignMs, patience } = waits
   const silentMs = timers.get(LEADER_SILENT) ?? 0
   const sufficientMs = timers.get(SUFFICIENT) ?? 0
-  const { foreignPromise } = view
-  const foreignMs = foreignPromise === undefined ? 0 : (timers.get(foreign(foreignPromise)) ?? 0)
-  return [analyzeNoLeader(snapshot, view, { silentMs, sufficientMs, foreignMs }, patience)]
+  return analyzeNoLeader(snapshot, view, { silentMs, sufficientMs, foreignMs }, patience)
 }
 
 function analyzeLed(snapshot: ShardSnapshot, view: LeaderView, timers: Timers): Problem[] {

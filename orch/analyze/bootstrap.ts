@@ -3,6 +3,7 @@
 import { parsePolicy, satisfiedBy } from '../../shared/consensus/durability.ts'
 import type { Position } from '../../shared/consensus/position.ts'
 import type { DatabaseRecord, ShardClaim } from '../../shared/topology/records.ts'
+import { FOREIGN_ATTEMPT_MS } from './foreign-promise.ts'
 import { type Action, notice, type Problem } from './problem.ts'
 import {
   type FreshMember,
@@ -24,6 +25,8 @@ export type BootstrapTimers = {
   readonly enoughMs: number
   /** Since the first node was last heard of. */
   readonly firstSilentMs: number
+  /** Since another orchestrator's promise was first seen; undefined without one. */
+  readonly foreignMs: number | undefined
 }
 
 /** After this silence of the first node, before anything was decided, another one is taken. */
@@ -166,6 +169,7 @@ function firstRule(
     .map(({ id }) => id)
   const settled = snapshot.settledMs >= patience.bootstrapSettleMs
   const patient = timers.enoughMs >= patience.bootstrapWaitMs
+  const foreign = timers.foreignMs !== undefined && timers.foreignMs < FOREIGN_ATTEMPT_MS
   const due = alone || (isEnough(snapshot) && ((settled && missing.length === 0) || patient))
   const description = due
     ? `${ready.join(', ')} stream from ${first.id}`
@@ -182,6 +186,6 @@ function firstRule(
     code: 'SHARD_NEEDS_FIRST_RULE',
     member: '',
     description,
-    action: due && !isBusy(first) ? action : undefined,
+    action: due && !foreign && !isBusy(first) ? action : undefined,
   }
 }

@@ -29,9 +29,6 @@ export type Verdict = {
   readonly why: string
 }
 
-/** A promise that may belong to an appointment of another orchestrator, still to be finished. */
-export type ForeignPromise = { readonly term: bigint; readonly coordinatorId: string }
-
 /** The newest rule, its leader, and what may be done about it. */
 export type LeaderView = {
   readonly position: Position
@@ -44,8 +41,6 @@ export type LeaderView = {
   readonly sufficient: boolean
   /** Nobody is missing that could still come. */
   readonly complete: boolean
-  /** The highest promise above the rule, when another orchestrator holds it. */
-  readonly foreignPromise: ForeignPromise | undefined
 }
 
 /** Undefined before a shard has a rule with a leader. */
@@ -66,18 +61,7 @@ export function viewLeader(snapshot: ShardSnapshot): LeaderView | undefined {
       (member) =>
         memberOf(rule, member.id) === undefined || ids.includes(member.id) || isLost(member),
     ),
-    foreignPromise: foreignPromise(snapshot, rule),
   }
-}
-
-function foreignPromise(snapshot: ShardSnapshot, rule: Rule): ForeignPromise | undefined {
-  let highest: ForeignPromise = { term: rule.number.coordinatorTerm, coordinatorId: '' }
-  for (const { status } of snapshot.members) {
-    const { revokedBelowTerm: term, coordinatorId } = revocationFromWire(status?.revocation)
-    if (term > highest.term) highest = { term, coordinatorId }
-  }
-  const foreign = highest.coordinatorId !== '' && highest.coordinatorId !== snapshot.self
-  return foreign ? highest : undefined
 }
 
 /** The rule {0,1} asks for nobody: its first node is looked after by the bootstrap. */

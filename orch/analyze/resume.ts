@@ -1,6 +1,7 @@
 // Nobody leads: recruit every member of the cohort that can be reached, and appoint the most
 // advanced.
 import { compareNumbers, formatNumber, INITIAL_NUMBER } from '../../shared/consensus/rule.ts'
+import { FOREIGN_ATTEMPT_MS } from './foreign-promise.ts'
 import type { LeaderView } from './leader.ts'
 import { notice, type Problem } from './problem.ts'
 import type { Patience, ShardSnapshot } from './snapshot.ts'
@@ -11,12 +12,9 @@ export type ResumeTimers = {
   readonly silentMs: number
   /** Since those that can be recruited suffice; 0 while they do not. */
   readonly sufficientMs: number
-  /** Since another orchestrator's promise was first seen; 0 before. */
-  readonly foreignMs: number
+  /** Since another orchestrator's promise was first seen; undefined without one. */
+  readonly foreignMs: number | undefined
 }
-
-/** What another orchestrator gets to finish what it began: three times what it usually takes. */
-export const FOREIGN_ATTEMPT_MS = 1000
 
 /** The problem that nobody leads, with the appointment once it is due. */
 export function analyzeNoLeader(
@@ -34,9 +32,8 @@ export function analyzeNoLeader(
     const names = view.recruitable.join(', ') || 'nobody'
     return notice('NO_LEADER', `${why}; not enough to go on: only ${names} can be recruited`)
   }
-  if (view.foreignPromise !== undefined && timers.foreignMs < FOREIGN_ATTEMPT_MS) {
-    const { coordinatorId, term } = view.foreignPromise
-    return notice('NO_LEADER', `${why}; ${coordinatorId} has begun to recruit for term ${term}`)
+  if (timers.foreignMs !== undefined && timers.foreignMs < FOREIGN_ATTEMPT_MS) {
+    return notice('NO_LEADER', `${why}; another orchestrator has begun to recruit`)
   }
   // A member that is only a moment late would find itself behind a fork, and be cloned anew.
   if (!view.complete && timers.sufficientMs < patience.resumeWaitMs) {
