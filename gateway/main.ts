@@ -1,6 +1,8 @@
 // The gateway process: what it knows of the cluster, its clients, and its place in the topology.
 
+import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { ConfigError } from '../shared/config/errors.ts'
 import type { Env } from '../shared/config/sources.ts'
 import {
   runService,
@@ -13,7 +15,7 @@ import type { GatewayRecord } from '../shared/topology/records.ts'
 import { register } from '../shared/topology/register.ts'
 import { connectTopology } from '../shared/topology/topology.ts'
 import { choosePrefix } from './cancel/choose-prefix.ts'
-import { gatewayFields } from './config.ts'
+import { gatewayFields, type GatewayConfig } from './config.ts'
 import { debugViews } from './debug.ts'
 import { checkPort } from './client/check-port.ts'
 import { addMetrics } from './metrics.ts'
@@ -29,6 +31,7 @@ export function main(argv: readonly string[], env: Env): Promise<number> {
 
 async function start(context: ServiceContext<typeof gatewayFields>): Promise<RunningService> {
   const { config, log, metrics, owned, secrets } = context
+  checkTlsFiles(config.values)
   const { listen, grpcPort, database, shard, topology: spec } = config.values
   const topology = owned.use(await connectTopology(spec, { log }))
   const poolers = owned.use(PoolerDirectory.watch(topology, { database, shard }, { log }))
@@ -60,6 +63,21 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
       waiting_for_a_leader: server.hold.waiting,
     }),
   }
+}
+
+/** @throws ConfigError for a half of a pair, and for files that are not there. */
+function checkTlsFiles({ tlsCertFile, tlsKeyFile, tlsClientCaFile }: GatewayConfig): void {
+  const problems: string[] = []
+  if ((tlsCertFile === undefined) !== (tlsKeyFile === undefined)) {
+    problems.push('--tls-cert-file and --tls-key-file go together')
+  }
+  if (tlsClientCaFile !== undefined && tlsCertFile === undefined) {
+    problems.push('--tls-client-ca-file needs --tls-cert-file')
+  }
+  for (const file of [tlsCertFile, tlsKeyFile, tlsClientCaFile]) {
+    if (file !== undefined && !existsSync(file)) problems.push(`${file} does not exist`)
+  }
+  if (problems.length > 0) throw new ConfigError(problems)
 }
 
 function recordOf(
