@@ -99,7 +99,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
 async function beginClone(member: Member, order: CloneOrder): Promise<void> {
   const begun = Promise.withResolvers<void>()
   const running = cloneFrom(member, order, begun.resolve)
-  running.catch((error: unknown) => member.log.error('not cloned', { error }))
+  running.catch((error: unknown) => member.log.warn('not cloned', { error }))
   await Promise.race([begun.promise, running])
 }
 
