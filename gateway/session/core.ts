@@ -85,6 +85,8 @@ export class SessionCore {
   /** ... and the statements that it did not reach are forgotten. */
   undone = false
   retained = false
+  /** What was sent of it ends with a Flush: its answers will come without a Sync. */
+  flushed = false
   /** Units that ran for it, bits of Before. */
   before = 0
   /** It is a batch of our own: which; 0 for the client's. */

@@ -54,7 +54,10 @@ describe('what can be sent next', () => {
     expect(scanner.scan(window, true, LIMITS)).toBe(Found.Synced)
   })
 
-  test('a Query behind unsynced messages ends before it', () => {
+  test('a Query behind unsynced messages ends before it, once it is whole', () => {
+    const behind = Buffer.concat([run, query('select 2')])
+    expect(scan(behind.subarray(0, -1))[0]).toBe(Found.Nothing)
+    expect(scan(query('select 2').subarray(0, -1), false)[0]).toBe(Found.Nothing)
     expect(scan(Buffer.concat([run, query('select 2')]))).toEqual([Found.QueryBehind, run.length])
     expect(scan(query('select 2'), false)).toEqual([Found.QueryBehind, 0])
   })

@@ -78,9 +78,7 @@ export class PieceScanner {
     switch (type) {
       case Frontend.Query:
       case Frontend.FunctionCall:
-        if (rest && at === start) return this.#simple(at, next, context)
-        this.end = at
-        return Found.QueryBehind
+        return this.#simple(at, next, context)
       case Frontend.Sync:
         return next > end ? Found.Nothing : Found.Synced
       case Frontend.Flush:
@@ -103,16 +101,20 @@ export class PieceScanner {
     return next - start >= PIECE_BYTES ? Found.Part : -1
   }
 
+  /** A Query or FunctionCall is waited for until it is whole, or too large for that. */
   #simple(
     at: number,
     next: number,
-    { type, end, limits }: { type: number; end: number; limits: ScanLimits },
+    context: { type: number; start: number; end: number; rest: boolean; limits: ScanLimits },
   ): Found {
-    if (next <= end) return Found.Simple
-    const large = type === Frontend.FunctionCall || next - at > limits.statementBytesMax
-    if (!large || end - at < PIECE_BYTES) return Found.Nothing
-    this.end = end
-    return Found.Simple
+    const { type, start, end, rest, limits } = context
+    const alone = rest && at === start
+    if (next > end) {
+      const large = type === Frontend.FunctionCall || next - at > limits.statementBytesMax
+      if (!large || end - at < PIECE_BYTES) return this.#behind(at, context)
+    }
+    this.end = !alone ? at : next > end ? end : next
+    return alone ? Found.Simple : Found.QueryBehind
   }
 
   /** More of the message at `at` is to come: what stands before it goes if it is enough. */

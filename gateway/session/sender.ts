@@ -225,6 +225,7 @@ export class Sender {
     core.mode = final ? Mode.Final : Mode.Open
     core.passLeft = over
     core.passFlags = 0
+    core.flushed = over === 0 && bytes[end - HEADER_BYTES] === Frontend.Flush
     const pins = extended.traits & PIN_BITS
     if (pins !== 0) core.host.counters.pinRequests++
     up.sendBuilt(builder, begins, pins, final ? FINAL : over === 0 ? Flag.Boundary : 0)

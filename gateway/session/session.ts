@@ -20,8 +20,6 @@ import { Trait } from './traits.ts'
 import { Before } from './units.ts'
 
 const READY_BYTES = 6
-/** No answer is due in these that the client has not got yet: one that says no more may go. */
-const WAITS_FOR_CLIENT: ReadonlySet<number> = new Set([Mode.Rest, Mode.Skip, Mode.CopyIn])
 
 export type SessionOptions = {
   host: SessionHost
@@ -256,6 +254,8 @@ export class Session implements StreamOwner, Held {
     else if (core.mode === Mode.QueryHeld && tracker?.outstanding === 0) {
       this.#sender.releaseQuery()
       this.#pump()
+    } else if (this.#inputEnded) {
+      this.#balance()
     }
   }
 
@@ -331,9 +331,16 @@ export class Session implements StreamOwner, Held {
     } else if (!needsMore && waiting >= windowBytes) {
       this.#paused = true
       socket.pause()
-    } else if (this.#inputEnded && needsMore && WAITS_FOR_CLIENT.has(mode)) {
+    } else if (this.#inputEnded && needsMore && this.#waitsForClient()) {
       this.#endCore()
     }
+  }
+
+  /** No answer is due that the client has not got yet: one that says no more may go. */
+  #waitsForClient(): boolean {
+    const { mode, flushed, extended } = this.#core
+    if (mode === Mode.Open) return !flushed || extended?.tracker.outstanding === 0
+    return mode === Mode.Rest || mode === Mode.Skip || mode === Mode.CopyIn
   }
 
   // Answers ---------------------------------------------------------------------------------------

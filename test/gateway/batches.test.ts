@@ -415,6 +415,24 @@ describe.each(VIAS)('via %s', (via) => {
       expect(await frontend.untilClosed()).toEqual([])
     })
 
+    test.each([
+      ['nothing', [], []],
+      ['half a Query', [query('select 1').subarray(0, 9)], []],
+      ['half a Query behind a Flush', [flush(), query('select 1').subarray(0, 9)], []],
+      ['messages without Sync', run('select 1'), []],
+      ['messages and half a Query', [...run('select 1'), query('select 1').subarray(0, 9)], []],
+      [
+        'messages and a Flush',
+        [...run('select 1'), flush()],
+        ['ParseComplete', 'BindComplete', 'DataRow 1', 'CommandComplete SELECT 1'],
+      ],
+    ] as const)('a client that stops sending behind %s is closed', async (_what, sent, lines) => {
+      await using frontend = await connect()
+      frontend.send(...sent)
+      frontend.end()
+      expect(await frontend.untilClosed()).toEqual([...lines])
+    })
+
     test('a client that only stops sending gets its answers', async () => {
       await using frontend = await connect()
       frontend.send(query('select 1'), query('select 2'))
