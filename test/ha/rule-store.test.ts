@@ -1,6 +1,6 @@
 // Goal: the schema that a shard is born with and the rule store agree, and every write of a rule is
 // a compare-and-set. Method: one real Postgres with that schema, our sessions over its socket.
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { rule } from '../../shared/consensus/fixtures.ts'
 import { INITIAL_NUMBER } from '../../shared/consensus/rule.ts'
 import { decide, flushedLsn, propose, readStanding } from '../../pooler/term/rule-store.ts'
@@ -32,6 +32,18 @@ afterAll(async () => {
   await server.stop()
 })
 
+// Every test begins with the rule of a new shard.
+beforeEach(async () => {
+  const inserts = initSql(initial).filter((sql) =>
+    /^INSERT INTO multigres\.(current_rule|rule_history)/i.test(sql),
+  )
+  expect(inserts.length).toBeGreaterThan(0)
+  for (const table of ['current_rule', 'rule_history']) {
+    await server.query(`DELETE FROM multigres.${table}`)
+  }
+  for (const insert of inserts) await server.query(insert)
+})
+
 const standing = async () => {
   const found = await readStanding(session, SHARD)
   if (found === undefined) throw new Error('no rule row')
@@ -41,6 +53,11 @@ const standing = async () => {
 describe('the rule store', () => {
   const first = rule('1.0', ['a_1', 'a_2', 'a_3'])
   const second = { ...rule('2.0', ['a_2', 'a_1', 'a_3']), createdUnixMs: 1_800_000_000_123n }
+
+  const decideFirst = async () => {
+    await propose(session, { shard: SHARD, expected: INITIAL_NUMBER, rule: first, note: NOTE })
+    await decide(session, SHARD, first)
+  }
 
   test('a new shard holds the rule {0,1}: a policy, no cohort, no leader', async () => {
     const { position, inRecovery } = await standing()
@@ -83,6 +100,7 @@ describe('the rule store', () => {
   })
 
   test('a proposal on another decision is refused and leaves nothing', async () => {
+    await decideFirst()
     const write = { shard: SHARD, expected: INITIAL_NUMBER, rule: second, note: NOTE }
     const error = await propose(session, write).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ condition: 'serialization_failure' })
@@ -90,6 +108,7 @@ describe('the rule store', () => {
   })
 
   test('a second proposal is refused while one is undecided', async () => {
+    await decideFirst()
     await propose(session, { shard: SHARD, expected: first.number, rule: second, note: NOTE })
     const third = rule('3.0', ['a_1', 'a_2'])
     const write = { shard: SHARD, expected: first.number, rule: third, note: NOTE }
@@ -106,6 +125,8 @@ describe('the rule store', () => {
   test('Postgres itself refuses half a proposal and one that is not newer', async () => {
     const half = 'UPDATE multigres.current_rule SET proposal_coordinator_term = 9'
     expect(await server.query(half).catch(String)).toContain('proposal_is_whole')
+    await propose(session, { shard: SHARD, expected: INITIAL_NUMBER, rule: second, note: NOTE })
+    await decide(session, SHARD, second)
     const write = { shard: SHARD, expected: second.number, rule: first, note: NOTE }
     expect(String(await propose(session, write).catch((e: Error) => e.cause))).toContain(
       'proposal_is_newer',
@@ -113,6 +134,7 @@ describe('the rule store', () => {
   })
 
   test('its sessions come back after a loss and tell of it', async () => {
+    await standing()
     const before = closed
     await server.query(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'multigres'",

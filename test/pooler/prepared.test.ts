@@ -47,7 +47,7 @@ describe('a statement that the backend lacks', () => {
       expect(await runShared(stream, statement)).toEqual(expected)
       expect(await runShared(stream, statement)).toEqual(expected)
       const counted = await stream.run(
-        query("select count(*) from pg_prepared_statements where name like 'mg%'"),
+        query("select count(*) from pg_prepared_statements where statement like '%as answer'"),
       )
       expect(counted[1]).toBe('DataRow 1')
     }))
