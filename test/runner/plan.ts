@@ -14,6 +14,8 @@ export interface Phase {
   name: string
   files: readonly string[]
   workers: number
+  /** In an order of the seed's. The life of a cluster is a story: its tests keep theirs. */
+  shuffled: boolean
   timeoutMs: number
   /** After this long what still runs is ended and named. */
   limitMs: number
@@ -70,7 +72,10 @@ export function planPhases(files: readonly string[], request: Request, cores: nu
   const phases: Phase[] = []
   const add = (name: string, chosen: string[], workers: number, timeoutMs: number): void => {
     const limitMs = name === 'long' ? LONG_LIMIT_MS : LIMIT_MS
-    if (chosen.length > 0) phases.push({ name, files: chosen, workers, timeoutMs, limitMs })
+    const shuffled = name === 'unit'
+    if (chosen.length > 0) {
+      phases.push({ name, files: chosen, workers, shuffled, timeoutMs, limitMs })
+    }
   }
   if (long !== 'only') {
     const unit = short.filter((file) => !alone(file) && !process(file))
