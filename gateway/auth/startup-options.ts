@@ -30,7 +30,7 @@ export function sessionSettings(startup: StartupMessage): [string, string][] {
 /** Values of synchronous_commit that wait for what the cluster's durability asks for. */
 const STRONG_COMMIT = /^(?:on|true|yes|1|remote_apply|t|tr|tru|y|ye)$/i
 
-/** An acknowledged write is on as many nodes as the cluster promises, whatever a client asks for. */
+/** An acknowledged write is on as many nodes as the cluster promises, whatever is asked for. */
 function refuseWeakCommit(value: string | undefined): void {
   if (value === undefined || STRONG_COMMIT.test(value)) return
   throw fatal('feature_not_supported', `synchronous_commit cannot be "${value}" in this cluster`)

@@ -1,7 +1,7 @@
 // Finds out about clients that went away while their socket is not read.
 //
-// Bun reports no FIN on a paused socket. poll(2) does, without reading: a client that has closed its
-// side and is looked at twice in a row is treated as one that sends nothing more.
+// Bun reports no FIN on a paused socket. poll(2) does, without reading: a client that has closed
+// its side and is looked at twice in a row is treated as one that sends nothing more.
 
 import { dlopen, ptr } from 'bun:ffi'
 import type { Connection } from './connection.ts'

@@ -77,8 +77,8 @@ export function hasLiterals(statements: SessionStatements): boolean {
 }
 
 /**
- * Parses the client's statements with literals on this backend, while it still has the settings that
- * they were prepared under.
+ * Parses the client's statements with literals on this backend, while it still has the settings
+ * that they were prepared under.
  */
 export function parseLiterals(statements: SessionStatements, pins: number): Unit {
   const all: SharedStatement[] = []

@@ -70,7 +70,7 @@ async function writeRows(file: string): Promise<number> {
   const count = Math.ceil(COPY_BYTES / (body.length + 8))
   const writer = Bun.file(file).writer()
   for (let i = 0; i < count; i += 1) {
-    writer.write(`${i}\t${body}`)
+    void writer.write(`${i}\t${body}`)
     if (i % 10_000 === 0) await writer.flush()
   }
   await writer.end()

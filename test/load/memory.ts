@@ -14,7 +14,9 @@ export async function dataProcesses(cluster: Cluster): Promise<DataProcesses> {
   const status = await cluster.status()
   const gateway = status.gateways[0]?.pid
   const pooler = status.shards[0]?.poolers[0]?.pid
-  if (gateway == null || pooler == null) throw new Error('no gateway or no pooler')
+  if (typeof gateway !== 'number' || typeof pooler !== 'number') {
+    throw new Error('no gateway or no pooler')
+  }
   return { gateway, pooler }
 }
 

@@ -61,7 +61,9 @@ test.skipIf(skipped)(
     })
     const sorted = ratios.toSorted((a, b) => a - b)
     const median = sorted[Math.floor(ROUNDS / 2)] ?? 0
-    console.error(`rate beside a client that does not read: ${sorted.map((r) => r.toFixed(2))}`)
+    console.error(
+      `rate beside a client that does not read: ${sorted.map((r) => r.toFixed(2)).join(' ')}`,
+    )
     console.error(`over idle: ${inMegabytes(growth)}`)
     expect(median).toBeGreaterThanOrEqual(RATIO_MIN)
     expect(growth.gateway).toBeLessThanOrEqual(GROWTH_BYTES_MAX)
