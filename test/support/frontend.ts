@@ -153,6 +153,16 @@ export class Frontend implements AsyncDisposable {
     }
   }
 
+  /** Lines up to the end of the connection, or, when that does not come in time, those so far. */
+  async rest(): Promise<{ lines: string[]; whole: boolean }> {
+    const lines: string[] = []
+    for (;;) {
+      const answer = await this.#nextOrEnd('the end').catch(() => 'late' as const)
+      if (answer === 'late' || answer === undefined) return { lines, whole: answer === undefined }
+      lines.push(answer.line)
+    }
+  }
+
   /** The next message itself. */
   async message(): Promise<BackendMessage> {
     return (await this.#next('a message')).message
