@@ -14,6 +14,7 @@ import { close } from '../../shared/pgwire/frontend.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
 import { SessionStatements, type UnnamedStatement } from '../statements/session-statements.ts'
+import { UnnamedPlace } from '../statements/unnamed-place.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { SHARED_PREFIX, type StatementRegistry } from '../statements/statement-registry.ts'
 import type { BatchBuilder, NamePlace } from './batch-builder.ts'
@@ -53,15 +54,13 @@ export type ExtendedContext = {
 export class Extended {
   readonly statements: SessionStatements
   readonly tracker: ReplyTracker
-  /** The backend's unnamed statement is the session's: it is the one that parsed it. */
-  unnamedHere = false
   /** All statements go under the client's own names; the session has a backend of its own. */
   ownNames = false
   /** Pin and Trait bits of all statements that the last piece named. */
   traits = 0
   /** The last piece made or needed a shared statement. */
   sharing = false
-  #unnamedWasHere = false
+  readonly #place = new UnnamedPlace()
   #mayTakeBack = false
   #large:
     | { of: UnnamedStatement; statement: SharedStatement; registry: StatementRegistry }
@@ -70,6 +69,12 @@ export class Extended {
   constructor(registry: StatementRegistry) {
     this.statements = new SessionStatements(registry)
     this.tracker = new ReplyTracker(this.statements)
+  }
+
+  /** A batch begins, with a piece of extended messages or without. */
+  begin(): void {
+    this.tracker.begin()
+    this.#place.beginBatch()
   }
 
   /**
@@ -85,7 +90,7 @@ export class Extended {
   ): number {
     this.traits = 0
     this.sharing = false
-    this.#unnamedWasHere = this.unnamedHere
+    this.#place.beginPiece()
     this.#mayTakeBack = true
     let at = start
     while (at < end) {
@@ -126,7 +131,7 @@ export class Extended {
     if (!this.#mayTakeBack) return
     this.#mayTakeBack = false
     this.statements.undo(false)
-    this.unnamedHere = this.#unnamedWasHere
+    this.#place.takeBack()
   }
 
   /** The backend has begun with it. */
@@ -136,16 +141,14 @@ export class Extended {
 
   /** The backend stays with nobody: the next batch may run on another. */
   released(): void {
-    this.unnamedHere = false
+    this.#place.released()
     this.ownNames = false
   }
 
   /** An error ended what was sent. */
   failed(): void {
-    const { tracker } = this
-    this.statements.undo(tracker.failedAtChange)
-    // A replayed Parse may be what failed, or never have run: replay again.
-    this.unnamedHere = false
+    const dropped = this.statements.undo(this.tracker.failedAtChange)
+    this.#place.failed(this.statements.unnamed, dropped)
   }
 
   /** The session has ended. */
@@ -166,7 +169,7 @@ export class Extended {
   /** A simple Query ran: Postgres has dropped the unnamed statement. */
   queried(): void {
     this.statements.unnamed = undefined
-    this.unnamedHere = false
+    this.#place.put(undefined)
   }
 
   /** `next` is one past the message, or past what there is of it. */
@@ -189,7 +192,11 @@ export class Extended {
       case Frontend.Execute:
         tracker.sent(type, false)
         break
-      default: // Sync, Flush, and what Postgres ignores here
+      case Frontend.Flush:
+        // One with a body is answered by an error, and only by that.
+        if (next - at > HEADER_BYTES) tracker.sent(type, true)
+        break
+      default: // Sync, and what Postgres ignores here
     }
   }
 
@@ -211,8 +218,9 @@ export class Extended {
     this.traits |= traits
     if (nameStart === nameEnd) {
       builder.op(Op.Parse, 0, at)
-      this.statements.setUnnamed({ parse: Buffer.from(bytes.subarray(at, next)), traits })
-      this.unnamedHere = true
+      const statement = { parse: Buffer.from(bytes.subarray(at, next)), traits }
+      this.statements.setUnnamed(statement)
+      this.#place.put(statement)
     } else if (this.ownNames) {
       builder.op(Op.Parse, 0, at)
       this.statements.nothing()
@@ -317,7 +325,7 @@ export class Extended {
     const { builder } = context
     const { unnamed } = this.statements
     this.traits |= unnamed?.traits ?? 0
-    if (this.unnamedHere) return false
+    if (this.#place.holds(unnamed)) return false
     if (unnamed !== undefined && unnamed.parse.length > REPLAY_BYTES_MAX) {
       const statement = this.#unnamedAsShared(context, unnamed)
       this.#need(context, statement, place.at)
@@ -326,7 +334,7 @@ export class Extended {
     }
     builder.op(unnamed === undefined ? Op.InjectedClose : Op.Injected, 0, place.at)
     builder.replace(place.at, place.at, unnamed?.parse ?? CLOSE_UNNAMED)
-    this.unnamedHere = true
+    this.#place.replay(unnamed)
     return false
   }
 
@@ -353,7 +361,7 @@ export class Extended {
       this.statements.nothing()
     } else if (nameEnd === nameStart) {
       this.statements.setUnnamed(undefined)
-      this.unnamedHere = true
+      this.#place.put(undefined)
     } else {
       this.statements.close(nameOf(bytes, nameStart, nameEnd))
       // Under a name that no backend has: Postgres answers CloseComplete, in order.

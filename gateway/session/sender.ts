@@ -142,7 +142,7 @@ export class Sender {
     if (begins) {
       if (this.#runBefore(traits)) return true
       this.#begin()
-      core.extended?.tracker.begin()
+      core.extended?.begin()
     }
     if ((traits & Trait.ClearsStatements) !== 0) core.extended?.tracker.watchClears()
     core.queryNow = false
@@ -205,7 +205,7 @@ export class Sender {
     }
     if (up.room < PIECE_ROOM_BYTES) return false
     const extended = core.needExtended()
-    if (begins) extended.tracker.begin()
+    if (begins) extended.begin()
     if (!final) extended.tracker.followAll()
     const { builder } = core.host
     builder.begin(bytes, start)

@@ -82,19 +82,22 @@ export class SessionStatements {
    * The backend raised an error; everything not confirmed is undone.
    * @param failed the message that failed was itself the next Parse or Close. A failing Parse ""
    *   has dropped the unnamed statement nevertheless.
+   * @returns whether that is what happened.
    */
-  undo(failed: boolean): void {
+  undo(failed: boolean): boolean {
     const changes = this.#changes
+    const dropped = failed && changes[this.#confirmed]?.kind === 'unnamed'
     for (let at = changes.length - 1; at >= this.#confirmed; at--) {
       const change = changes[at] as Change
       if (change.kind === 'unnamed') {
-        this.unnamed = failed && at === this.#confirmed ? undefined : change.unnamedBefore
+        this.unnamed = dropped && at === this.#confirmed ? undefined : change.unnamedBefore
       } else if (change.kind === 'name') {
         this.#restore(change)
       }
     }
     changes.length = Math.min(changes.length, this.#confirmed)
     this.settle()
+    return dropped
   }
 
   /** The batch is over without a loss: what was replaced is let go. */

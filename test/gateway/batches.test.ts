@@ -106,6 +106,20 @@ describe.each(VIAS)('via %s', (via) => {
       ])
     })
 
+    test('a Flush with a body is an error, and a Query behind it is ignored', async () => {
+      await using frontend = await connect()
+      frontend.send(
+        Buffer.from([0x48, 0, 0, 0, 5, 1]),
+        query('select 1'),
+        sync(),
+        query('select 2'),
+      )
+      expect((await frontend.untilReady(2)).slice(0, 2)).toEqual([
+        'ErrorResponse ERROR 08P01',
+        'ReadyForQuery idle',
+      ])
+    })
+
     test('an error in a pipeline rolls back all of its segment, and the next runs', async () => {
       await using frontend = await connect()
       frontend.send(...run('insert into t values (1)'), ...run('select 1/0'), sync())

@@ -223,6 +223,23 @@ describe.each(VIAS)('via %s', (via) => {
     expect(await lines(frontend, bind(), execute())).toContain('DataRow 1')
   })
 
+  test('the unnamed statement is the same one behind an error in its transaction', async () => {
+    await using frontend = await connect()
+    await frontend.query('begin')
+    await lines(frontend, parse('begin'), execute({ portal: 'none' }))
+    expect(await lines(frontend, describeMessage({ statement: '' }))).toEqual([
+      'ParameterDescription',
+      'NoData',
+      'ReadyForQuery failed',
+    ])
+    await lines(frontend, describeMessage({ statement: 'nobody' }))
+    expect(await lines(frontend, describeMessage({ statement: '' }))).toContain('NoData')
+    await lines(frontend, parse('selec'))
+    expect(await lines(frontend, describeMessage({ statement: '' }))).toContain(
+      'ErrorResponse ERROR 26000',
+    )
+  })
+
   test('Close of the unnamed statement closes it', async () => {
     await using frontend = await connect()
     await lines(frontend, parse('select 1'), close({ statement: '' }))
