@@ -58,6 +58,8 @@ export class Extended {
   ownNames = false
   /** Pin and Trait bits of all statements that the last piece named. */
   traits = 0
+  /** The batch has an Execute. */
+  executed = false
   /** The last piece made or needed a shared statement. */
   sharing = false
   readonly #place = new UnnamedPlace()
@@ -73,6 +75,7 @@ export class Extended {
 
   /** A batch begins, with a piece of extended messages or without. */
   begin(): void {
+    this.executed = false
     this.tracker.begin()
     this.#place.beginBatch()
   }
@@ -190,6 +193,7 @@ export class Extended {
         this.#close(context, bytes, at, next)
         break
       case Frontend.Execute:
+        this.executed = true
         tracker.sent(type, false)
         break
       case Frontend.Flush:

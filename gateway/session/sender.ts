@@ -16,7 +16,7 @@ import {
   Pin,
 } from '../../shared/link/frame.ts'
 import { parseComplete } from '../../shared/pgwire/backend.ts'
-import { flush } from '../../shared/pgwire/frontend.ts'
+import { flush, sync } from '../../shared/pgwire/frontend.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { now } from '../../shared/time/clock.ts'
 import { classify } from './classify.ts'
@@ -42,6 +42,7 @@ import { FINAL } from './upstream.ts'
 
 const HEADER_BYTES = 5
 const FLUSH = flush()
+const SYNC = sync()
 const PARSED_AND_READY = Buffer.concat([parseComplete(), ready(TransactionStatus.Idle)])
 /** Room that a piece needs: names of ours and operations may more than double it. */
 const PIECE_ROOM_BYTES = 5 * (PIECE_BYTES / 2)
@@ -96,6 +97,8 @@ export class Sender {
       case Found.Synced:
         return this.#sendPiece(scanner.end, true)
       case Found.Part:
+        if (this.#dropFlush(scanner.end)) return true
+        return this.#sendPiece(scanner.end, false)
       case Found.Cut:
         return this.#sendPiece(scanner.end, false)
       case Found.QueryBehind:
@@ -106,6 +109,14 @@ export class Sender {
       default:
         return this.#end(found, scanner.type)
     }
+  }
+
+  /** A Flush at rest has nothing to bring out: no backend is asked for it. */
+  #dropFlush(end: number): boolean {
+    const core = this.#core
+    if (core.mode !== Mode.Rest || end - core.window.start > HEADER_BYTES) return false
+    core.consume(end)
+    return true
   }
 
   /** Terminate, or what no frontend sends: it ends the session as Postgres ends it. */
@@ -143,18 +154,27 @@ export class Sender {
       if (this.#runBefore(traits)) return true
       this.#begin()
       core.extended?.begin()
+    } else if (this.#namesOwn(traits) && core.extended?.executed === false) {
+      return this.#syncFirst()
     }
     if ((traits & Trait.ClearsStatements) !== 0) core.extended?.tracker.watchClears()
     core.queryNow = false
     core.traits |= traits
     core.simple = true
-    core.query = isQuery
+    core.query = isQuery && this.#dropsUnnamed(bytes, start, next)
     core.mode = Mode.Final
     window.start = window.scan = until
     core.passLeft = next - until
     core.passFlags = FINAL
     this.#ship(bytes, start, { end: until, begins, pins: traits & PIN_BITS })
     return true
+  }
+
+  /** Any Query does but one that Postgres cannot read as a message. */
+  #dropsUnnamed(bytes: Buffer, start: number, next: number): boolean {
+    const { extended, window } = this.#core
+    if (extended?.statements.unnamed === undefined || next > window.end) return true
+    return bytes.indexOf(0, start + HEADER_BYTES) === next - 1
   }
 
   #traitsOf(bytes: Buffer, start: number, next: number): number {
@@ -397,12 +417,11 @@ export class Sender {
    */
   #runBefore(traits: number): boolean {
     const core = this.#core
-    const { up, status, before } = core
+    const { up, before } = core
     if (core.lostTransaction === LostTransaction.Told) {
       return this.#runUnit(Before.FailedTransaction, () => FAIL_TRANSACTION)
     }
-    const named = (traits & (Trait.UsesNames | Pin.SqlPrepare)) !== 0
-    if (named && status !== TransactionStatus.Failed && core.extended?.ownNames !== true) {
+    if (this.#namesOwn(traits)) {
       const { statements } = core.needExtended()
       return this.#runUnit(Before.OwnNames, () => prepareOwnNames(statements))
     }
@@ -410,6 +429,26 @@ export class Sender {
       return this.#runUnit(Before.Sequences, () => DISCARD_SEQUENCES)
     }
     return this.#changesLiterals(traits) && this.#parseLiterals(traits & PIN_BITS)
+  }
+
+  /** SQL names statements, and the backend does not know them by the client's names yet. */
+  #namesOwn(traits: number): boolean {
+    const { status, extended } = this.#core
+    if ((traits & (Trait.UsesNames | Pin.SqlPrepare)) === 0) return false
+    return status !== TransactionStatus.Failed && extended?.ownNames !== true
+  }
+
+  /**
+   * A held Query names statements that were prepared right before it, without a Sync. As nothing was
+   * executed, ours changes nothing: the Query is then a batch of its own, and can have what it needs.
+   */
+  #syncFirst(): boolean {
+    const core = this.#core
+    core.queryNow = false
+    core.unit = Before.Sync
+    core.mode = Mode.Unit
+    core.up.sendRaw(SYNC, 0, SYNC.length, FINAL)
+    return true
   }
 
   /**

@@ -360,6 +360,7 @@ export class Session implements StreamOwner, Held {
     core.onBoundary = true
     if (core.unit !== 0) {
       up.took(end - start, 0)
+      if (core.unit === Before.Sync && core.extended !== undefined) this.#settle(core.extended)
       this.#afterUnit(status)
       return this.#pump()
     }

@@ -21,7 +21,13 @@ export type Unit = {
 }
 
 /** What must run before a client's batch; bits, so that each runs at most once for it. */
-export const Before = { FailedTransaction: 1, OwnNames: 2, Sequences: 4, Literals: 8 } as const
+export const Before = {
+  FailedTransaction: 1,
+  OwnNames: 2,
+  Sequences: 4,
+  Literals: 8,
+  Sync: 16,
+} as const
 
 /**
  * Puts a fresh backend into the state that the client was told: a failed transaction. From there on

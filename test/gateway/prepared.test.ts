@@ -9,6 +9,7 @@ import {
   execute,
   flush,
   parse,
+  query,
   sync,
 } from '../../shared/pgwire/frontend.ts'
 import type { Frontend } from '../support/frontend.ts'
@@ -299,6 +300,29 @@ describe.each(VIAS)('via %s', (via) => {
     expect(await frontend.query('deallocate p1')).toContain('CommandComplete DEALLOCATE')
     expect(await lines(frontend, ...named('p1'))).toContain('ErrorResponse ERROR 26000')
     expect(await frontend.query('execute p1')).toContain('ErrorResponse ERROR 26000')
+  })
+
+  test('SQL in the middle of a batch finds what was prepared right before it', async () => {
+    await using frontend = await connect()
+    frontend.send(parse('select 21', { name: 'm' }), flush(), query('execute m'), sync())
+    const answer = await frontend.untilReady(2)
+    expect(answer.slice(0, 3)).toEqual(['ParseComplete', 'RowDescription ?column?', 'DataRow 21'])
+    await using other = await connect()
+    frontend.send(parse('select 22', { name: 'n' }), flush(), query('deallocate n'), sync())
+    expect(await frontend.untilReady(2)).toContain('CommandComplete DEALLOCATE')
+    const names = 'select name from pg_prepared_statements order by 1'
+    other.send(flush(), parse('select 23', { name: 'o' }), query(names), sync())
+    expect((await other.untilReady(2)).filter((line) => line.startsWith('Data'))).toEqual([
+      'DataRow o',
+    ])
+  })
+
+  test('a Query that cannot be read leaves the unnamed statement', async () => {
+    await using frontend = await connect()
+    await lines(frontend, parse('select 1'))
+    frontend.send(Buffer.from([0x51, 0, 0, 0, 5, 0x3b]))
+    expect(await frontend.untilReadyForQuery()).toContain('ErrorResponse ERROR 08P01')
+    expect(await lines(frontend, bind(), execute())).toContain('DataRow 1')
   })
 
   test('literals that Postgres reads by the clock are the client’s own', async () => {
