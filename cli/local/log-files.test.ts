@@ -1,12 +1,15 @@
-import { afterAll, expect, test } from 'bun:test'
+import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { appendFileSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { openSync, closeSync, writeSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { lastComplaint, rotateLogs } from './log-files.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'mg-logs-'))
-afterAll(() => rmSync(dir, { recursive: true }))
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'mg-logs-'))
+})
+afterEach(() => rmSync(dir, { recursive: true }))
 
 test('a full log is kept twice and its writer goes on', async () => {
   const path = join(dir, 'a.log')
