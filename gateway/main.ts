@@ -23,6 +23,8 @@ import { GatewayServer, noSecret } from './server.ts'
 
 const ABOUT = 'Lets PostgreSQL clients in, and runs what they send on the leader of their shard.'
 const LINK_SECRET = 'link.secret'
+/** --listen opens the port of Postgres only: without TLS nothing is controlled from afar. */
+const CONTROL_ADDRESS = '127.0.0.1'
 
 /** Runs one gateway until it is told to stop. Resolves to the exit code. */
 export function main(argv: readonly string[], env: Env): Promise<number> {
@@ -32,11 +34,11 @@ export function main(argv: readonly string[], env: Env): Promise<number> {
 async function start(context: ServiceContext<typeof gatewayFields>): Promise<RunningService> {
   const { config, log, metrics, owned, secrets } = context
   checkTlsFiles(config.values)
-  const { listen, grpcPort, database, shard, topology: spec } = config.values
+  const { grpcPort, database, shard, topology: spec } = config.values
   const topology = owned.use(await connectTopology(spec, { log }))
   const poolers = owned.use(PoolerDirectory.watch(topology, { database, shard }, { log }))
   const gateways = owned.use(GatewayDirectory.watch(topology, {}, { log }))
-  const address = `${listen}:${grpcPort}`
+  const address = `${CONTROL_ADDRESS}:${grpcPort}`
   const rpc = owned.use(await startRpcServer({ address, token: secrets.token, log }))
   await checkPort(config.values, gateways, log)
   const pidPrefix = await choosePrefix(config.values.id, gateways)
@@ -92,7 +94,7 @@ function recordOf(
     cell,
     host,
     http: http.url,
-    grpc: `${host}:${grpcPort}`,
+    grpc: `${CONTROL_ADDRESS}:${grpcPort}`,
     port: server.port,
     socket: server.listeners.socketPath ?? '',
     pidPrefix,
