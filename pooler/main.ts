@@ -10,7 +10,7 @@ import {
 import { startRpcServer } from '../shared/rpc/server.ts'
 import { wallTimeMs } from '../shared/time/clock.ts'
 import type { PoolerRecord } from '../shared/topology/records.ts'
-import { register } from '../shared/topology/register.ts'
+import { register, type Registration } from '../shared/topology/register.ts'
 import { connectTopology } from '../shared/topology/topology.ts'
 import { poolerFields } from './config.ts'
 import { DataServer } from './server.ts'
@@ -110,15 +110,18 @@ function announce(context: ServiceContext<typeof poolerFields>, parts: Parts): v
       updatedAtMs: wallTimeMs(),
     }
   }
-  const registration = owned.use(register(topology, { kind: 'poolers', record: record() }, { log }))
-  let told = JSON.stringify({ ...record(), updatedAtMs: 0 })
+  let registration: Registration<PoolerRecord> | undefined
+  let told = ''
   const update = (): void => {
     const next = record()
     const text = JSON.stringify({ ...next, updatedAtMs: 0 })
-    if (text === told) return
+    // Without an incarnation it is nobody yet: whoever read such a record would skip it.
+    if (next.incarnation === '' || text === told) return
     told = text
-    registration.update(next)
+    if (registration !== undefined) registration.update(next)
+    else registration = owned.use(register(topology, { kind: 'poolers', record: next }, { log }))
   }
+  update()
   owned.use(manager.onChange(update))
   stopping.addEventListener('abort', update, { once: true })
 }
