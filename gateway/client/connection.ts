@@ -162,10 +162,12 @@ export class Connection {
           if (this.#gssDone) throw unsupportedProtocol(RequestCode.GssEnc)
           this.#gssDone = true
           this.#write(NO)
+          this.#refuseRest('GSSAPI encryption')
           break
         case 'CancelRequest':
           return await this.#cancel(packet)
         case 'OtherRequest':
+          if (packet.code >>> 16 < 3) return this.#refuseOld(packet.code)
           throw unsupportedProtocol(packet.code)
         case 'StartupMessage':
           this.#authenticating = true
@@ -275,7 +277,10 @@ export class Connection {
     const identity = this.#host.tls()
     if (this.#sslDone || this.#tls !== undefined) throw unsupportedProtocol(RequestCode.Ssl)
     this.#sslDone = true
-    if (identity === undefined || this.#unix) return this.#write(NO)
+    if (identity === undefined || this.#unix) {
+      this.#write(NO)
+      return this.#refuseRest('SSL')
+    }
     if (this.#intake.takeRest().length > 0) {
       // CVE-2021-23222: what an attacker slipped in before TLS must not be taken for the client's.
       this.#write(YES)
@@ -287,6 +292,13 @@ export class Connection {
     const tls = bunTlsOptions(identity)
     const [, secure] = this.#raw.upgradeTLS<Connection>({ data: this, tls, socket: TLS_HANDLERS })
     this.#socket = secure
+  }
+
+  /** What was sent ahead of the answer may have been slipped in by somebody else. */
+  #refuseRest(request: string): void {
+    if (this.#intake.takeRest().length === 0) return
+    const message = `received unencrypted data after ${request} request`
+    throw new PgError('protocol_violation', message, { severity: 'FATAL', detail: SLIPPED_IN })
   }
 
   #startsTls(chunk: Buffer): boolean {
@@ -307,6 +319,12 @@ export class Connection {
   }
 
   // Ends ------------------------------------------------------------------------------------------
+
+  /** Protocol 2 knows no fields: a line of text ends with a NUL. */
+  #refuseOld(code: number): void {
+    this.#write(Buffer.from(`EFATAL:  ${unsupportedProtocol(code).message}\n\0`))
+    this.#endSoon()
+  }
 
   #timedOut(): void {
     if (this.session !== undefined) return
@@ -372,6 +390,10 @@ function refuseUnbuilt(startup: StartupMessage): void {
     throw fatal('feature_not_supported', message)
   }
 }
+
+const SLIPPED_IN =
+  'This could be either a client-software bug or evidence of an attempted ' +
+  'man-in-the-middle attack.'
 
 /** The name of the admin console, as a client's database. */
 const ADMIN_DATABASE = 'multigres'

@@ -279,3 +279,31 @@ describe('session state', () => {
     expect(other.parameters.get('DateStyle')).toBe('ISO, MDY')
   })
 })
+
+describe.each(VIAS)('the first packets via %s', (via) => {
+  const answer = async (...packets: Buffer[]): Promise<string> => {
+    await using frontend = await Frontend.open(harness.address(via))
+    frontend.send(...packets)
+    return (await frontend.bytesUntilClosed()).toString('latin1')
+  }
+  const packet = (...words: number[]): Buffer => {
+    const bytes = Buffer.alloc(4 * words.length)
+    words.forEach((word, at) => bytes.writeInt32BE(word, 4 * at))
+    return bytes
+  }
+
+  test('nothing may be sent ahead of the answer to SSLRequest and GSSENCRequest', async () => {
+    for (const code of [80_877_103, 80_877_104]) {
+      const said = await answer(packet(8, code), packet(8, 196_608))
+      expect(said[0]).toBe('N')
+      expect(said).toContain('08P01')
+      expect(said).toContain('received unencrypted data after')
+    }
+  })
+
+  test('protocol 2 is refused in its own words', async () => {
+    expect(await answer(packet(8, 131_072))).toBe(
+      'EFATAL:  unsupported frontend protocol 2.0: server supports 3.0 to 3.2\n\0',
+    )
+  })
+})
