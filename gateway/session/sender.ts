@@ -439,8 +439,9 @@ export class Sender {
   }
 
   /**
-   * A held Query names statements that were prepared right before it, without a Sync. As nothing was
-   * executed, ours changes nothing: the Query is then a batch of its own, and can have what it needs.
+   * A held Query names statements that were prepared right before it, without a Sync. As nothing
+   * was executed, ours changes nothing: the Query is then a batch of its own, and can have what it
+   * needs.
    */
   #syncFirst(): boolean {
     const core = this.#core
