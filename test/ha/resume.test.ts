@@ -231,9 +231,14 @@ describe('nothing happens to the shard', () => {
     'when a follower’s Postgres is killed: it streams again',
     async () => {
       const before = await shard.leader()
-      const { postgres } = await (await shard.follower()).status()
-      process.kill(postgres?.pid ?? 0, 'SIGKILL')
-      await until(async () => (await shard.leader()).followers.length < 2)
+      const follower = await shard.follower()
+      const killed = (await follower.status()).postgres?.pid ?? 0
+      process.kill(killed, 'SIGKILL')
+      // It may stream again before the leader was seen without it: its new pid is what tells.
+      await until(async () => {
+        const pid = (await follower.status()).postgres?.pid ?? 0
+        return pid !== 0 && pid !== killed
+      }, TEST_MS)
       const after = await shard.whole()
       expect(termOf(after)).toBe(termOf(before))
     },
