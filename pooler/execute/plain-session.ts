@@ -9,13 +9,14 @@ import {
   authenticationSaslContinue,
   authenticationSaslFinal,
   backendKeyData,
+  negotiateProtocolVersion,
   parameterStatus,
   readyForQuery,
 } from '../../shared/pgwire/backend.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import type { StartupMessage } from '../../shared/pgwire/startup-packet.ts'
+import { negotiate, type StartupMessage } from '../../shared/pgwire/startup-packet.ts'
 import { wallTimeMs } from '../../shared/time/clock.ts'
 import { ScramServer } from '../../shared/scram/server.ts'
 import { parseVerifier } from '../../shared/scram/verifier.ts'
@@ -194,6 +195,10 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
   async #run(): Promise<void> {
     try {
       if (this.#startup.replication !== false) throw noReplication()
+      const { negotiation } = negotiate(this.#startup)
+      if (negotiation !== undefined) {
+        this.#send(negotiateProtocolVersion(negotiation.version, negotiation.options))
+      }
       if (!this.#trusted) await this.#authenticate()
       if (this.#closed) return
       this.#authenticated()
