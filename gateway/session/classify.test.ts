@@ -26,6 +26,8 @@ describe('texts that leave nothing', () => {
     'values (1)',
     "insert into t values ('set x = 1; listen y')",
     'update t set a = 1',
+    "select setting from pg_settings where name = 'work_mem'",
+    "select E'a' -- x\n'\\' , set_config(1) --'",
     'merge into t using s on true when matched then delete',
     'begin isolation level serializable',
     'start transaction read only',
@@ -90,6 +92,13 @@ describe('texts that pin', () => {
     ['select set_config($1, $2, false)', Pin.Settings | Pin.NotCleanable],
     ["select pg_catalog . \"set_config\" ('a', 'b', false)", Pin.Settings],
     ["select set_config('seed', '1', false)", Pin.Settings | Pin.Setseed],
+    ["select set_config('se' || 'ed', '1', false)", Pin.Settings | Pin.NotCleanable],
+    ["select set_config('app'\n'.x', '1', false)", Pin.Settings | Pin.NotCleanable],
+    ["select set_config('a'::text, '1', false)", Pin.Settings | Pin.NotCleanable],
+    ["update pg_settings set setting = '1' where name = 'work_mem'", Pin.Settings],
+    ['with x as (update only pg_catalog."pg_settings" set setting = 1) select 1', Pin.Settings],
+    ["select query_to_xml('select setseed(0)', true, false, '')", DOUBT],
+    ["select * from ts_stat('select 1')", DOUBT],
     ['select SETSEED(0)', Pin.Setseed],
     ["select nextval('s')", Pin.Sequence],
     ['insert into t values (lastval())', Pin.Sequence],
@@ -119,6 +128,7 @@ describe('texts that pin', () => {
     ["select dblink_connect('x')", DOUBT],
     ["select E'a\\\\'; set a = 1", Pin.Settings],
     ["select E'a'\n  'b\\'; set a = 1'; listen x", Pin.Listen],
+    ["select E'a' --\n'\\'', set_config('a', '1', false) --'", Pin.Settings],
     ["select 'a\\'; listen x", Pin.Listen],
     ['select a$b$; listen x; select c$b$', Pin.Listen],
   ])('%s', (sql, expected) => {
@@ -145,6 +155,8 @@ describe('texts that pin', () => {
       ...Buffer.from("'; listen x"),
     ])
     expect(classify(sql, 0, sql.length, LexMode.MultiByte) & PIN_BITS).toBe(Pin.Listen)
+    const escaped = Buffer.from("select E'\\\x95\\'; listen x --'", 'latin1')
+    expect(classify(escaped, 0, escaped.length, LexMode.MultiByte) & PIN_BITS).toBe(Pin.Listen)
   })
 })
 

@@ -13,8 +13,8 @@ import { IN_DOUBT, Trait } from './traits.ts'
 const DATE_BYTES_MAX = 128
 const CLOCK_WORDS = /now|today|tomorrow|yesterday/i
 
-/** Where the first argument of set_config is awaited. */
-const SetConfig = { None: 0, Called: 1, Opened: 2 } as const
+/** How far a call of set_config has been read: its first argument may be a name and no more. */
+const SetConfig = { None: 0, Called: 1, Opened: 2, Named: 3 } as const
 
 class Classifier {
   readonly #lexer = new SqlLexer()
@@ -31,6 +31,7 @@ class Classifier {
   #depth = 0
   #calls = false // has a parenthesis or INTO: not provably a read
   #naming = false // in SET and RESET: the setting's name is not over yet
+  #updates = false // has UPDATE
   #setConfig: number = SetConfig.None
 
   run(bytes: Buffer, start: number, end: number, mode: number): number {
@@ -55,7 +56,7 @@ class Classifier {
   #begin(): void {
     this.#first = this.#second = this.#third = this.#previous = Word.None
     this.#words = this.#depth = 0
-    this.#calls = this.#naming = false
+    this.#calls = this.#naming = this.#updates = false
     this.#setConfig = SetConfig.None
   }
 
@@ -136,6 +137,9 @@ class Classifier {
       case Word.Into:
         this.#calls = true
         break
+      case Word.Update:
+        this.#updates = true
+        break
       default:
     }
   }
@@ -144,6 +148,8 @@ class Classifier {
     if (code === Word.SetConfig) this.#setConfig = SetConfig.Called
     // It changes how the rest of the text is to be read.
     if (code === Word.StandardStrings && this.#first === Word.Show) return
+    // Its rule turns an UPDATE into set_config.
+    if (code === Word.SettingsView && !this.#updates) return
     this.#traits |= FUNCTION_TRAITS[code] ?? 0
   }
 
@@ -153,8 +159,14 @@ class Classifier {
       this.#setConfig = SetConfig.Opened
       return
     }
+    if (this.#setConfig === SetConfig.Named) {
+      this.#setConfig = SetConfig.None
+      // 'a' || 'b', or 'a' that goes on in the next line: the name is another.
+      if (token !== Token.Comma) this.#traits |= Pin.NotCleanable
+      return
+    }
     const plain = this.#setConfig === SetConfig.Opened && token === Token.String
-    this.#setConfig = SetConfig.None
+    this.#setConfig = plain ? SetConfig.Named : SetConfig.None
     const { start, end, escaped } = this.#lexer
     if (!plain || escaped) this.#traits |= Pin.NotCleanable
     else this.#onSettingName(this.#bytes.toString('latin1', start, end).toLowerCase())
@@ -242,11 +254,13 @@ function isRead(first: number): boolean {
 const FUNCTION_TRAITS: Readonly<Record<number, number>> = {
   [Word.SetConfig]: Pin.Settings | Trait.LocalSettings,
   [Word.CustomSetting]: Pin.Settings | Pin.NotCleanable | Trait.LocalSettings,
+  [Word.SettingsView]: Pin.Settings | Trait.LocalSettings,
   [Word.Setseed]: Pin.Setseed,
   [Word.Sequence]: Pin.Sequence,
   [Word.AdvisoryLock]: Pin.AdvisoryLock,
   [Word.PgTemp]: Pin.TempObjects,
   [Word.SessionBound]: Pin.Unknown | Pin.NotCleanable,
+  [Word.RunsText]: IN_DOUBT,
   [Word.PreparedStatements]: Pin.SqlPrepare | Trait.UsesNames,
   [Word.StandardStrings]: IN_DOUBT,
 }
@@ -260,6 +274,7 @@ const COMMAND_TRAITS: Readonly<Record<number, number>> = {
   [Word.With]: 0,
   [Word.Create]: 0,
   [Word.Insert]: 0,
+  [Word.Update]: 0,
   [Word.Explain]: 0,
   [Word.Declare]: 0,
   [Word.Listen]: Pin.Listen,

@@ -20,6 +20,7 @@ export const Token = {
   Other: 9,
   /** A string, identifier or comment without its end. */
   Unterminated: 10,
+  Comma: 11,
 } as const
 
 /** How the session's settings change the reading of its texts. */
@@ -123,7 +124,9 @@ export class SqlLexer {
                 ? Token.Dot
                 : byte === 0x3d
                   ? Token.Equals
-                  : Token.Other
+                  : byte === 0x2c
+                    ? Token.Comma
+                    : Token.Other
     }
   }
 
@@ -186,7 +189,8 @@ export class SqlLexer {
       const byte = bytes[at] as number
       if (byte === BACKSLASH && backslash) {
         this.escaped = true
-        at++
+        at++ // and the rest of a character of two bytes, which may look like a backslash
+        if ((this.#mode & LexMode.MultiByte) !== 0 && (bytes[at] as number) >= 0x80) at++
       } else if (byte === QUOTE) {
         if (bytes[at + 1] === QUOTE) {
           at++
@@ -206,8 +210,8 @@ export class SqlLexer {
   }
 
   /**
-   * A string goes on after white space with a line break in it, and keeps its kind: the quote that
-   * opens the next part, or -1. Only where backslashes count does it matter.
+   * A string goes on after white space and comments with a line break among them, and keeps its
+   * kind: the quote that opens the next part, or -1. Only where backslashes count does it matter.
    */
   #continuation(): number {
     const bytes = this.#bytes
@@ -215,7 +219,7 @@ export class SqlLexer {
     for (let at = this.#at; at < this.#end; at++) {
       const byte = bytes[at] as number
       if (byte === 0x0a || byte === 0x0d) newline = true
-      else if (byte === DASH && bytes[at + 1] === DASH && newline) {
+      else if (byte === DASH && bytes[at + 1] === DASH) {
         this.#at = at
         this.#lineComment()
         at = this.#at - 1

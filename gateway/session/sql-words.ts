@@ -27,6 +27,7 @@ export const Word = {
   Create: 23,
   Insert: 24,
   Explain: 25,
+  Update: 26,
   // Keywords that matter inside a statement.
   All: 40,
   Transaction: 41,
@@ -52,6 +53,8 @@ export const Word = {
   PreparedStatements: 86,
   CustomSetting: 87,
   StandardStrings: 88,
+  SettingsView: 89,
+  RunsText: 90,
 } as const
 
 /** The first code that a quoted identifier can have too. */
@@ -60,7 +63,7 @@ export const FIRST_FUNCTION = Word.SetConfig
 const SPELLINGS: readonly (readonly [number, string])[] = [
   [
     Word.Plain,
-    `update delete merge values table savepoint release copy alter drop truncate grant revoke
+    `delete merge values table savepoint release copy alter drop truncate grant revoke
     comment analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security
     import notify fetch move close unlisten`,
   ],
@@ -82,6 +85,7 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.Create, 'create'],
   [Word.Insert, 'insert'],
   [Word.Explain, 'explain'],
+  [Word.Update, 'update'],
   [Word.All, 'all'],
   [Word.Transaction, 'transaction'],
   [Word.Constraints, 'constraints'],
@@ -115,6 +119,13 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.PreparedStatements, 'pg_prepared_statements pg_prepared_statement'],
   [Word.CustomSetting, 'set_limit'],
   [Word.StandardStrings, 'standard_conforming_strings'],
+  [Word.SettingsView, 'pg_settings'],
+  // They run the SQL in their arguments: nobody can read it here.
+  [
+    Word.RunsText,
+    `query_to_xml query_to_xmlschema query_to_xml_and_xmlschema ts_stat ts_rewrite
+    crosstab crosstab2 crosstab3 crosstab4 connectby xpath_table`,
+  ],
 ]
 
 const SLOTS = 1024 // a power of two, about ten times the words: most lookups end at an empty slot
