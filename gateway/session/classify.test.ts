@@ -176,9 +176,25 @@ describe('traits', () => {
     }
   })
 
+  test('the end of a transaction without a commit says so', () => {
+    for (const sql of ['rollback', 'abort work', 'rollback and chain']) {
+      expect(has(sql, Trait.RollsBack)).toBe(true)
+    }
+    for (const sql of ['rollback to s', 'rollback work to savepoint s', 'commit']) {
+      expect(has(sql, Trait.RollsBack)).toBe(false)
+    }
+  })
+
   test('only reads without a call are reads', () => {
-    for (const sql of ['select a from t', 'show all']) expect(has(sql, Trait.MayWrite)).toBe(false)
-    for (const sql of ['select f(1)', 'select 1 into t', 'insert into t values (1)', 'table t']) {
+    for (const sql of ['select a from t', 'show all', 'rollback'])
+      expect(has(sql, Trait.MayWrite)).toBe(false)
+    for (const sql of [
+      'select f(1)',
+      'select 1 into t',
+      'insert into t values (1)',
+      'table t',
+      "rollback prepared 'x'",
+    ]) {
       expect(has(sql, Trait.MayWrite)).toBe(true)
     }
   })

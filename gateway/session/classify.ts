@@ -190,8 +190,14 @@ class Classifier {
       return
     }
     this.#statements++
-    if (!isRead(this.#first) || this.#calls) this.#traits |= Trait.MayWrite
+    if (!this.#leavesDataAlone() || this.#calls) this.#traits |= Trait.MayWrite
     this.#traits |= this.#ofCommand()
+  }
+
+  #leavesDataAlone(): boolean {
+    // ROLLBACK PREPARED has a literal.
+    if (this.#first === Word.Rollback) return (this.#traits & Trait.Literal) === 0
+    return isRead(this.#first)
   }
 
   /** What the command itself leaves behind, by its first words. */
@@ -201,7 +207,7 @@ class Classifier {
         return Trait.MayCommit
       case Word.Rollback:
         this.#rollbacks++
-        return 0
+        return this.#second === Word.To || this.#third === Word.To ? 0 : Trait.RollsBack
       case Word.Set:
         return this.#ofSet()
       case Word.Reset:

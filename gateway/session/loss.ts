@@ -33,10 +33,16 @@ export type LossFacts = {
 export function outcomeOf({ sent, inTransaction, pinned, traits }: LossFacts): Outcome {
   if (pinned) return Outcome.SessionLost
   if (inTransaction) {
-    return sent && (traits & Trait.MayCommit) !== 0 ? Outcome.Unknown : Outcome.FailedTransaction
+    return sent && mayHaveCommitted(traits) ? Outcome.Unknown : Outcome.FailedTransaction
   }
   if (!sent) return Outcome.Retry
   return (traits & (Trait.MayWrite | Trait.MayCommit)) !== 0
     ? Outcome.Unknown
     : Outcome.ConnectionLost
+}
+
+/** A write behind a ROLLBACK of the same batch is in no transaction block: its Sync commits it. */
+function mayHaveCommitted(traits: number): boolean {
+  if ((traits & Trait.MayCommit) !== 0) return true
+  return (traits & Trait.RollsBack) !== 0 && (traits & Trait.MayWrite) !== 0
 }

@@ -20,6 +20,8 @@ export const Trait = {
   UsesNames: 1 << 22,
   /** Has a literal, which Postgres reads at Parse under the settings of that moment. */
   Literal: 1 << 23,
+  /** Ends a transaction without a commit; what follows it in the batch may commit on its own. */
+  RollsBack: 1 << 24,
 } as const
 
 /** The part of a verdict that a BATCH asks for. */
