@@ -44,6 +44,8 @@ const NO = Buffer.from('N')
 const IDLE = 0x49
 /** A client that was refused gets this long to read why. */
 const LINGER_MS = 5000
+/** All that a client ever has to say before it is let in is smaller. */
+const STRANGER_BYTES_MAX = 256 * 1024
 
 /** The raw socket of a connection, as Bun gives it. */
 export type RawSocket = Bun.Socket<Connection>
@@ -64,6 +66,7 @@ export class Connection {
   #sslDone = false
   #gssDone = false
   #authenticating = false
+  #authenticated = false
   #ended = false
 
   constructor(host: ConnectionHost, raw: RawSocket, unix: boolean) {
@@ -91,13 +94,20 @@ export class Connection {
     if (this.#direct !== undefined) this.#direct.receive(chunk)
     else if (this.session !== undefined) this.#sessionData(this.session, chunk)
     else if (this.#startsTls(chunk)) this.#beginDirectTls(chunk)
-    else this.#intake.feed(chunk, this.#authenticating)
+    else this.#take(chunk)
   }
 
   /** Decrypted bytes. */
   tlsData(chunk: Buffer): void {
     if (this.session !== undefined) this.#sessionData(this.session, chunk)
-    else this.#intake.feed(chunk, this.#authenticating)
+    else this.#take(chunk)
+  }
+
+  /** Nobody fills our memory while a leader is awaited, say, who has not said who they are. */
+  #take(chunk: Buffer): void {
+    if (this.#ended) return
+    this.#intake.feed(chunk, this.#authenticating)
+    if (!this.#authenticated && this.#intake.bytes > STRANGER_BYTES_MAX) this.terminate()
   }
 
   #sessionData(session: Session, chunk: Buffer): void {
@@ -259,6 +269,7 @@ export class Connection {
       this.#host.counters.loginsFailed++
       throw passwordFailed(user)
     }
+    this.#authenticated = true
     this.#write(Buffer.concat([authenticationSaslFinal(success.serverFinal), authenticationOk()]))
   }
 
