@@ -85,10 +85,14 @@ const HOLD_BYTES_MAX = 64 * 1024
 const LAST_MESSAGE = Flag.Ready | Flag.CopyIn | Flag.CopyOut | Flag.CopyBoth
 const TERMINATE = terminate()
 /**
- * Errors after which the backend's statements are not what we believe: a name is missing (a hidden
- * DEALLOCATE), a name is taken, or a plan's result type has changed for good.
+ * Errors after which the backend's statements are not what we believe: a shared name is missing (a
+ * hidden DEALLOCATE) or taken, or a plan's result type has changed for good. A name of the client's
+ * own says nothing about the shared ones.
  */
 const DISTRUST = new Set(['26000', '42P05', '0A000'])
+const PLAN_CHANGED = '0A000'
+/** How every shared name begins; a client's own with it costs a few Parses more, no wrong answer. */
+const SHARED_NAME = Buffer.from('mg')
 const IDLE = TransactionStatus.Idle
 
 const HANDLERS: Bun.SocketHandler<Backend> = {
@@ -488,7 +492,10 @@ export class Backend extends PoolMember<Backend> {
       this.#loss = lossOf(bytes, start, end)
       return true
     }
-    if (DISTRUST.has(sqlstateOf(bytes, start, end))) this.forgetPrepared = true
+    const sqlstate = sqlstateOf(bytes, start, end)
+    if (!DISTRUST.has(sqlstate)) return false
+    const shared = sqlstate === PLAN_CHANGED || bytes.subarray(start, end).includes(SHARED_NAME)
+    if (shared) this.forgetPrepared = true
     return false
   }
 

@@ -93,6 +93,8 @@ async function shrink(
 }
 
 function judge(expected: Outcome, actual: Outcome): Verdict {
+  // Postgres itself lost its way (FunctionCall behind unsynced messages): there is no right answer.
+  if (expected.lines.some((line) => line.includes(' XX000 '))) return 'same'
   const known = withoutFailedBatches(expected.lines, actual.lines)
   if (expected.end === actual.end && Bun.deepEquals(...known)) return 'same'
   return bothClosed(expected, actual) ? 'closed' : 'differs'

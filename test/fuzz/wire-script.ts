@@ -45,9 +45,10 @@ const STATEMENTS = [
   'reset all',
   "set work_mem = '3MB'",
   'show work_mem',
-  'prepare s1 as select 7',
-  'execute s1',
-  'deallocate s1',
+  // Names that no Parse has: what a pipeline does to one name by both ways is known to differ.
+  'prepare q1 as select 7',
+  'execute q1',
+  'deallocate q1',
   'select name, from_sql from pg_prepared_statements order by name',
   'declare p1 cursor for select generate_series(1, 5)',
   'fetch 2 from p1',
@@ -122,7 +123,10 @@ function sound(random: Random): Buffer {
       if (random.chance(0.05)) return clearing(random, name)
       return unit(random, statement, name)
     case 13:
-      return random.chance(0.5) ? functionCall(random) : frontend.sync()
+      // Behind unsynced messages FunctionCall can crash PostgreSQL 18.4 itself, and all its sessions.
+      return random.chance(0.5)
+        ? Buffer.concat([frontend.sync(), functionCall(random)])
+        : frontend.sync()
     default:
       return frontend.sync()
   }

@@ -38,9 +38,13 @@ export class Random {
   }
 }
 
-/** The seed of a run: `SEED` of the environment, else a fresh one; printed so that it can be repeated. */
-export function runSeed(what: string): number {
-  const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x7fffffff))
+/**
+ * The seed of a run: `SEED` of the environment, else `usual`, else a fresh one. Printed, so that the
+ * run can be repeated.
+ */
+export function runSeed(what: string, usual?: number): number {
+  const fresh = usual ?? Math.floor(Math.random() * 0x7fffffff)
+  const seed = Number(process.env['SEED'] ?? fresh)
   console.error(`${what}: SEED=${seed}`)
   return seed
 }
