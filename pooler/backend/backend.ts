@@ -91,7 +91,7 @@ const TERMINATE = terminate()
  */
 const DISTRUST = new Set(['26000', '42P05', '0A000'])
 const PLAN_CHANGED = '0A000'
-/** How every shared name begins; a client's own with it costs a few Parses more, no wrong answer. */
+/** How every shared name begins; a client’s own with it costs some Parses, no wrong answer. */
 const SHARED_NAME = Buffer.from('mg')
 const IDLE = TransactionStatus.Idle
 
