@@ -44,6 +44,9 @@ if (flags.help) {
 const rounds = Number(flags.rounds ?? (flags.quick ? 3 : 10))
 const seconds = Number(flags.seconds ?? (flags.quick ? 2 : 4))
 
+// Said to us by whoever started us; the cluster's own processes have another starter.
+delete process.env['MULTIGRES_SUPERVISED']
+
 const pgbench = await debianTool('pgbench')
 if ('skipped' in pgbench) throw new Error(`no pgbench: ${pgbench.skipped}`)
 await using cluster = await startCluster({
