@@ -146,7 +146,7 @@ describe('files', () => {
   })
 
   test('a path of one machine is found in any text', () => {
-    const bad = ['see /work/main', '"/root/x"', '(/home/ann/x)'].join('\n').replaceAll('main', 'x/')
+    const bad = ['see /work/x/', '"/root/x"', '(/home/ann/x)'].join('\n')
     expect(findMachinePaths(new Map([['a.md', bad]]))).toHaveLength(3)
     const good = 'framework/main, etcd://h/root/x, ~/home/ann'
     expect(findMachinePaths(new Map([['a.md', good]]))).toEqual([])
