@@ -77,6 +77,8 @@ export class LinkSession implements LinkHandler {
         case Kind.Data:
           stream.data(flags, value, bytes, start, end)
           break
+        case Kind.Names:
+          break
         case Kind.Credit:
           stream.credit(value)
           break

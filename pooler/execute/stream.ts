@@ -18,6 +18,7 @@ import {
   Kind,
   LostStatus,
   Pin,
+  PIN_MASK,
   PinSummary,
   STREAM_WINDOW_BYTES,
 } from '../../shared/link/frame.ts'
@@ -135,7 +136,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.#link.batchBegan()
     const refusal = executor.refusalFor(bytes, start, this.backend !== undefined)
     if (refusal !== undefined) return this.#refuse(refusal)
-    const pins = bytes.readUInt32BE(start + 16)
+    const pins = bytes.readUInt32BE(start + 16) & PIN_MASK
     if ((pins & ~this.pins) !== 0 && !this.#addPins(pins)) return
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
     if (backend !== undefined && backend.cancels === 0) {
@@ -150,10 +151,11 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   }
 
   /**
-   * A DATA frame. Its statements need `pins` from here on: they came behind the start of the batch.
+   * A DATA frame. Its statements need the pins of `mask` from here on: they came behind the batch's start.
    * @throws PgError when the gateway breaks the protocol.
    */
-  data(flags: number, pins: number, bytes: Buffer, start: number, end: number): void {
+  data(flags: number, mask: number, bytes: Buffer, start: number, end: number): void {
+    const pins = mask & PIN_MASK
     this.#received(end - start)
     if (this.state === StreamState.Waiting) {
       this.pins |= pins

@@ -14,7 +14,7 @@
 /** The startup packet's request code, as SSLRequest and CancelRequest have theirs. */
 export const LINK_REQUEST_CODE = (1234 << 16) | 7100
 /** Both ends speak exactly this version; another is refused by name. */
-export const LINK_PROTOCOL_VERSION = 1
+export const LINK_PROTOCOL_VERSION = 2
 
 export const FRAME_HEADER_BYTES = 16
 /**
@@ -41,6 +41,12 @@ export const Kind = {
   Define: 14,
   Release: 15,
   Login: 16,
+  /**
+   * JSON {"names": [..], "defines": [..]}, lower case, before the BATCH or DATA that needs it.
+   * `names`: settings that the next look reads, besides those the session has. `defines`: custom
+   * names (with a dot) that the next batch sets by its one statement, a plain SET of a literal.
+   */
+  Names: 17,
   // Both ways.
   Data: 20,
   Credit: 21,
@@ -53,6 +59,12 @@ export const Kind = {
   Parameters: 35,
   LoginRow: 36,
   Health: 37,
+  /**
+   * JSON [["name","value"],..], sorted by name: all that the session holds beyond its startup
+   * values. Before the READY whose batch changed them. `null` when they cannot be known or are too
+   * large to be told: then the session is pinned by its settings, and they equal nobody else's.
+   */
+  Settings: 38,
 } as const
 export type Kind = (typeof Kind)[keyof typeof Kind]
 
@@ -94,7 +106,8 @@ export const OPS_HEAD_BYTES = 4
 export const OPS_PER_FRAME_MAX = 512
 
 /**
- * BATCH begins with the rule that the gateway believes (term, subterm: UInt64 each) and the pins.
+ * BATCH begins with the rule that the gateway believes (term, subterm: UInt64 each) and the mask of
+ * pins and looks.
  */
 export const BATCH_HEAD_BYTES = 20
 
@@ -124,6 +137,31 @@ export const Pin = {
   NotCleanable: 1 << 15,
 } as const
 
+/**
+ * What the pooler looks at when the batch is over and no transaction is open, before READY. In one
+ * mask with `Pin`: in the head of BATCH and in the value of DATA.
+ *
+ * TempObjects, SqlPrepare, CursorWithHold, AdvisoryLock and Listen are looked at too: in a mask they
+ * say that the batch may leave such a thing behind, and they last while the backend really has it.
+ * The other session pins last until the session ends.
+ */
+export const Look = {
+  /** The settings that NAMES frames named, and those that the session has. */
+  Settings: 1 << 16,
+  /** Names unknown: every setting that differs from the session's startup value. */
+  AllSettings: 1 << 17,
+  /** The batch may have undone pins: look at those again that the session has. */
+  Pins: 1 << 18,
+} as const
+
+/** The part of a mask that is pins. */
+export const PIN_MASK = 0xffff
+/** The pins that a backend can be asked about. */
+export const VERIFIABLE_PINS =
+  Pin.TempObjects | Pin.SqlPrepare | Pin.CursorWithHold | Pin.AdvisoryLock | Pin.Listen
+/** JSON of a session's settings: it must fit into OPEN and SETTINGS frames beside the rest. */
+export const SETTINGS_BYTES_MAX = 16 * 1024
+
 /** The two facts about pins that a gateway needs at every ReadyForQuery. */
 export const PinSummary = { Transaction: 1, Session: 2 } as const
 
@@ -139,6 +177,8 @@ export function keepsDataOrder(kind: number): boolean {
     case Kind.Data:
     case Kind.Define: // a BATCH that needs the statement may follow at once
     case Kind.Parameters: // before the READY that names the vector
+    case Kind.Names: // before the batch that needs them
+    case Kind.Settings: // before the READY whose batch changed them
     case Kind.Opened:
     case Kind.Failed:
     case Kind.Refused:
