@@ -211,6 +211,7 @@ export class DataServer implements AsyncDisposable {
     const { current } = this.#options.serving
     this.executor.gate.set(current) // the lag changes without a change of standing
     this.executor.sendHealth()
+    void this.executor.walPosition.look() // for the next one
   }
 
   #onServing(state: ServingState): void {

@@ -5,6 +5,10 @@ export class Counters {
   batches = 0
   /** Batches that had to wait for a backend. */
   waits = 0
+  /** Batches after which the backend was free for the next session. */
+  released = 0
+  /** Batches that got a backend which another session had had before. */
+  handOvers = 0
   lost = 0
   sessions = 0
   cancels = 0

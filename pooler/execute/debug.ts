@@ -96,6 +96,8 @@ export function debugStreams(executor: Executor, plain: Iterable<PlainSession>):
         pins: pinNames(stream.pinReasons),
         pending_bytes: stream.pendingBytes,
         batches: stream.batches,
+        released: stream.released,
+        hand_overs: stream.handOvers,
       })
     }
   }

@@ -2,8 +2,10 @@
 // for the system's own questions.
 //
 // Invariants:
-// - No batch starts unless this node serves, under exactly the rule that the gateway named.
-// - When serving ends, every session has lost its backend before the change returns to its author.
+// - No batch starts unless this node serves, under exactly the rule that the gateway named; those of
+//   sessions that read from followers start only while this node follows.
+// - When serving or following ends, every session that rests on it has lost its backend before the
+//   change returns to its author.
 // - A backend is handed on only when it says 'I', is on a message boundary, has taken all that was
 //   written to it, and no cancel of it is under way.
 import { PgError } from '../../shared/errors/pg-error.ts'
@@ -28,6 +30,7 @@ import { LOGIN_SQL } from './login.ts'
 import type { Refusal } from './refusal.ts'
 import { ServingGate } from './serving-gate.ts'
 import { Stream } from './stream.ts'
+import { WAL_POSITION_SQL, WalPosition } from './wal-position.ts'
 
 /** What an executor is made of. */
 export type ExecutorOptions = {
@@ -45,6 +48,7 @@ const ADMIN = { user: 'multigres', database: 'postgres' }
 const ADMIN_TIMEOUT_MS = 5000
 const ADMIN_STATEMENTS = {
   login: LOGIN_SQL,
+  wal_position: WAL_POSITION_SQL,
   wait_event: 'select wait_event from pg_catalog.pg_stat_activity where pid = $1',
   limits: `select pg_catalog.sum(setting::int) filter (where name = 'max_connections'),
     pg_catalog.sum(setting::int) filter (where name <> 'max_connections')
@@ -64,6 +68,7 @@ export class Executor implements BackendHost {
   readonly counters = new Counters()
   readonly admin: AdminConnection
   readonly gate: ServingGate
+  readonly walPosition: WalPosition
   /** How long batches waited for a backend; those that got one at once are not in it. */
   waitHistogram: Histogram | undefined
   /** Of the last tick. */
@@ -83,6 +88,7 @@ export class Executor implements BackendHost {
       statements: ADMIN_STATEMENTS,
       timeoutMs: ADMIN_TIMEOUT_MS,
     })
+    this.walPosition = new WalPosition(this.admin)
     const open = (pool: Pool<Backend>): Backend =>
       new Backend(pool, this, this.#socketPath() ?? NOWHERE)
     this.pools = new PoolSet<Backend>({ open, random }, this.limits, this.nowMs)
@@ -96,8 +102,8 @@ export class Executor implements BackendHost {
   }
 
   /** The pool of a new session. @throws PgError FATAL when there can be no new session. */
-  poolFor(key: PoolKey): Pool<Backend> {
-    const { refusal } = this.gate
+  poolFor(key: PoolKey, reads: boolean): Pool<Backend> {
+    const refusal = reads ? this.gate.readsRefusal : this.gate.refusal
     if (refusal !== undefined) throw new PgError('cannot_connect_now', refusal.message, FATAL)
     if (this.sessions >= this.limits.streamsMax) {
       const text = `too many sessions on this pooler (limit ${this.limits.streamsMax})`
@@ -133,25 +139,38 @@ export class Executor implements BackendHost {
     queueMicrotask(() => this.#sendHealth(link)) // behind the handshake's last frame
   }
 
-  /** Why the batch whose head is at `at` must not start; undefined when it may. */
-  refusalFor(bytes: Buffer, at: number, hasBackend: boolean): Refusal | undefined {
+  /** Why the batch of `stream` whose head is at `at` must not start; undefined when it may. */
+  refusalFor(stream: Stream, bytes: Buffer, at: number): Refusal | undefined {
     this.counters.batches++
+    const hasBackend = stream.backend !== undefined
+    if (stream.reads) return this.gate.checkReads(hasBackend)
     return this.gate.check(bytes, at, hasBackend)
   }
 
   /** This node's standing changed. Synchronous: see the invariants. */
   onServing(state: ServingState): void {
+    const followed = this.gate.follows
     this.gate.set(state)
+    const { follows } = this.gate
     const refusal = this.gate.refusal ?? this.gate.otherRule
     for (const link of this.links) {
       for (const stream of link.streams.values()) {
-        if (state.serving) stream.reject(refusal)
+        if (stream.reads) this.#changeReads(stream)
+        else if (state.serving) stream.reject(refusal)
         else stream.revoke(refusal)
       }
     }
-    if (state.serving) this.pools.retryNow()
-    else this.pools.retireAll('retired')
+    // Backends of a standby are not those of a primary, nor the other way round.
+    if (followed !== follows || !(follows || state.serving)) this.pools.retireAll('retired')
+    if (follows || state.serving) this.pools.retryNow()
+    this.walPosition.forget()
     this.sendHealth()
+  }
+
+  /** A follower may learn of any rule and go on; what reads ends when it follows no more. */
+  #changeReads(stream: Stream): void {
+    const { follows, readsRefusal } = this.gate
+    if (!follows && readsRefusal !== undefined) stream.revoke(readsRefusal)
   }
 
   /**

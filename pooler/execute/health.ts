@@ -10,7 +10,13 @@ export type Health = Identity & {
   subterm: string
   serving: boolean
   reason: string
+  /** Why nothing may be read here as from a follower; empty while it may. */
+  not_readable: string
   lag_bytes: number
+  /** What a standby has replayed, what is on the disk of a primary: a decimal number. */
+  lsn: string
+  /** How long ago that was so. */
+  lsn_age_ms: number
   pools: { database: string; user: string; size: number; idle: number; waiting: number }[]
 }
 
@@ -21,7 +27,8 @@ const REASON_CHARS_MAX = 300
 
 /** How this node stands now. */
 export function healthOf(executor: Executor): Health {
-  const { role, term, subterm, serving, reason, lagBytes } = executor.gate.state
+  const { role, term, subterm, serving, reason, notReadable, lagBytes } = executor.gate.state
+  const { lsn, ageMs } = executor.walPosition
   const { draining } = executor.gate
   const pools: Health['pools'] = []
   for (const { key, size, idle, waiting } of executor.pools.pools.values()) {
@@ -36,7 +43,10 @@ export function healthOf(executor: Executor): Health {
     subterm: subterm.toString(),
     serving: serving && !draining,
     reason: draining ? 'draining' : reason.slice(0, REASON_CHARS_MAX),
+    not_readable: draining ? 'draining' : notReadable.slice(0, REASON_CHARS_MAX),
     lag_bytes: lagBytes,
+    lsn: lsn.toString(),
+    lsn_age_ms: Math.round(ageMs),
     pools,
   }
 }

@@ -190,8 +190,9 @@ export class LinkSession implements LinkHandler {
 
   #open(id: number, text: string): void {
     try {
-      const { key, client, session } = readOpen(text)
-      const stream = new Stream(this, this.executor.poolFor(key), { id, client, session })
+      const { key, client, session, reads } = readOpen(text)
+      const pool = this.executor.poolFor(key, reads)
+      const stream = new Stream(this, pool, { id, client, session, reads })
       this.streams.set(id, stream)
       stream.open()
     } catch (error) {

@@ -6,6 +6,8 @@ import type { Executor } from './executor.ts'
 const COUNTS = [
   ['batches', 'Batches that gateways asked to run.'],
   ['waits', 'Batches that waited for a backend.'],
+  ['released', 'Batches after which the backend was free for others.'],
+  ['handOvers', 'Batches on a backend that another session had before.'],
   ['lost', 'Backends lost by a session that had one.'],
   ['sessions', 'Sessions opened.'],
   ['cancels', 'Cancel requests sent to PostgreSQL.'],

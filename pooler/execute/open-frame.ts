@@ -2,7 +2,13 @@ import { PgError } from '../../shared/errors/pg-error.ts'
 import type { PoolKey } from '../pool/pool.ts'
 
 /** What an OPEN frame asks for. */
-export type OpenRequest = { key: PoolKey; client: string; session: number }
+export type OpenRequest = {
+  key: PoolKey
+  client: string
+  session: number
+  /** It reads from this node as from a follower, and is refused where that does not follow. */
+  reads: boolean
+}
 
 /** Startup options of one session; more are no client's. */
 const OPTIONS_MAX = 100
@@ -14,7 +20,7 @@ const CLIENT_CHARS_MAX = 100
  * @throws PgError protocol_violation when it is malformed, feature_not_supported for replication.
  */
 export function readOpen(text: string): OpenRequest {
-  const { user, database, options, client, session } = parseObject(text)
+  const { user, database, options, client, session, reads } = parseObject(text)
   if (!isName(user) || !isName(database) || !isOptions(options)) throw malformed()
   if (options.some(([name]) => name === 'replication')) {
     const message = 'replication connections are not supported'
@@ -24,6 +30,7 @@ export function readOpen(text: string): OpenRequest {
     key: { database, user, options },
     client: typeof client === 'string' ? client.slice(0, CLIENT_CHARS_MAX) : '',
     session: typeof session === 'number' ? session : 0,
+    reads: reads === true,
   }
 }
 
@@ -46,6 +53,7 @@ type Fields = {
   readonly options?: unknown
   readonly client?: unknown
   readonly session?: unknown
+  readonly reads?: unknown
 }
 
 /** A text that can stand in a startup packet. */

@@ -7,6 +7,8 @@ export class ServingGate {
   refusal: Refusal | undefined
   /** What a batch under another rule hears. */
   otherRule: Refusal
+  /** What reads as from a follower hears; undefined while that may start. */
+  readsRefusal: Refusal | undefined
   /** This process is about to stop: only sessions that have a backend go on. */
   #draining = false
   #state: ServingState
@@ -25,6 +27,11 @@ export class ServingGate {
     return this.#state
   }
 
+  /** Sessions that read as from a follower may be here. */
+  get follows(): boolean {
+    return this.#state.notReadable === ''
+  }
+
   get draining(): boolean {
     return this.#draining
   }
@@ -41,10 +48,15 @@ export class ServingGate {
     this.#subtermHigh = Number(state.subterm >> 32n)
     this.#subtermLow = Number(state.subterm & 0xffff_ffffn)
     this.otherRule = ruleRefusal(state)
-    const { serving, reason } = state
-    if (!serving) this.refusal = { code: 'not_serving', sqlstate: '57P03', message: reason }
-    else if (this.#draining) this.refusal = DRAINING
-    else this.refusal = undefined
+    const draining = this.#draining ? DRAINING : undefined
+    this.refusal = state.serving ? draining : notServing(state.reason)
+    this.readsRefusal = this.follows ? draining : notServing(state.notReadable)
+  }
+
+  /** Why a batch that reads as from a follower may not start. */
+  checkReads(hasBackend: boolean): Refusal | undefined {
+    const { readsRefusal } = this
+    return hasBackend && readsRefusal === DRAINING ? undefined : readsRefusal
   }
 
   /** Why the batch whose head begins at `at` may not start. */
@@ -64,6 +76,10 @@ const DRAINING: Refusal = {
   code: 'draining',
   sqlstate: '57P03',
   message: 'this pooler is draining',
+}
+
+function notServing(message: string): Refusal {
+  return { code: 'not_serving', sqlstate: '57P03', message }
 }
 
 function ruleRefusal({ term, subterm }: ServingState): Refusal {

@@ -59,6 +59,8 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   /** Who it is, for people: the client's address and the gateway's session number. */
   readonly client: string
   readonly session: number
+  /** Its batches run while this node follows; all others while it serves under their rule. */
+  readonly reads: boolean
   state: StreamState = StreamState.Opening
   backend: Backend | undefined
   /** Session pins that the gateway asked for; they last until the session ends. */
@@ -70,6 +72,10 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   /** The gateway has sent the message that makes a ReadyForQuery. */
   finalSeen = false
   batches = 0
+  /** Of them, those after which its backend was free for others. */
+  released = 0
+  /** Of them, those on a backend that another session had before. */
+  handOvers = 0
   readonly #link: LinkSession
   readonly #pending = new PendingQueue()
   #held: HeldFrame[] = []
@@ -89,6 +95,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.pool = pool
     this.client = hello.client
     this.session = hello.session
+    this.reads = hello.reads
     this.sinceMs = link.executor.nowMs
     pool.sessions++
   }
@@ -134,7 +141,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.state = StreamState.Waiting
     this.sinceMs = executor.nowMs
     this.#link.batchBegan()
-    const refusal = executor.refusalFor(bytes, start, this.backend !== undefined)
+    const refusal = executor.refusalFor(this, bytes, start)
     if (refusal !== undefined) return this.#refuse(refusal)
     const pins = bytes.readUInt32BE(start + 16) & PIN_MASK
     if ((pins & ~this.pins) !== 0 && !this.#addPins(pins)) return
@@ -400,6 +407,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.backend = backend
     this.state = StreamState.Running
     this.sinceMs = executor.nowMs
+    if (backend.lastSession !== this.session) this.#takenOver(backend)
     backend.beginBatch(this)
     return true
   }
@@ -485,9 +493,20 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     if (this.#givesBackLate) this.#giveBack()
   }
 
+  #takenOver(backend: Backend): void {
+    if (backend.lastSession !== 0) {
+      this.handOvers++
+      this.#link.executor.counters.handOvers++
+    }
+    backend.lastSession = this.session
+  }
+
   #giveBack(): void {
     const backend = this.#letGo()
-    if (backend !== undefined) this.#link.executor.release(backend)
+    if (backend === undefined) return
+    this.released++
+    this.#link.executor.counters.released++
+    this.#link.executor.release(backend)
   }
 
   #letGo(): Backend | undefined {
@@ -521,7 +540,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
 }
 
 /** What an OPEN frame says about a session, besides its pool. */
-export type StreamHello = { id: number; client: string; session: number }
+export type StreamHello = { id: number; client: string; session: number; reads: boolean }
 
 function limitReached(why: string): PgError {
   const message = `terminating connection: ${why}`

@@ -72,6 +72,7 @@ export class Member implements AsyncDisposable {
   foreign = false
   #fence = ''
   #confirmed = '' // the postmaster whose leadership is known to hold
+  #followed = '' // the postmaster, a standby, that was last proven a prefix of a leader
   #session: { readonly key: string; readonly session: SystemSession } | undefined
   #looking: Promise<Seen> | undefined
   readonly #listeners = new Set<() => void>()
@@ -241,6 +242,8 @@ export class Member implements AsyncDisposable {
   publish(): void {
     const { standing, view } = this.seen
     const inRecovery = standing?.inRecovery ?? true
+    const postmaster = postmasterOf(this.seen.pg)
+    if (this.proven !== undefined && standing?.inRecovery === true) this.#followed = postmaster
     const behind = view === undefined ? 0n : view.receivedLsn - view.replayedLsn
     this.serving.set(
       servingStateOf({
@@ -253,6 +256,7 @@ export class Member implements AsyncDisposable {
         fence: this.#fence,
         confirmed: this.confirmed,
         diverged: this.diverged,
+        followed: this.#followed !== '' && this.#followed === postmaster,
         lagBytes: inRecovery && behind > 0n ? Number(behind) : 0,
       }),
     )

@@ -20,6 +20,8 @@ export type ServingState = {
   readonly serving: boolean
   /** One clear sentence on why it does not serve; empty while it does. */
   readonly reason: string
+  /** Why clients may not read here as from a follower; empty while they may. */
+  readonly notReadable: string
   /** Bytes of received WAL that are not replayed yet; 0 on a primary. */
   readonly lagBytes: number
 }
@@ -31,6 +33,7 @@ export const UNKNOWN_STATE: ServingState = {
   subterm: 0n,
   serving: false,
   reason: 'the state of this node is not known yet',
+  notReadable: 'the state of this node is not known yet',
   lagBytes: 0,
 }
 
@@ -41,7 +44,8 @@ export function sameStanding(left: ServingState, right: ServingState): boolean {
     left.term === right.term &&
     left.subterm === right.subterm &&
     left.serving === right.serving &&
-    left.reason === right.reason
+    left.reason === right.reason &&
+    left.notReadable === right.notReadable
   )
 }
 

@@ -21,6 +21,8 @@ export type StandingInput = {
   /** This Postgres was promoted by us, or its quorum was seen to stream from it. */
   readonly confirmed: boolean
   readonly diverged: string
+  /** This very Postgres, a standby all the while, was proven to hold a leader's history. */
+  readonly followed: boolean
   readonly lagBytes: number
 }
 
@@ -36,6 +38,7 @@ export function servingStateOf(input: StandingInput): ServingState {
     subterm: decision?.leaderSubterm ?? 0n,
     serving: reason === '',
     reason,
+    notReadable: whyNotReadable(input, role),
     lagBytes: input.lagBytes,
   }
 }
@@ -77,4 +80,17 @@ function whyOthersDoNot(input: StandingInput, role: Role): string {
   if (input.diverged !== '') return `it has diverged: ${input.diverged}`
   const leader = input.position?.decision.leaderId
   return leader ? `${leader} leads` : 'nobody leads yet'
+}
+
+/**
+ * Empty when a client may read here as from a follower. A fence does not end that: what a standby
+ * has replayed stays what it is while it is recruited or pointed at another leader.
+ */
+function whyNotReadable(input: StandingInput, role: Role): string {
+  if (role === 'unknown') return 'the state of this node is not known yet'
+  if (role === 'leader') return 'it leads'
+  if (!input.accepting) return 'its Postgres does not answer'
+  if (!input.inRecovery) return 'its Postgres is no standby'
+  if (input.diverged !== '') return `it has diverged: ${input.diverged}`
+  return input.followed ? '' : 'it has not followed a leader since its Postgres started'
 }

@@ -20,6 +20,7 @@ export const SERVING: ServingState = {
   ...RULE,
   serving: true,
   reason: '',
+  notReadable: 'it leads',
   lagBytes: 0,
 }
 
