@@ -124,6 +124,8 @@ export class Backend extends PoolMember<Backend> {
   running = false
   /** Counts batches, to tell one from the next. */
   batches = 0
+  /** The number of the session that last began a batch here; 0 for none. */
+  lastSession = 0
   /** A batch ended that may have left something under way: to be proven quiet before hand-over. */
   unsettled = false
   /** A plain session has it for good: all passes as it comes, only looked at. */

@@ -493,6 +493,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     if (this.#givesBackLate) this.#giveBack()
   }
 
+  /** Another session had it last, if any had. */
   #takenOver(backend: Backend): void {
     if (backend.lastSession !== 0) {
       this.handOvers++
