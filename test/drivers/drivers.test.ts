@@ -7,14 +7,22 @@ import { afterAll, beforeAll, describe } from 'bun:test'
 import { Servers, VIAS, type Via } from '../support/servers.ts'
 import { bunSqlTests } from './bun-sql.ts'
 import { drizzleTests } from './drizzle.ts'
+import { knexTests } from './knex.ts'
+import { nodePostgresStreamTests } from './node-postgres-streams.ts'
 import { nodePostgresTests } from './node-postgres.ts'
 import { postgresJsTests } from './postgres-js.ts'
 import { psqlTests } from './psql.ts'
+import { psqlFeatureTests } from './psql-features.ts'
+import { psycopgTests } from './psycopg.ts'
 
 const DRIVERS = {
   psql: psqlTests,
+  'psql at work': psqlFeatureTests,
+  psycopg: psycopgTests,
   'postgres.js': postgresJsTests,
   'node-postgres': nodePostgresTests,
+  'streams of node-postgres': nodePostgresStreamTests,
+  Knex: knexTests,
   'Bun.sql': bunSqlTests,
   'drizzle-orm': drizzleTests,
 }

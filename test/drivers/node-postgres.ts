@@ -7,7 +7,8 @@ import { backendRunning, loginOf } from './login.ts'
 type WithPages = pg.QueryConfig & { rows?: number; binary?: boolean }
 type Client = pg.Client & AsyncDisposable
 
-async function connect(server: Server, ssl?: { ca: string }): Promise<Client> {
+/** A client that has logged in; with `ssl`, the certificate is checked. */
+export async function connect(server: Server, ssl?: { ca: string }): Promise<Client> {
   const login = loginOf(server)
   const client = new pg.Client(ssl === undefined ? login : { ...login, ssl })
   await client.connect()

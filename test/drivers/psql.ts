@@ -8,8 +8,9 @@ import { COMMON_TYPES } from './common-types.ts'
 import { backendRunning, loginOf } from './login.ts'
 
 const psql = await debianTool('psql')
-const skipped = 'skipped' in psql
-if (skipped) console.error(`psql is not there: ${psql.skipped}`)
+/** Whether there is no psql to test with. */
+export const skipped = 'skipped' in psql
+if ('skipped' in psql) console.error(`psql is not there: ${psql.skipped}`)
 
 type Environment = Record<string, string>
 
@@ -33,7 +34,7 @@ function start(server: Server, script: string, env: Environment = {}) {
 }
 
 /** Output and errors, trimmed. */
-async function run(server: Server, script: string, env?: Environment): Promise<string> {
+export async function runPsql(server: Server, script: string, env?: Environment): Promise<string> {
   const child = start(server, script, env)
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()])
   await child.exited
@@ -46,18 +47,18 @@ export function psqlTests(server: () => Server): void {
 
   when('TLS verify-full, and not with another CA', async () => {
     const env = { PGSSLMODE: 'verify-full', PGSSLROOTCERT: server().caFile }
-    expect(await run(server(), 'select 1;', env)).toBe('1')
-    const foreign = await run(server(), 'select 1;', { ...env, PGSSLROOTCERT: '/dev/null' })
+    expect(await runPsql(server(), 'select 1;', env)).toBe('1')
+    const foreign = await runPsql(server(), 'select 1;', { ...env, PGSSLROOTCERT: '/dev/null' })
     expect(foreign).toContain('could not read root certificate file')
   })
 
   when('channel binding', async () => {
     const env = { PGSSLMODE: 'require', PGCHANNELBINDING: 'require' }
-    expect(await run(server(), 'select 1;', env)).toBe('1')
+    expect(await runPsql(server(), 'select 1;', env)).toBe('1')
   })
 
   when('a wrong password is told in the words of Postgres', async () => {
-    expect(await run(server(), 'select 1;', { PGPASSWORD: 'wrong' })).toContain(
+    expect(await runPsql(server(), 'select 1;', { PGPASSWORD: 'wrong' })).toContain(
       'FATAL:  password authentication failed for user "postgres"',
     )
   })
@@ -67,7 +68,7 @@ export function psqlTests(server: () => Server): void {
       ([cast, text], i) => `prepare p${i} (${cast}) as select $1::text = $value$${text}$value$;
         execute p${i} ($value$${text}$value$);`,
     )
-    expect(await run(server(), script.join('\n'))).toBe(COMMON_TYPES.map(() => 't').join('\n'))
+    expect(await runPsql(server(), script.join('\n'))).toBe(COMMON_TYPES.map(() => 't').join('\n'))
   })
 
   when('values of every common type, by COPY in the binary format and back', async () => {
@@ -83,7 +84,7 @@ insert into psql_types values (${values});
 truncate psql_types;
 \\copy psql_types from '${file}' (format binary)
 select count(*), ${checks.join(' and ')} from psql_types group by ${checks.join(' and ')};`
-      expect(await run(server(), script)).toBe('1|t')
+      expect(await runPsql(server(), script)).toBe('1|t')
     } finally {
       rmSync(dir, { recursive: true })
     }
@@ -95,7 +96,7 @@ create table psql_tx (id int);
 begin; insert into psql_tx values (1); savepoint a; insert into psql_tx values (2);
 rollback to a; insert into psql_tx values (3); commit;
 select string_agg(id::text, ',' order by id) from psql_tx;`
-    expect(await run(server(), script)).toBe('1,3')
+    expect(await runPsql(server(), script)).toBe('1,3')
   })
 
   when('Ctrl-C cancels the statement', async () => {
@@ -107,23 +108,25 @@ select string_agg(id::text, ',' order by id) from psql_tx;`
   })
 
   when('several statements of one Query, and of one script', async () => {
-    expect(await run(server(), 'select 1\\; select 2\\; select 3;\nselect 4;')).toBe('1\n2\n3\n4')
+    expect(await runPsql(server(), 'select 1\\; select 2\\; select 3;\nselect 4;')).toBe(
+      '1\n2\n3\n4',
+    )
   })
 
   when('FETCH_COUNT reads seven rows in three pages', async () => {
     const script = '\\set FETCH_COUNT 3\nselect generate_series(1, 7);'
-    expect(await run(server(), script)).toBe('1\n2\n3\n4\n5\n6\n7')
+    expect(await runPsql(server(), script)).toBe('1\n2\n3\n4\n5\n6\n7')
   })
 
   when('settings stay for the session', async () => {
     const script = `set statement_timeout = '7s';\nselect 1;\nshow statement_timeout;
 set search_path = pg_catalog;\nshow search_path;\nselect count(*) > 0 from pg_class;`
-    expect(await run(server(), script)).toBe('1\n7s\npg_catalog\nt')
+    expect(await runPsql(server(), script)).toBe('1\n7s\npg_catalog\nt')
   })
 
   when('startup options are the reset values', async () => {
     const script = "show work_mem;\nset work_mem = '1MB';\nreset work_mem;\nshow work_mem;"
-    expect(await run(server(), script, { PGOPTIONS: '-c work_mem=3MB' })).toBe('3MB\n3MB')
+    expect(await runPsql(server(), script, { PGOPTIONS: '-c work_mem=3MB' })).toBe('3MB\n3MB')
   })
 
   when('COPY goes in and out', async () => {
@@ -134,7 +137,7 @@ copy psql_copy from stdin;
 \\.
 copy psql_copy to stdout;
 \\copy (select count(*) from psql_copy) to stdout`
-    expect(await run(server(), script)).toBe('1\tone\n2\ttwo\n2')
+    expect(await runPsql(server(), script)).toBe('1\tone\n2\ttwo\n2')
   })
 
   when('a bad row of COPY is an error and the session goes on', async () => {
@@ -144,7 +147,7 @@ copy psql_bad from stdin;
 x
 \\.
 select count(*) from psql_bad;`
-    const out = await run(server(), script)
+    const out = await runPsql(server(), script)
     expect(out).toContain('invalid input syntax for type integer: "x"')
     expect(out.split('\n')).toContain('0')
   })

@@ -20,6 +20,8 @@ const APT_TIMEOUT_MS = 180_000
 // A machine without network is not asked again by every test file.
 const FAILURE_REMEMBERED_MS = 5 * 60_000
 
+const PYTHON = '/usr/bin/python3'
+
 /** The package that has the program; what is not listed is one of Postgres's own. */
 const PACKAGE_OF: Record<string, string> = {
   etcd: 'etcd-server',
@@ -63,6 +65,21 @@ export async function systemPostgres(needed = 'postgres'): Promise<DebianTool> {
     const path = await newestBin(join(root, INSTALLED_POSTGRES), needed)
     if (path === undefined) throw new Error(`Debian's Postgres has no ${needed}`)
     return { path, env: await environment(root) }
+  })
+}
+
+/**
+ * Debian's python3 with a Python package of Debian's (`python3-psycopg`): the module comes out of
+ * the cache, over PYTHONPATH, and python itself too where the machine has none.
+ * @throws as debianTool
+ */
+export async function debianPython(packageName: string): Promise<DebianTool> {
+  return await orSkip(async () => {
+    const root = await extracted(packageName)
+    const own = [PYTHON, join(root, PYTHON)].find(existsSync)
+    if (own === undefined) throw new Error(`package ${packageName} came without python3`)
+    const env = await environment(root)
+    return { path: own, env: { ...env, PYTHONPATH: join(root, 'usr/lib/python3/dist-packages') } }
   })
 }
 

@@ -16,6 +16,10 @@ export const VIAS: readonly Via[] = (Bun.env['VIA']?.split(',') as Via[] | undef
   'gateway',
 ]
 
+/** Two-phase transactions are off where nothing else is said. */
+const PREPARED_TRANSACTIONS_MAX = 10
+const CLUSTER_SET = [`postgres.max_prepared_transactions=${PREPARED_TRANSACTIONS_MAX}`]
+
 /** One of the two, to a test: user, password and database are `postgres`, TLS is on. */
 export interface Server {
   readonly via: Via
@@ -57,7 +61,7 @@ export class Servers implements AsyncDisposable {
       stack.use(await starting)
     const [direct, cluster] = await Promise.all([
       VIAS.includes('postgres') ? own(startTlsPostgres(stack)) : undefined,
-      VIAS.includes('gateway') ? own(startCluster({ poolers: 1 })) : undefined,
+      VIAS.includes('gateway') ? own(startCluster({ poolers: 1, set: CLUSTER_SET })) : undefined,
     ])
     if (direct !== undefined) {
       servers.postgres = server('postgres', direct.postgres.port, direct.caFile)
@@ -89,7 +93,12 @@ async function startTlsPostgres(stack: AsyncDisposableStack): Promise<TlsPostgre
   const { cert, key, ca } = await makeCertificates(dir, '127.0.0.1')
   const runAs = testRunAs()
   if (runAs.drop) for (const file of [cert, key]) chownSync(file, runAs.uid, runAs.gid)
-  const settings = { ssl: true, ssl_cert_file: cert, ssl_key_file: key }
+  const settings = {
+    ssl: true,
+    ssl_cert_file: cert,
+    ssl_key_file: key,
+    max_prepared_transactions: PREPARED_TRANSACTIONS_MAX,
+  }
   const postgres = await startPostgres({ settings })
   return {
     postgres,
