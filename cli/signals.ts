@@ -1,5 +1,6 @@
 // When a command is to end. Ctrl-C, SIGTERM, a closed terminal (SIGHUP) and the end of whoever
 // started us (EOF on the stdin pipe that bin/multigres holds) all ask for an orderly end.
+import { isSupervised } from '../shared/lifecycle/supervised.ts'
 import { now } from '../shared/time/clock.ts'
 
 /** npm and the terminal both deliver one Ctrl-C: a second within this time is the same one. */
@@ -25,7 +26,7 @@ export function listenForEnd(): EndRequests {
     } else if (now() - askedAt > SAME_REQUEST_MS) cut.abort()
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask)
-  if (process.env['MULTIGRES_SUPERVISED'] === '1') onParentGone(() => stop.signal.aborted || ask())
+  if (isSupervised(process.env)) onParentGone(() => stop.signal.aborted || ask())
   return { stop: stop.signal, cut: cut.signal }
 }
 

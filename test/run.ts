@@ -2,6 +2,7 @@
 // Processes that tests leave running count as a failure, and are ended.
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { isSupervised } from '../shared/lifecycle/supervised.ts'
 import { runPhase } from './runner/bun-test.ts'
 import { findLeftovers, Subreaper } from './runner/leftovers.ts'
 import { findTestFiles, planPhases, readRequest, type Request } from './runner/plan.ts'
@@ -52,7 +53,7 @@ function listenForStop(stop: AbortController): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => stop.abort())
   }
-  if (process.env['MULTIGRES_SUPERVISED'] !== '1') return
+  if (!isSupervised(process.env)) return
   process.stdin.once('end', () => stop.abort())
   process.stdin.resume()
   process.stdin.unref()

@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import { SUPERVISED } from '../../shared/lifecycle/supervised.ts'
 import { backoff, now, timer } from '../../shared/time/clock.ts'
 import { signalProcess, viewProcess } from '../../pgctld/postgres/process.ts'
 import type { ProcessSpec } from './specs.ts'
@@ -22,6 +23,12 @@ export interface Exit {
 
 /** Called when a process starts (undefined) or ends, while it is to be kept. */
 export type ChildListener = (child: Child, exit: Exit | undefined) => void
+
+/** Ours, without what concerns this process alone. */
+function environment(): NodeJS.ProcessEnv {
+  const { MULTIGRES_DETACHED: _detached, MULTIGRES_CWD: _cwd, ...env } = process.env
+  return { ...env, [SUPERVISED]: String(process.pid) }
+}
 
 /** A process that is kept running from `start` to `stop`. */
 export class Child {
@@ -59,7 +66,7 @@ export class Child {
       cwd: PROJECT_DIR,
       detached: true,
       stdio: ['pipe', log, log],
-      env: { ...process.env, MULTIGRES_SUPERVISED: '1' },
+      env: environment(),
     })
     closeSync(log)
     child.stdin?.on('error', () => {}) // it closes its end by dying, which 'exit' tells

@@ -1,13 +1,16 @@
 // When a cluster serves: every service says it is ready, and a query through each gateway reaches a
 // leader. The query is the proof; the probes only say what is missing while it fails.
-import { sleep } from '../../shared/time/clock.ts'
+import { sleep, withDeadline } from '../../shared/time/clock.ts'
+import { messageOf } from '../errors.ts'
 import { httpUrl, membersOf, type Member } from './members.ts'
 import type { ClusterPlan, GatewayPlan } from './plan.ts'
 import { DATABASE } from './plan.ts'
 
 const POLL_MS = 75
 const PROBE_TIMEOUT_MS = 2_000
-const QUERY_TIMEOUT_S = 3
+const CONNECT_TIMEOUT_S = 3
+/** For all of it: a client that has lost its connection may wait for its answer for ever. */
+const QUERY_TIMEOUT_MS = 5_000
 /** Wrong password: the gateway asked a Postgres for it, and it was changed by ALTER ROLE. */
 const INVALID_PASSWORD = '28P01'
 
@@ -17,6 +20,8 @@ export interface Obstacle {
   readonly member: Member
   /** For a person. */
   readonly text: string
+  /** What the last attempt at it ended with, where there was one. */
+  readonly error?: string
 }
 
 /** What `waitUntilServing` needs. */
@@ -31,8 +36,8 @@ export interface ServingOptions {
 /** Resolves when the cluster serves. @throws the signal's reason. */
 export async function waitUntilServing(options: ServingOptions): Promise<void> {
   const { plan, signal, onWaiting } = options
+  const tell = onlyChanges(onWaiting)
   let missing = membersOf(plan)
-  let told = ''
   for (;;) {
     signal.throwIfAborted()
     const asked = await Promise.all(
@@ -44,12 +49,31 @@ export async function waitUntilServing(options: ServingOptions): Promise<void> {
     if (first === undefined) break
     const answering = waiting.every(({ silent }) => !silent)
     const obstacle = (answering ? await shardObstacle(plan) : undefined) ?? first
-    if (obstacle.text !== told) onWaiting(obstacle)
-    told = obstacle.text
+    tell(obstacle)
     await sleep(POLL_MS, signal)
   }
   for (const gateway of plan.gateways) {
-    while (!(await answers(gateway, options))) await sleep(POLL_MS, signal)
+    const member = { service: 'gateway', ...gateway } as const
+    for (;;) {
+      const why = await refusal(gateway, options)
+      if (why === undefined) break
+      tell({ member, text: `gateway ${gateway.id} does not answer a query yet`, error: why })
+      await sleep(POLL_MS, signal)
+    }
+  }
+}
+
+/**
+ * Passes on what differs from the last. An attempt under way has no error yet: what the one before
+ * ended with stays true until something else is in the way.
+ */
+function onlyChanges(callback: (obstacle: Obstacle) => void): (obstacle: Obstacle) => void {
+  let told: Obstacle | undefined
+  return (obstacle) => {
+    const same = told !== undefined && told.text === obstacle.text
+    if (same && (obstacle.error === undefined || obstacle.error === told?.error)) return
+    told = obstacle
+    callback(obstacle)
   }
 }
 
@@ -89,8 +113,8 @@ async function shardObstacle(plan: ClusterPlan): Promise<Obstacle | undefined> {
       for (const { database, shard, problems } of (await response.json()) as ShardProblems[]) {
         const [problem] = problems
         if (problem === undefined) continue
-        const error = problem.lastError === '' ? '' : ` (${problem.lastError})`
-        return { member, text: `${database}/${shard}: ${problem.description}${error}` }
+        const text = `${database}/${shard}: ${problem.description}`
+        return { member, text, ...(problem.lastError && { error: problem.lastError }) }
       }
     } catch {
       // The next one may know; without any the members' own reasons are told.
@@ -99,8 +123,8 @@ async function shardObstacle(plan: ClusterPlan): Promise<Obstacle | undefined> {
   return undefined
 }
 
-/** Whether a query through this very gateway (its own socket) reaches a leader. */
-async function answers(gateway: GatewayPlan, options: ServingOptions): Promise<boolean> {
+/** Undefined when a query through this very gateway (its own socket) reaches a leader. */
+async function refusal(gateway: GatewayPlan, options: ServingOptions): Promise<string | undefined> {
   const { default: postgres } = await import('postgres')
   const sql = postgres({
     path: gateway.socket,
@@ -108,16 +132,18 @@ async function answers(gateway: GatewayPlan, options: ServingOptions): Promise<b
     password: options.password,
     database: DATABASE,
     max: 1,
-    connect_timeout: QUERY_TIMEOUT_S,
+    connect_timeout: CONNECT_TIMEOUT_S,
     onnotice: () => {},
   })
   try {
-    const [row] = await sql`select pg_is_in_recovery() as standby`
-    return row?.['standby'] === false
+    const query = sql`select pg_is_in_recovery() as standby`
+    const [row] = await withDeadline(query, QUERY_TIMEOUT_MS, 'a query')
+    return row?.['standby'] === false ? undefined : 'it came to a standby'
   } catch (error) {
     options.signal.throwIfAborted()
-    return (error as { code?: string }).code === INVALID_PASSWORD
+    if ((error as { code?: string }).code === INVALID_PASSWORD) return undefined
+    return messageOf(error)
   } finally {
-    await sql.end({ timeout: 0 })
+    sql.end({ timeout: 0 }).catch(() => {}) // not awaited: it waits for the query that is stuck
   }
 }

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { lstatSync, realpathSync, rmSync } from 'node:fs'
 import { clusterPaths, readMarker } from './cluster-dir.ts'
 import { removeOutside } from './postgres-home.ts'
 import { readState } from './state.ts'
@@ -13,5 +13,7 @@ export function removeCluster(dir: string): void {
   const state = readState(clusterPaths(dir).state)
   for (const runDir of state?.plan.runDirs ?? []) rmSync(runDir, { recursive: true, force: true })
   if (marker.dataRoot !== undefined) removeOutside(marker.dataRoot)
-  rmSync(dir, { recursive: true, force: true })
+  // Of a link rmSync would remove the link alone, and leave all data behind.
+  rmSync(realpathSync(dir), { recursive: true, force: true })
+  if (lstatSync(dir, { throwIfNoEntry: false }) !== undefined) rmSync(dir)
 }

@@ -75,7 +75,7 @@ async function untilServing(
   if (end.stop.aborted) asked()
   let why = `logs: ${paths.logs}`
   const onWaiting = (obstacle: Obstacle): void => {
-    report.progress(obstacle.text)
+    report.progress(describe(obstacle))
     why = withLog(obstacle, paths)
   }
   const onUnreachable = (error: string): void => {
@@ -98,8 +98,12 @@ function tooLate(timeoutMs: number, why: string): RefusedError {
   return new RefusedError(`not serving after ${formatDuration(timeoutMs)}: ${why}`)
 }
 
-function withLog({ member, text }: Obstacle, paths: ClusterPaths): string {
-  return `${text} (log: ${join(paths.logs, `${member.service}-${member.id}.log`)})`
+const describe = ({ text, error }: Obstacle): string =>
+  error === undefined ? text : `${text} (${error})`
+
+function withLog(obstacle: Obstacle, paths: ClusterPaths): string {
+  const { service, id } = obstacle.member
+  return `${describe(obstacle)} (log: ${join(paths.logs, `${service}-${id}.log`)})`
 }
 
 /** Processes of a run whose supervisor was killed are stopping by themselves: waits for them. */

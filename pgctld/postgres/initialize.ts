@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { writeConf, type ConfInput } from '../conf/write-conf.ts'
 import type { Installation } from './installation.ts'
-import { conditionOf, firstComplaint } from './complaint.ts'
+import { conditionOf, endingOf, firstComplaint } from './complaint.ts'
 import { makeDataDirectory } from './new-directory.ts'
 import { giveTo } from './run-as.ts'
 import { runProgram, type ProgramResult } from './run-program.ts'
@@ -85,6 +85,6 @@ async function initdbRun(
   if (run.exitCode === 0 || (noLocale && run.stderr.includes('invalid locale'))) return run
   const said = run.killed
     ? 'it was ended before it was done'
-    : (firstComplaint(run.stderr) ?? `exit ${run.exitCode}`)
+    : (firstComplaint(run.stderr) ?? endingOf(run))
   throw new PgError(conditionOf(run.stderr), `initdb of ${dataDir}: ${said}`)
 }

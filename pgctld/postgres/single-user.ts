@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { Installation } from './installation.ts'
-import { conditionOf, firstComplaint } from './complaint.ts'
+import { conditionOf, endingOf, firstComplaint } from './complaint.ts'
 import { runProgram } from './run-program.ts'
 import type { RunAs } from './run-as.ts'
 
@@ -49,7 +49,7 @@ export async function runSingleUser(
   )
   const complaint = firstComplaint(run.stderr)
   if (run.exitCode === 0 && complaint === undefined) return
-  const why = run.killed ? 'was ended before it was done' : (complaint ?? `exit ${run.exitCode}`)
+  const why = run.killed ? 'was ended before it was done' : (complaint ?? endingOf(run))
   throw new PgError(
     conditionOf(run.stderr),
     `SQL of the initialisation of ${options.called}: ${why}`,

@@ -20,6 +20,7 @@ import { sayOnStderr } from './say.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
 import { StartError } from './start-error.ts'
 import { listenForStop } from './stop-requests.ts'
+import { isSupervised } from './supervised.ts'
 import { BUILD } from './version.ts'
 
 /** What `start` is given. */
@@ -137,7 +138,7 @@ class Life<F extends CommonFields> {
   }
 
   #listenForStop(): Disposable {
-    const supervised = this.#options.env['MULTIGRES_SUPERVISED'] === '1'
+    const supervised = isSupervised(this.#options.env)
     const stop = (reason: string): void => this.#stopping.abort(new Error(reason))
     const hurry = (reason: string): void => {
       this.#hurry.abort(new Error(reason))

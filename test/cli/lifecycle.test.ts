@@ -56,7 +56,10 @@ describe('a detached cluster', () => {
   let started: StartView
   beforeAll(async () => {
     dir = join(base, 'detached')
-    const { exitCode, stdout, stderr } = await multigres(startArgs('--detach', '--json'))
+    // A caller that is supervised itself, and whose stdin is not a pipe: none of it is about us.
+    const inherited = { MULTIGRES_SUPERVISED: '1', MULTIGRES_DETACHED: '1' }
+    const args = startArgs('--detach', '--json')
+    const { exitCode, stdout, stderr } = await multigres(args, inherited)
     if (exitCode !== 0) throw new Error(stderr)
     started = JSON.parse(stdout) as StartView
   }, SLOW_MS)
@@ -215,12 +218,13 @@ describe('a start that fails', () => {
       }
       chmodSync(bin, 0o755)
       const flags = ['--poolers=1', `--port=0`, `--set=zone1_gateway1.http_port=${port}`]
-      const failing = ['--start-timeout=8s', `--postgres=${bin}`, '--dir', dir]
+      const failing = ['--start-timeout=12s', `--postgres=${bin}`, '--dir', dir]
       const { exitCode, stderr } = await multigres(['cluster', 'start', ...flags, ...failing])
       expect(exitCode).toBe(1)
       const complaints = stderr.split('\n').filter((line) => line.startsWith('multigres:'))
       expect(complaints).toHaveLength(1)
       expect(complaints[0]).toContain(join(dir, 'logs'))
+      expect(complaints[0]).toContain('no luck') // the last attempt's error, though another runs
       await untilGone(recordedProcesses(dir))
       const state = JSON.parse(readFileSync(join(dir, 'state.json'), 'utf8')) as { processes: [] }
       expect(state.processes).toEqual([])
