@@ -22,7 +22,7 @@ export const gatewayFields = {
   }),
   replicaPort: port({
     optional: true,
-    help: 'Port for reads from followers. It is opened, and refuses clients: not built yet.',
+    help: 'Port for reads from followers; without it there is none. 0 takes a free one.',
   }),
   cancelPort: port({
     default: 0,
@@ -151,6 +151,13 @@ export const gatewayFields = {
     live: true,
     group: failover,
     help: 'Most bytes that wait for a leader.',
+  }),
+  replicaLagMaxMs: duration({
+    default: '30s',
+    min: '1s',
+    live: true,
+    group: failover,
+    help: 'A follower that is known to be staler than this is not read from.',
   }),
   leaderSilenceMs: duration({
     default: '1s',

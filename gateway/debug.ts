@@ -5,6 +5,7 @@ export function debugViews(server: GatewayServer): Record<string, () => unknown>
   return {
     sessions: () => [...server.sessions.values()].map((session) => session.describe()),
     links: () => [...server.router.links.values()].map((link) => link.describe()),
+    followers: () => server.followers.views(),
     statements: () => server.registry.size,
     hold: () => ({
       waiting: server.hold.waiting,

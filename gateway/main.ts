@@ -59,10 +59,13 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
     debug: debugViews(server),
     status: () => ({
       port: server.port,
+      replica_port: server.listeners.replicaPort,
       socket: server.listeners.socketPath,
       leader: server.router.leader?.id ?? 'none',
       sessions: server.sessions.size,
       waiting_for_a_leader: server.hold.waiting,
+      followers: server.followers.count,
+      waiting_for_a_follower: server.replicaHold.waiting,
     }),
   }
 }

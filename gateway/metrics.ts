@@ -39,6 +39,8 @@ export function addMetrics(metrics: MetricsRegistry, server: GatewayServer): Dis
     ['clients', 'Connections of clients.', () => server.connections.size],
     ['sessions', 'Clients that are in.', () => server.sessions.size],
     ['waiting', 'Clients that wait for a leader.', () => server.hold.waiting],
+    ['followers', 'Followers that may be read from.', () => server.followers.count],
+    ['replica_waiting', 'Clients that wait for one.', () => server.replicaHold.waiting],
     ['leader', '1 while a leader serves.', () => (server.router.leader === undefined ? 0 : 1)],
     ['statements', 'Prepared statements kept.', () => server.registry.size.statements],
     ['statement_bytes', 'Bytes of them.', () => server.registry.size.bytes],

@@ -20,7 +20,10 @@ import type { gatewayFields, GatewayConfig } from './config.ts'
 import { Hold } from './hold/hold.ts'
 import { Listeners } from './client/listeners.ts'
 import type { LoginRow } from './poolers/logins.ts'
+import type { Route } from './poolers/route.ts'
 import { Router } from './poolers/router.ts'
+import { Followers } from './replica/followers.ts'
+import { replicaLoginRow } from './replica/login-row.ts'
 import { BatchBuilder } from './session/batch-builder.ts'
 import { PieceScanner } from './session/piece-scanner.ts'
 import { fatal } from './session/session-errors.ts'
@@ -62,12 +65,16 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly router: Router
   readonly registry: StatementRegistry
   readonly hold: Hold
+  /** Whom the clients of the port for reads read from. */
+  readonly followers: Followers
+  readonly replicaHold: Hold
   readonly sessions: SessionTable
   readonly connections = new Set<Connection>()
   readonly listeners: Listeners
   readonly #options: GatewayOptions
   readonly #latency: Histogram
   readonly #sessionHost: SessionHost
+  readonly #replicaSessionHost: SessionHost
   readonly #counts: ClientCounts
   readonly #admissions = new Map<Session, Disposable>()
   readonly #owned = new DisposableStack()
@@ -105,11 +112,17 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       }),
     )
     this.router.onLeader(() => this.hold.resumeAll())
+    const followers = new Followers(this.router, limits)
+    this.followers = followers
+    const awaited = { name: 'a follower', missing: () => followers.missing() }
+    this.replicaHold = new Hold(limits, awaited)
+    followers.onFollower(() => this.replicaHold.resumeAll())
     this.#latency = options.metrics.histogram(
       'gateway_batch_duration_seconds',
       'From a batch sent to its ReadyForQuery, of one batch in sixteen.',
     )
-    this.#sessionHost = this.#makeSessionHost()
+    this.#sessionHost = this.#makeSessionHost(this.router, this.hold)
+    this.#replicaSessionHost = this.#makeSessionHost(followers, this.replicaHold)
     this.listeners = new Listeners(this, limits)
   }
 
@@ -155,9 +168,14 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     }
   }
 
-  async loginRow(user: string, database: string): Promise<LoginRow> {
-    const leader =
-      this.router.leader ?? (await this.router.nextLeader(this.limits.failoverWindowMs))
+  async loginRow(user: string, database: string, reads: boolean): Promise<LoginRow> {
+    const { router, followers } = this
+    const { failoverWindowMs: windowMs, leaderSilenceMs: leaderMs } = this.limits
+    if (reads) {
+      const { leader } = router
+      return await replicaLoginRow({ leader, followers, windowMs, leaderMs }, user, database)
+    }
+    const leader = router.leader ?? (await router.nextLeader(windowMs))
     if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
     return await leader.login(user, database)
   }
@@ -165,7 +183,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   newSession({ socket, version, request }: NewSession): Session {
     const number = this.sessions.nextNumber()
     const session = new Session({
-      host: this.#sessionHost,
+      host: request.reads === true ? this.#replicaSessionHost : this.#sessionHost,
       socket,
       number,
       cancelKey: newCancelKey(cancelKeyBytes(version)),
@@ -250,13 +268,13 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.#admissions.delete(session)
   }
 
-  #makeSessionHost(): SessionHost {
+  #makeSessionHost(route: Route, hold: Hold): SessionHost {
     return {
-      router: this.router,
+      route,
       registry: this.registry,
       builder: new BatchBuilder(),
       scanner: new PieceScanner(),
-      hold: this.hold,
+      hold,
       limits: this.limits,
       counters: this.counters,
       log: this.log,

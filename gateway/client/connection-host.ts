@@ -37,8 +37,11 @@ export interface ConnectionHost {
    * Counts a client. @throws PgError too_many_connections, or cannot_connect_now while draining.
    */
   admit(user: string, database: string): Admission
-  /** The login row, read from the leader; waits for one. @throws PgError */
-  loginRow(user: string, database: string): Promise<LoginRow>
+  /**
+   * The login row, read from the leader; waits for one, or with `reads` for a follower.
+   * @throws PgError
+   */
+  loginRow(user: string, database: string, reads: boolean): Promise<LoginRow>
   newSession(options: NewSession): Session
   /** Handles a CancelRequest to its end. */
   cancel(request: CancelRequest): Promise<void>

@@ -4,6 +4,8 @@ import { startup } from '../../shared/pgwire/frontend.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import { Connection, type RawSocket } from './connection.ts'
 
+const PORT = { unix: true, reads: false }
+
 /** A gateway without a leader: who logs in waits for it. */
 function leaderless(): { connection: Connection; isClosed: () => boolean } {
   let closed = false
@@ -20,7 +22,7 @@ function leaderless(): { connection: Connection; isClosed: () => boolean } {
   }
   const socket = { write: (_bytes: Buffer, _start: number, count: number) => count, terminate() {} }
   const raw = socket as unknown as RawSocket
-  return { connection: new Connection(host as ConnectionHost, raw, true), isClosed: () => closed }
+  return { connection: new Connection(host as ConnectionHost, raw, PORT), isClosed: () => closed }
 }
 
 test('a client that is not in yet cannot make the gateway keep what it sends', async () => {

@@ -50,12 +50,17 @@ const STRANGER_BYTES_MAX = 256 * 1024
 /** The raw socket of a connection, as Bun gives it. */
 export type RawSocket = Bun.Socket<Connection>
 
+/** What a client came in by. */
+export type PortKind = { readonly unix: boolean; readonly reads: boolean }
+
 export class Connection {
   session: Session | undefined
   readonly peer: string
   readonly #host: ConnectionHost
   readonly #log: Logger
   readonly #unix: boolean
+  /** It came in by the port for reads. */
+  readonly #reads: boolean
   readonly #raw: RawSocket
   #intake = new Intake()
   readonly #deadline: Disposable
@@ -69,12 +74,13 @@ export class Connection {
   #authenticated = false
   #ended = false
 
-  constructor(host: ConnectionHost, raw: RawSocket, unix: boolean) {
+  constructor(host: ConnectionHost, raw: RawSocket, { unix, reads }: PortKind) {
     this.#host = host
     this.#log = host.log
     this.#raw = raw
     this.#socket = raw
     this.#unix = unix
+    this.#reads = reads
     this.peer = unix ? 'unix' : `${raw.remoteAddress}:${raw.remotePort}`
     const { authenticationTimeoutMs } = host.limits
     this.#deadline = timer(authenticationTimeoutMs, () => this.#timedOut(), { ref: false })
@@ -210,13 +216,13 @@ export class Connection {
     const { user, database } = startup
     using admission = host.admit(user, database)
     host.counters.logins++
-    const row = await host.loginRow(user, database)
+    const row = await host.loginRow(user, database, this.#reads)
     await this.#authenticate(startup, row)
     checkAdmission(row, { user, database, sessions: admission.sessions })
     const session = host.newSession({
       socket: this.#socket,
       version,
-      request: { user, database, options, client: this.peer },
+      request: { user, database, options, client: this.peer, reads: this.#reads },
     })
     const vector = await this.#open(session)
     if (this.#ended) return session.close()

@@ -5,11 +5,10 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { listenFailed, StartError } from '../../shared/lifecycle/start-error.ts'
-import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { StartupReader, type CancelRequest } from '../../shared/pgwire/startup-packet.ts'
 import { timer } from '../../shared/time/clock.ts'
 import type { GatewayServer } from '../server.ts'
-import { Connection } from './connection.ts'
+import { Connection, type PortKind } from './connection.ts'
 
 export type ListenSettings = {
   readonly listen: string
@@ -33,6 +32,7 @@ export class Listeners {
   readonly #server: GatewayServer
   readonly #settings: ListenSettings
   #port: number
+  #replicaPort: number | undefined
   #cancelPort = 0
   #public: Stoppable[] = []
   #cancel: Stoppable | undefined
@@ -41,11 +41,17 @@ export class Listeners {
     this.#server = server
     this.#settings = settings
     this.#port = settings.port
+    this.#replicaPort = settings.replicaPort
   }
 
   /** The port for clients; the same one again after a drain that was taken back. */
   get port(): number {
     return this.#port
+  }
+
+  /** The port for reads; undefined without one. */
+  get replicaPort(): number | undefined {
+    return this.#replicaPort
   }
 
   get cancelPort(): number {
@@ -56,11 +62,18 @@ export class Listeners {
   async open(): Promise<void> {
     this.#openCancel()
     if (this.#public.length > 0) return
-    const { listen, replicaPort } = this.#settings
-    const tcp = this.#listen(listen, this.#port, 'port', clientHandlers(this.#server, false))
+    const { listen } = this.#settings
+    const replicaPort = this.#replicaPort
+    const tcp = this.#listen(
+      listen,
+      this.#port,
+      'port',
+      clientHandlers(this.#server, { unix: false, reads: false }),
+    )
     this.#port = tcp.port
     if (replicaPort !== undefined) {
-      this.#listen(listen, replicaPort, 'replica_port', REFUSE_HANDLERS)
+      const reads = clientHandlers(this.#server, { unix: false, reads: true })
+      this.#replicaPort = this.#listen(listen, replicaPort, 'replica_port', reads).port
     }
     await this.#openUnix()
   }
@@ -100,7 +113,7 @@ export class Listeners {
     mkdirSync(socketDir, { recursive: true, mode: 0o700 })
     const unix = join(socketDir, `.s.PGSQL.${this.#port}`)
     await makeWay(unix)
-    const socket = clientHandlers(this.#server, true)
+    const socket = clientHandlers(this.#server, { unix: true, reads: false })
     const options = { unix, allowHalfOpen: true, socket } as Bun.UnixSocketOptions<Connection>
     this.#public.push(Bun.listen<Connection>(options))
     this.socketPath = unix
@@ -120,15 +133,15 @@ export class Listeners {
   }
 }
 
-function clientHandlers(server: GatewayServer, unix: boolean): Bun.SocketHandler<Connection> {
+function clientHandlers(server: GatewayServer, kind: PortKind): Bun.SocketHandler<Connection> {
   const keepaliveMs = server.limits.clientKeepaliveMs
   return {
     open(socket) {
-      if (!unix) {
+      if (!kind.unix) {
         socket.setNoDelay(true)
         socket.setKeepAlive(true, keepaliveMs)
       }
-      socket.data = new Connection(server, socket, unix)
+      socket.data = new Connection(server, socket, kind)
       server.connections.add(socket.data)
     },
     data: (socket, chunk) => socket.data.rawData(chunk),
@@ -137,34 +150,6 @@ function clientHandlers(server: GatewayServer, unix: boolean): Bun.SocketHandler
     close: (socket) => socket.data.closed(),
     error: (socket) => socket.data.terminate(),
   }
-}
-
-const NOT_BUILT = fromPgError(
-  new PgError('feature_not_supported', 'reads from followers are not built yet', {
-    severity: 'FATAL',
-    hint: 'Connect to the main port.',
-  }),
-)
-
-/** The port for reads, until it is built: who connects hears so. */
-const REFUSE_HANDLERS: Bun.SocketHandler<StartupReader> = {
-  open: (socket) => void (socket.data = new StartupReader()),
-  data(socket, chunk) {
-    try {
-      socket.data.feed(chunk)
-      const packet = socket.data.next()
-      if (packet === undefined) return
-      if (packet.name === 'SSLRequest' || packet.name === 'GSSENCRequest') {
-        socket.write('N')
-        return
-      }
-      socket.write(NOT_BUILT)
-    } catch (error) {
-      if (!(error instanceof PgError)) throw error
-    }
-    socket.end()
-  },
-  end: (socket) => void socket.end(),
 }
 
 type CancelState = { reader: StartupReader; deadline: Disposable }

@@ -1,4 +1,4 @@
-// Work that has not started and waits for a leader.
+// Work that has not started and waits for a leader, or for a follower to read from.
 //
 // First come, first served; bounded by count, by bytes and by a time from which on the client hears
 // 57P03.
@@ -7,7 +7,7 @@ import { now, timer } from '../../shared/time/clock.ts'
 
 /** A session with a batch that no backend has seen. */
 export interface Held {
-  /** A leader serves: try again. */
+  /** Somebody serves: try again. */
   resume(): void
   /** Nobody came in time, or there is no room to wait in. */
   expire(why: string): void
@@ -18,6 +18,11 @@ export interface Held {
 /** How exactly deadlines are kept. */
 const CHECK_MS = 50
 
+/** What is waited for: its name, and why it is not there. */
+export type Awaited = { readonly name: string; missing(): string }
+
+const LEADER: Awaited = { name: 'a leader', missing: () => 'no leader serves' }
+
 export type HoldLimits = {
   readonly failoverWaitersMax: number
   readonly failoverBytesMax: number
@@ -26,16 +31,18 @@ export type HoldLimits = {
 type Entry = { held: Held; bytes: number; deadlineMs: number }
 
 export class Hold {
-  /** Waiters that ran on a leader, and those that did not. */
+  /** Waiters that ran in time, and those that did not. */
   resumed = 0
   expired = 0
   readonly #limits: HoldLimits
+  readonly #awaited: Awaited
   readonly #waiting = new Map<Held, Entry>()
   #bytes = 0
   #checking = false
 
-  constructor(limits: HoldLimits) {
+  constructor(limits: HoldLimits, awaited = LEADER) {
     this.#limits = limits
+    this.#awaited = awaited
   }
 
   get waiting(): number {
@@ -51,14 +58,15 @@ export class Hold {
   }
 
   /**
-   * Waits for a leader until `deadlineMs`. A reason when there is no room for it; `held` is not
+   * Waits until `deadlineMs`. A reason when there is no room for it; `held` is not
    * told then.
    */
   add(held: Held, bytes: number, deadlineMs: number): string | undefined {
     const { failoverWaitersMax, failoverBytesMax } = this.#limits
+    const { name } = this.#awaited
     if (this.#waiting.has(held)) return undefined
-    if (this.#waiting.size >= failoverWaitersMax) return 'too many sessions wait for a leader'
-    if (this.#bytes + bytes > failoverBytesMax) return 'too much work waits for a leader'
+    if (this.#waiting.size >= failoverWaitersMax) return `too many sessions wait for ${name}`
+    if (this.#bytes + bytes > failoverBytesMax) return `too much work waits for ${name}`
     this.#waiting.set(held, { held, bytes, deadlineMs })
     this.#bytes += bytes
     this.#check()
@@ -74,7 +82,7 @@ export class Hold {
     return true
   }
 
-  /** A leader serves: all go on, in the order in which they came. */
+  /** Somebody serves: all go on, in the order in which they came. */
   resumeAll(): void {
     if (this.#waiting.size === 0) return
     const entries = [...this.#waiting.values()]
@@ -91,7 +99,7 @@ export class Hold {
       if (deadlineMs > time) continue
       this.remove(held)
       this.expired++
-      guard(held, () => held.expire('no leader serves'))
+      guard(held, () => held.expire(this.#awaited.missing()))
     }
     if (this.#waiting.size > 0) this.#check()
   }

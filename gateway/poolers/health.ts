@@ -8,7 +8,13 @@ export type Health = {
   subterm: bigint
   serving: boolean
   reason: string
+  /** Why nothing may be read there as from a follower; empty while it may. */
+  notReadable: string
   lagBytes: number
+  /** Of a standby what it has replayed, else what is on its disk; 0n while it is not known. */
+  lsn: bigint
+  /** How old that was when it was told. */
+  lsnAgeMs: number
   pools: unknown
 }
 
@@ -20,7 +26,10 @@ type Frame = {
   subterm: string
   serving: boolean
   reason?: string
+  not_readable?: string
   lag_bytes?: number
+  lsn?: string
+  lsn_age_ms?: number
   pools?: unknown
 }
 
@@ -36,7 +45,10 @@ export function readHealth(json: string): Health {
       subterm: BigInt(raw.subterm),
       serving: raw.serving === true,
       reason: reason ?? '',
+      notReadable: raw.not_readable ?? 'its pooler does not say whether it follows',
       lagBytes: raw.lag_bytes ?? 0,
+      lsn: BigInt(raw.lsn ?? 0),
+      lsnAgeMs: raw.lsn_age_ms ?? 0,
       pools,
     }
   } catch (cause) {

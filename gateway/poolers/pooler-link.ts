@@ -11,6 +11,7 @@ import type { LinkConnection, LinkHandler } from '../../shared/link/link-connect
 import type { Logger } from '../../shared/log/logger.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { backoff, now, timer } from '../../shared/time/clock.ts'
+import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import { readHealth, ruleBytes, type Health } from './health.ts'
 import { intern, type ParameterVector } from './parameter-vector.ts'
 import { Logins, type LoginRow } from './logins.ts'
@@ -54,6 +55,8 @@ export type StreamRequest = {
   options: readonly (readonly [string, string])[]
   client: string
   session: number
+  /** It reads from followers, and runs on nothing else. */
+  reads?: boolean
 }
 
 /** What the links of a gateway have in common. */
@@ -125,6 +128,8 @@ export class PoolerLink implements LinkHandler {
       rule: health && `${health.term}.${health.subterm}`,
       serving: health?.serving,
       reason: health?.reason,
+      not_readable: health?.notReadable,
+      lsn: health && formatLsn(health.lsn),
       silent_ms: connection === undefined ? undefined : Math.round(now() - this.heardMs),
       pools: health?.pools,
     }
@@ -298,7 +303,8 @@ export class PoolerLink implements LinkHandler {
       before.term === health.term &&
       before.subterm === health.subterm &&
       before.serving === health.serving &&
-      before.role === health.role
+      before.role === health.role &&
+      before.notReadable === health.notReadable
     if (same) return
     this.rule = ruleBytes(health)
     this.#settings.changed()

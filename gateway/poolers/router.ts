@@ -10,6 +10,7 @@ import { interval, now, timer } from '../../shared/time/clock.ts'
 import type { PoolerRecord } from '../../shared/topology/records.ts'
 import { compareRules } from './health.ts'
 import { PoolerLink, type LinkSettings } from './pooler-link.ts'
+import type { Route } from './route.ts'
 
 /** Poolers, as the topology knows them. */
 export interface PoolerSource {
@@ -29,7 +30,7 @@ export type RouterOptions = Omit<LinkSettings, 'changed'> & {
 const CHECK_MS = 250
 
 /** The links to all poolers of a shard, and the choice among them. */
-export class Router implements Disposable {
+export class Router implements Route, Disposable {
   readonly links = new Map<string, PoolerLink>()
   /** Newest rule ever heard of. */
   newest = { term: 0n, subterm: 0n }
@@ -40,6 +41,7 @@ export class Router implements Disposable {
   readonly #watching: Disposable
   readonly #checking: Disposable
   readonly #listeners = new Set<() => void>()
+  readonly #lookers = new Set<() => void>()
 
   constructor(options: RouterOptions) {
     this.#options = options
@@ -51,6 +53,26 @@ export class Router implements Disposable {
   /** The pooler that serves under the newest rule; undefined while there is none. */
   get leader(): PoolerLink | undefined {
     return this.#leader
+  }
+
+  /** All batches go to the leader, wherever those before went. */
+  pick(): PoolerLink | undefined {
+    return this.#leader
+  }
+
+  /** The pooler itself ends what a session holds there when it stops serving. */
+  keeps(): boolean {
+    return true
+  }
+
+  /** The cell of a pooler; empty for one that is not known. */
+  cellOf(id: string): string {
+    return this.#options.source.poolers.get(id)?.record.cell ?? ''
+  }
+
+  /** Calls back a few times a second, and whenever the standing of some pooler changed. */
+  onLook(callback: () => void): void {
+    this.#lookers.add(callback)
   }
 
   /** Calls back whenever the leader or its rule changed. */
@@ -126,6 +148,7 @@ export class Router implements Disposable {
       if (!stale) chosen ??= link
     }
     this.#settle(chosen)
+    for (const looker of this.#lookers) looker()
   }
 
   #settle(chosen: PoolerLink | undefined): void {

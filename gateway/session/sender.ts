@@ -390,15 +390,20 @@ export class Sender {
   #claim(): boolean {
     const core = this.#core
     const { up } = core
-    if (up.held) return true
-    const { leader } = core.host.router
-    if (leader === undefined) {
+    const { route } = core.host
+    if (up.held) {
+      if (core.status !== TransactionStatus.Idle || route.keeps(up.link)) return true
       this.#failures.wait()
       return false
     }
-    if (up.link === leader && up.opened) return true
+    const link = route.pick(up.link)
+    if (link === undefined) {
+      this.#failures.wait()
+      return false
+    }
+    if (up.link === link && up.opened) return true
     core.mode = Mode.Waiting
-    if (up.link !== leader) up.open(core.owner, leader, core.request)
+    if (up.link !== link) up.open(core.owner, link, core.request)
     return false
   }
 

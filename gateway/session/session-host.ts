@@ -1,6 +1,6 @@
 import type { Logger } from '../../shared/log/logger.ts'
 import type { Hold } from '../hold/hold.ts'
-import type { Router } from '../poolers/router.ts'
+import type { Route } from '../poolers/route.ts'
 import type { StatementRegistry } from '../statements/statement-registry.ts'
 import type { BatchBuilder } from './batch-builder.ts'
 import type { PieceScanner } from './piece-scanner.ts'
@@ -39,7 +39,7 @@ export type SessionLimits = {
 
 /** What all sessions of a gateway share. */
 export type SessionHost = {
-  readonly router: Router
+  readonly route: Route
   readonly registry: StatementRegistry
   readonly builder: BatchBuilder
   readonly scanner: PieceScanner

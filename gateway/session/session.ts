@@ -92,18 +92,18 @@ export class Session implements StreamOwner, Held {
   }
 
   /**
-   * Opens the session on the leader. Resolves to the values to tell the client.
+   * Opens the session where its first batch may run. Resolves to the values to tell the client.
    * @throws PgError, or the FATAL of a backend as `Buffer`
    */
   open(): Promise<ParameterVector> {
     const opening = Promise.withResolvers<ParameterVector>()
     this.#opening = opening
     const { up, host, request } = this.#core
-    const { leader } = host.router
-    if (leader?.connection === undefined) {
-      opening.reject(fatal('cannot_connect_now', 'no leader serves'))
+    const link = host.route.pick(undefined)
+    if (link?.connection === undefined) {
+      opening.reject(fatal('cannot_connect_now', 'nobody serves'))
     } else {
-      up.open(this, leader, request)
+      up.open(this, link, request)
     }
     return opening.promise
   }
