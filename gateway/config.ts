@@ -140,6 +140,12 @@ export const gatewayFields = {
     group: failover,
     help: 'How long work that has not started waits for a leader, before it fails with 57P03.',
   }),
+  pauseTimeoutMs: duration({
+    default: '2min',
+    live: true,
+    group: failover,
+    help: 'How long work waits while the gateway is paused, before it fails with 57P03.',
+  }),
   failoverWaitersMax: integer({
     default: 10_000,
     live: true,

@@ -18,6 +18,7 @@ import { PausedProber } from './client/paused-prober.ts'
 import { loadTls, tlsVersion, type TlsFiles, type TlsIdentity } from './client/tls.ts'
 import type { gatewayFields, GatewayConfig } from './config.ts'
 import { Hold } from './hold/hold.ts'
+import { Pauses } from './hold/pauses.ts'
 import { Listeners } from './client/listeners.ts'
 import type { LoginRow } from './poolers/logins.ts'
 import type { Route } from './poolers/route.ts'
@@ -29,6 +30,7 @@ import { PieceScanner } from './session/piece-scanner.ts'
 import { fatal } from './session/session-errors.ts'
 import { Counters, type SessionHost } from './session/session-host.ts'
 import { Session } from './session/session.ts'
+import { TrafficBook } from './session/traffic.ts'
 import { StatementRegistry } from './statements/statement-registry.ts'
 
 /** Poolers, as the topology knows them. */
@@ -65,6 +67,8 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly router: Router
   readonly registry: StatementRegistry
   readonly hold: Hold
+  readonly pauses: Pauses
+  readonly traffic = new TrafficBook()
   /** Whom the clients of the port for reads read from. */
   readonly followers: Followers
   readonly replicaHold: Hold
@@ -93,6 +97,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.sessions = new SessionTable(pidPrefix)
     this.#counts = new ClientCounts(limits)
     this.hold = new Hold(limits)
+    this.pauses = new Pauses(limits)
     this.registry = new StatementRegistry({
       gatewayTag: pidPrefix.toString(36),
       bytesMax: limits.statementCacheBytes,
@@ -275,6 +280,8 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       builder: new BatchBuilder(),
       scanner: new PieceScanner(),
       hold,
+      pauses: this.pauses,
+      traffic: this.traffic,
       limits: this.limits,
       counters: this.counters,
       log: this.log,

@@ -15,6 +15,7 @@ import { Downstream } from './downstream.ts'
 import { Extended } from './extended.ts'
 import { InputWindow } from './input-window.ts'
 import type { SessionHost } from './session-host.ts'
+import type { Traffic } from './traffic.ts'
 import { Upstream } from './upstream.ts'
 
 /** What a session does with the next bytes of its client. */
@@ -41,7 +42,7 @@ export const Mode = {
 /** A transaction that went down with its backend: has the client heard of it? */
 export const LostTransaction = { None: 0, Untold: 1, Told: 2 } as const
 
-/** The duration of one batch in this many is measured: a look at the clock is not free. */
+/** The duration of one batch in this many is in the histogram: finding its place is not free. */
 export const LATENCY_SAMPLE = 16
 
 /** What a client gets to read its last message. */
@@ -63,6 +64,7 @@ export class SessionCore {
   readonly socket: ClientSocket
   readonly request: StreamRequest
   readonly owner: Owner
+  readonly traffic: Traffic
   readonly window = new InputWindow()
   readonly up = new Upstream()
   readonly down: Downstream
@@ -91,10 +93,15 @@ export class SessionCore {
   before = 0
   /** It is a batch of our own: which; 0 for the client's. */
   unit = 0
-  /** Until when it may wait for a leader; 0 when it has not waited. */
+  /** Since when, and until when, it waits for a leader or a RESUME; 0 when it has not waited. */
+  waitingFromMs = 0
   waitingUntilMs = 0
-  /** When it was sent, for one in LATENCY_SAMPLE batches; 0 for the others. */
+  /** When it was sent; 0 before the first one. */
   sentMs = 0
+  /** Its duration is measured: one in LATENCY_SAMPLE is. */
+  sampled = false
+  /** When the first batch of the present transaction, or of the last one, was sent. */
+  transactionFromMs = 0
   /** The client has whole messages of its answer. */
   onBoundary = true
 
@@ -117,6 +124,7 @@ export class SessionCore {
     this.socket = socket
     this.request = request
     this.owner = owner
+    this.traffic = host.traffic.of(request.database)
     this.down = new Downstream(socket)
   }
 
@@ -177,6 +185,7 @@ export class SessionCore {
     if (this.mode === Mode.Closed) return false
     this.mode = Mode.Closed
     this.host.hold.remove(this.owner)
+    this.host.pauses.hold.remove(this.owner)
     this.up.close()
     this.#extended?.close()
     this.window.start = this.window.end

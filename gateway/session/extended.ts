@@ -21,6 +21,7 @@ import type { BatchBuilder, NamePlace } from './batch-builder.ts'
 import { classify } from './classify.ts'
 import { ReplyTracker } from './reply-tracker.ts'
 import { LexMode } from './sql-lexer.ts'
+import type { Traffic } from './traffic.ts'
 import { IN_DOUBT, Trait } from './traits.ts'
 
 const HEADER_BYTES = 5
@@ -48,6 +49,7 @@ export type ExtendedContext = {
   builder: BatchBuilder
   link: PoolerLink
   lexMode: number
+  traffic: Traffic
   statementsMax: number
 }
 
@@ -211,6 +213,7 @@ export class Extended {
     const textEnd = nameEnd < 0 ? -1 : endOfString(bytes, nameEnd + 1, next)
     const name = nameEnd < 0 ? '' : nameOf(bytes, nameStart, nameEnd)
     this.tracker.sent(Frontend.Parse, true, name)
+    if (nameEnd > nameStart) context.traffic.parses++
     if (textEnd < 0 || !isReadable(bytes.subarray(nameStart, nameEnd), lexMode)) {
       // Malformed: Postgres says what is wrong.
       this.traits |= IN_DOUBT
@@ -282,6 +285,7 @@ export class Extended {
     const nameStart = portalEnd + 1
     const name = portalEnd < 0 ? undefined : this.#use(context, bytes, { at, nameStart, next })
     this.tracker.sent(Frontend.Bind, name !== undefined, name)
+    context.traffic.binds++
   }
 
   #describe(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {

@@ -18,12 +18,20 @@ export class Failures {
     this.#core = core
   }
 
-  /** Waits for a leader, as long as the failover window goes. */
-  wait(): void {
+  /** Waits for a leader, as long as the failover window goes; or for the end of a pause. */
+  wait(paused = false): void {
     const core = this.#core
-    const { hold, limits } = core.host
+    const { hold, pauses, limits } = core.host
     core.mode = Mode.Waiting
-    if (core.waitingUntilMs === 0) core.waitingUntilMs = now() + limits.failoverWindowMs
+    const time = now()
+    if (core.waitingFromMs === 0) core.waitingFromMs = time
+    if (paused) {
+      const until = core.waitingFromMs + limits.pauseTimeoutMs
+      const why = pauses.hold.add(core.owner, core.window.waiting, until)
+      if (why !== undefined) this.reject(new PgError('cannot_connect_now', why))
+      return
+    }
+    if (core.waitingUntilMs === 0) core.waitingUntilMs = time + limits.failoverWindowMs
     const why = hold.add(core.owner, core.window.waiting, core.waitingUntilMs)
     if (why !== undefined) this.reject(new PgError('cannot_connect_now', why))
   }
@@ -32,7 +40,7 @@ export class Failures {
   reject(error: PgError): void {
     const core = this.#core
     core.host.counters.errors++
-    core.waitingUntilMs = core.before = 0
+    core.waitingUntilMs = core.waitingFromMs = core.before = 0
     const { window } = core
     const begun = core.mode === Mode.Open || core.mode === Mode.CopyIn
     const sentWhole = core.mode === Mode.Final && !core.retained

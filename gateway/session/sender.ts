@@ -390,10 +390,14 @@ export class Sender {
   #claim(): boolean {
     const core = this.#core
     const { up } = core
-    const { route } = core.host
+    const { pauses, route } = core.host
     if (up.held) {
       if (core.status !== TransactionStatus.Idle || route.keeps(up.link)) return true
       this.#failures.wait()
+      return false
+    }
+    if (pauses.active && pauses.holds(core.request.database)) {
+      this.#failures.wait(true)
       return false
     }
     const link = route.pick(up.link)
@@ -410,7 +414,11 @@ export class Sender {
   #begin(): void {
     const core = this.#core
     core.up.begin()
-    core.sentMs = core.host.counters.batches++ % LATENCY_SAMPLE === 0 ? now() : 0
+    core.sampled = core.host.counters.batches++ % LATENCY_SAMPLE === 0
+    core.sentMs = now()
+    if (core.status === TransactionStatus.Idle) core.transactionFromMs = core.sentMs
+    if (core.waitingFromMs > 0) core.traffic.waitMs += core.sentMs - core.waitingFromMs
+    core.waitingFromMs = 0
     core.traits = 0
     core.simple = core.query = core.failed = core.undone = false
     core.retained = true
@@ -514,7 +522,9 @@ export class Sender {
     const { link } = up
     assert(link !== undefined, 'a batch has a link')
     const { lexMode } = down
-    return { registry, builder, link, lexMode, statementsMax: limits.preparedStatementsMax }
+    const { traffic } = this.#core
+    const statementsMax = limits.preparedStatementsMax
+    return { registry, builder, link, lexMode, traffic, statementsMax }
   }
 }
 

@@ -1,10 +1,12 @@
 import type { Logger } from '../../shared/log/logger.ts'
 import type { Hold } from '../hold/hold.ts'
+import type { Pauses } from '../hold/pauses.ts'
 import type { Route } from '../poolers/route.ts'
 import type { StatementRegistry } from '../statements/statement-registry.ts'
 import type { BatchBuilder } from './batch-builder.ts'
 import type { PieceScanner } from './piece-scanner.ts'
 import type { Session } from './session.ts'
+import type { TrafficBook } from './traffic.ts'
 
 /** Counts of this gateway since its start; plain numbers, read when somebody asks. */
 export class Counters {
@@ -35,6 +37,8 @@ export type SessionLimits = {
   readonly halfClosedMs: number
   /** How long work that has not started waits for a leader. */
   readonly failoverWindowMs: number
+  /** How long work that has not started waits for a RESUME. */
+  readonly pauseTimeoutMs: number
 }
 
 /** What all sessions of a gateway share. */
@@ -44,8 +48,10 @@ export type SessionHost = {
   readonly builder: BatchBuilder
   readonly scanner: PieceScanner
   readonly hold: Hold
+  readonly pauses: Pauses
   readonly limits: SessionLimits
   readonly counters: Counters
+  readonly traffic: TrafficBook
   readonly log: Logger
   /** How long a batch took, of one that was measured. */
   observe(latencyMs: number): void

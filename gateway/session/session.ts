@@ -16,6 +16,7 @@ import { Failures } from './failures.ts'
 import { Sender } from './sender.ts'
 import { farewellOf, fatal, refusalError } from './session-errors.ts'
 import type { SessionHost } from './session-host.ts'
+import { viewOf, type SessionView } from './session-view.ts'
 import { Trait } from './traits.ts'
 import { Before } from './units.ts'
 
@@ -68,6 +69,21 @@ export class Session implements StreamOwner, Held {
     return this.#paused
   }
 
+  /** What an administrator sees of it. */
+  view(): SessionView {
+    return viewOf(this.#core)
+  }
+
+  /** How long it has been in, in milliseconds. */
+  get ageMs(): number {
+    return now() - this.#startedMs
+  }
+
+  #waits(): boolean {
+    const { hold, pauses } = this.#core.host
+    return hold.has(this) || pauses.hold.has(this)
+  }
+
   /** For people. */
   describe(): Record<string, unknown> {
     const { mode, status, up, down, window, extended, request } = this.#core
@@ -76,7 +92,7 @@ export class Session implements StreamOwner, Held {
       user: request.user,
       database: request.database,
       client: request.client,
-      age_ms: Math.round(now() - this.#startedMs),
+      age_ms: Math.round(this.ageMs),
       state: Object.entries(Mode).find(([, value]) => value === mode)?.[0],
       status: String.fromCharCode(status),
       pooler: up.link?.id,
@@ -120,6 +136,7 @@ export class Session implements StreamOwner, Held {
     const core = this.#core
     if (core.mode === Mode.Closed) return
     core.host.counters.bytesIn += chunk.length
+    core.traffic.bytesIn += chunk.length
     core.window.add(chunk)
     this.#pump()
   }
@@ -165,6 +182,7 @@ export class Session implements StreamOwner, Held {
     host.counters.cancels++
     if (mode === Mode.Waiting) {
       host.hold.remove(this)
+      host.pauses.hold.remove(this)
       const message = 'canceling statement due to user request'
       this.#failures.reject(new PgError('query_canceled', message))
       this.#pump()
@@ -303,9 +321,7 @@ export class Session implements StreamOwner, Held {
     opening?.reject(fatal('cannot_connect_now', 'the link to the pooler was lost'))
     if (opening === undefined) this.#failures.lost(true)
     core.up.forget()
-    if (opening === undefined && core.mode === Mode.Waiting && !core.host.hold.has(this)) {
-      this.#failures.wait()
-    }
+    if (opening === undefined && core.mode === Mode.Waiting && !this.#waits()) this.#failures.wait()
     this.#pump()
   }
 
@@ -355,7 +371,8 @@ export class Session implements StreamOwner, Held {
     errorAt: number,
   ): void {
     const core = this.#core
-    const { up, window } = core
+    const { up, window, traffic } = core
+    if (!up.held) traffic.assignments++
     up.ready(pins)
     core.onBoundary = true
     if (core.unit !== 0) {
@@ -366,7 +383,14 @@ export class Session implements StreamOwner, Held {
     }
     core.status = status
     core.waitingUntilMs = core.before = 0
-    if (core.sentMs > 0) core.host.observe(now() - core.sentMs)
+    const time = now()
+    traffic.queries++
+    traffic.queryMs += time - core.sentMs
+    if (status === TransactionStatus.Idle) {
+      traffic.transactions++
+      traffic.transactionMs += time - core.transactionFromMs
+    }
+    if (core.sampled) core.host.observe(time - core.sentMs)
     if (vector === this.#vectorId) this.#write(bytes, start, end, errorAt)
     else this.#writeTelling(vector, bytes, start, end, errorAt)
     if (core.extended !== undefined) this.#settle(core.extended)
@@ -392,10 +416,11 @@ export class Session implements StreamOwner, Held {
   }
 
   #write(bytes: Buffer, start: number, end: number, errorAt: number): void {
-    const { down, up, extended, host } = this.#core
+    const { down, up, extended, host, traffic } = this.#core
     if (errorAt < 0 || extended === undefined) down.write(bytes, start, end)
     else down.writeRenamed(bytes, { start, end, errorAt }, extended)
     host.counters.bytesOut += end - start
+    traffic.bytesOut += end - start
     up.took(end - start, down.output.waiting)
   }
 
