@@ -1,3 +1,4 @@
+import { complaintAboutRules } from './auth/auth-rules.ts'
 import { commonFields } from '../shared/config/common-fields.ts'
 import {
   duration,
@@ -37,6 +38,10 @@ export const gatewayFields = {
     help: 'The topology database whose poolers serve the clients.',
   }),
   shard: string({ default: '0-inf', help: 'The shard of it.' }),
+  stateDir: path({
+    optional: true,
+    help: 'Folder for what it last knew of the cluster, read while the topology is away.',
+  }),
 
   tlsCertFile: path({
     optional: true,
@@ -53,12 +58,32 @@ export const gatewayFields = {
     group: clients,
     help: 'Certificate authorities that certificates of clients must come from, PEM.',
   }),
+  rulesFile: path({
+    optional: true,
+    live: true,
+    group: clients,
+    check: complaintAboutRules,
+    help: 'Who may come in and how, as in pg_hba.conf. Without it everybody needs a password.',
+  }),
+  strangersMax: integer({
+    default: 10_000,
+    min: 1,
+    live: true,
+    group: clients,
+    help: 'Most connections of clients that have not logged in yet.',
+  }),
+  strangersPerAddressMax: integer({
+    default: 2000,
+    live: true,
+    group: clients,
+    help: 'Most of them from one address; 0 is no limit of its own.',
+  }),
   clientsMax: integer({
     default: 10_000,
     min: 1,
     live: true,
     group: clients,
-    help: 'Most clients; the next is refused with 53300.',
+    help: 'Most clients that are in; the next is refused with 53300.',
   }),
   clientsPerUserMax: integer({
     default: 0,

@@ -7,6 +7,10 @@ export function debugViews(server: GatewayServer): Record<string, () => unknown>
     links: () => [...server.router.links.values()].map((link) => link.describe()),
     followers: () => server.followers.views(),
     statements: () => server.registry.size,
+    hba: () => ({
+      ...server.rules.describe(),
+      sessions: [...server.connections].flatMap((connection) => connection.admitted() ?? []),
+    }),
     hold: () => ({
       waiting: server.hold.waiting,
       bytes: server.hold.bytes,

@@ -11,7 +11,8 @@ import { interval } from '../shared/time/clock.ts'
 import type { PoolerRecord } from '../shared/topology/records.ts'
 import { newCancelKey, SessionTable } from './cancel/cancel-keys.ts'
 import { forwardCancel, type GatewaySource } from './cancel/forward.ts'
-import { ClientCounts } from './client/client-counts.ts'
+import { AuthRules } from './auth/auth-rules.ts'
+import { ClientCounts, StrangerCounts } from './client/client-counts.ts'
 import { cancelKeyBytes, type Connection } from './client/connection.ts'
 import type { Admission, ConnectionHost, NewSession } from './client/connection-host.ts'
 import { PausedProber } from './client/paused-prober.ts'
@@ -20,7 +21,7 @@ import type { gatewayFields, GatewayConfig } from './config.ts'
 import { Hold } from './hold/hold.ts'
 import { Pauses } from './hold/pauses.ts'
 import { Listeners } from './client/listeners.ts'
-import type { LoginRow } from './poolers/logins.ts'
+import type { LoginQuestion, LoginRow } from './poolers/logins.ts'
 import type { Route } from './poolers/route.ts'
 import { Router } from './poolers/router.ts'
 import { Followers } from './replica/followers.ts'
@@ -55,8 +56,8 @@ export type GatewayOptions = {
 }
 
 const DRAIN_CHECK_MS = 20
-/** How often the certificate's files and the clients that are not read are looked at. */
-const LOOK_MS = 2000
+/** How often files and the clients that are not read are looked at. */
+const LOOK_MS = 1000
 
 /** A running gateway. Dispose it: clients that are left hear 57P01. */
 export class GatewayServer implements ConnectionHost, AsyncDisposable {
@@ -64,6 +65,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly limits: GatewayConfig
   readonly counters = new Counters()
   readonly mockSecret: Uint8Array
+  readonly rules: AuthRules
   readonly router: Router
   readonly registry: StatementRegistry
   readonly hold: Hold
@@ -80,6 +82,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly #sessionHost: SessionHost
   readonly #replicaSessionHost: SessionHost
   readonly #counts: ClientCounts
+  readonly #strangers: StrangerCounts
   readonly #admissions = new Map<Session, Disposable>()
   readonly #owned = new DisposableStack()
   readonly #prober = new PausedProber()
@@ -96,6 +99,9 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.mockSecret = createHmac('sha256', linkSecret).update('mock authentication').digest()
     this.sessions = new SessionTable(pidPrefix)
     this.#counts = new ClientCounts(limits)
+    this.#strangers = new StrangerCounts(limits)
+    const clientCa = limits.tlsClientCaFile !== undefined
+    this.rules = new AuthRules({ file: () => limits.rulesFile, log }, clientCa)
     this.hold = new Hold(limits)
     this.pauses = new Pauses(limits)
     this.registry = new StatementRegistry({
@@ -156,6 +162,10 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     return this.#tls
   }
 
+  stranger(address: string): Disposable | undefined {
+    return this.#strangers.take(address)
+  }
+
   admit(user: string, database: string): Admission {
     if (this.#draining) throw fatal('cannot_connect_now', 'the gateway is shutting down')
     const place = this.#counts.take(user, database)
@@ -173,16 +183,16 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     }
   }
 
-  async loginRow(user: string, database: string, reads: boolean): Promise<LoginRow> {
+  async loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow> {
     const { router, followers } = this
     const { failoverWindowMs: windowMs, leaderSilenceMs: leaderMs } = this.limits
     if (reads) {
       const { leader } = router
-      return await replicaLoginRow({ leader, followers, windowMs, leaderMs }, user, database)
+      return await replicaLoginRow({ leader, followers, windowMs, leaderMs }, question)
     }
     const leader = router.leader ?? (await router.nextLeader(windowMs))
     if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
-    return await leader.login(user, database)
+    return await leader.login(question)
   }
 
   newSession({ socket, version, request }: NewSession): Session {
@@ -325,6 +335,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
 
   #look(): void {
     this.#reloadTls()
+    this.rules.look()
     this.#prober.look(this.connections)
   }
 }

@@ -28,22 +28,34 @@ export function passwordFailed(user: string): PgError {
   return fatal('invalid_password', `password authentication failed for user "${user}"`)
 }
 
+/** Who wants in; a physical replication connection belongs to no database. */
+export type Applicant = {
+  user: string
+  database: string
+  physical: boolean
+  /** Of this user that this gateway has already. */
+  sessions: number
+}
+
 /**
  * What Postgres checks once it knows who the client is.
- * @param sessions of this user that this gateway has already.
  * @throws PgError the refusal, FATAL.
  */
-export function checkAdmission(
-  row: LoginRow,
-  who: { user: string; database: string; sessions: number },
-): void {
-  const { user, database, sessions } = who
+export function checkAdmission(row: LoginRow, who: Applicant): void {
+  const { user, sessions, physical } = who
+  if (!row.found) {
+    throw fatal('invalid_authorization_specification', `role "${user}" does not exist`)
+  }
   if (!row.canLogin) {
     throw fatal('invalid_authorization_specification', `role "${user}" is not permitted to log in`)
   }
   if (row.connectionLimit >= 0 && !row.superuser && sessions >= row.connectionLimit) {
     throw fatal('too_many_connections', `too many connections for role "${user}"`)
   }
+  if (!physical) checkDatabase(row, who.database)
+}
+
+function checkDatabase(row: LoginRow, database: string): void {
   if (!row.databaseFound) {
     throw fatal('invalid_catalog_name', `database "${database}" does not exist`)
   }

@@ -7,6 +7,13 @@ export type ClientLimits = {
   readonly clientsPerDatabaseMax: number
 }
 
+/** Bounds of those who have not proven who they are; read anew at each use. */
+export type StrangerLimits = {
+  readonly strangersMax: number
+  /** Of one address; 0 is no bound of its own. */
+  readonly strangersPerAddressMax: number
+}
+
 /** A client's place; disposing it, once, frees it. */
 export interface Place extends Disposable {
   /** Others of the same user. */
@@ -53,6 +60,41 @@ export class ClientCounts {
     this.#total += count
     addTo(this.#users, user, count)
     addTo(this.#databases, database, count)
+  }
+}
+
+/**
+ * Who is on the way in. They have places of their own: whoever just connects, or does not know a
+ * password, takes none from those who do.
+ */
+export class StrangerCounts {
+  #total = 0
+  readonly #limits: StrangerLimits
+  readonly #addresses = new Map<string, number>()
+
+  constructor(limits: StrangerLimits) {
+    this.#limits = limits
+  }
+
+  /** Takes a place, to be disposed once; undefined when there is none. '' is no address. */
+  take(address: string): Disposable | undefined {
+    const { strangersMax, strangersPerAddressMax } = this.#limits
+    const same = this.#addresses.get(address) ?? 0
+    if (this.#total >= strangersMax) return undefined
+    if (address !== '' && strangersPerAddressMax > 0 && same >= strangersPerAddressMax) {
+      return undefined
+    }
+    this.#total++
+    addTo(this.#addresses, address, 1)
+    let taken = true
+    return {
+      [Symbol.dispose]: () => {
+        if (!taken) return
+        taken = false
+        this.#total--
+        addTo(this.#addresses, address, -1)
+      },
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Logger } from '../../shared/log/logger.ts'
 import type { CancelRequest } from '../../shared/pgwire/startup-packet.ts'
-import type { LoginRow } from '../poolers/logins.ts'
+import type { AuthRules } from '../auth/auth-rules.ts'
+import type { LoginQuestion, LoginRow } from '../poolers/logins.ts'
 import type { StreamRequest } from '../poolers/pooler-link.ts'
 import type { Counters } from '../session/session-host.ts'
 import type { Session } from '../session/session.ts'
@@ -31,17 +32,22 @@ export interface ConnectionHost {
   readonly limits: { readonly authenticationTimeoutMs: number }
   /** Salts of users that do not exist are made from it. */
   readonly mockSecret: Uint8Array
+  /** Who may come in, and how they prove who they are. */
+  readonly rules: AuthRules
   /** The certificate to present now; undefined without TLS. */
   tls(): TlsIdentity | undefined
+  /** A place for somebody who has not proven anything yet; undefined when there is none. */
+  stranger(address: string): Disposable | undefined
   /**
-   * Counts a client. @throws PgError too_many_connections, or cannot_connect_now while draining.
+   * Counts a client that has proven who it is.
+   * @throws PgError too_many_connections, or cannot_connect_now while draining.
    */
   admit(user: string, database: string): Admission
   /**
    * The login row, read from the leader; waits for one, or with `reads` for a follower.
    * @throws PgError
    */
-  loginRow(user: string, database: string, reads: boolean): Promise<LoginRow>
+  loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow>
   newSession(options: NewSession): Session
   /** Handles a CancelRequest to its end. */
   cancel(request: CancelRequest): Promise<void>

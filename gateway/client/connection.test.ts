@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
 import { nullLogger } from '../../shared/log/logger.ts'
 import { startup } from '../../shared/pgwire/frontend.ts'
+import { AuthRules } from '../auth/auth-rules.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import { Connection, type RawSocket } from './connection.ts'
 
@@ -14,7 +15,8 @@ function leaderless(): { connection: Connection; isClosed: () => boolean } {
     limits: { authenticationTimeoutMs: 60_000 },
     counters: { logins: 0 } as ConnectionHost['counters'],
     tls: () => undefined,
-    admit: () => ({ sessions: 0, keepFor: () => {}, [Symbol.dispose]: () => {} }),
+    rules: new AuthRules({ file: () => undefined, log: nullLogger }, false),
+    stranger: () => ({ [Symbol.dispose]() {} }),
     loginRow: () => new Promise(() => {}),
     closed: () => {
       closed = true

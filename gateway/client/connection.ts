@@ -6,18 +6,12 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import {
-  authenticationOk,
-  authenticationSasl,
-  authenticationSaslContinue,
-  authenticationSaslFinal,
   backendKeyData,
   negotiateProtocolVersion,
   parameterStatus,
 } from '../../shared/pgwire/backend.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
-import { decodeSaslInitialResponse } from '../../shared/pgwire/frontend-decode.ts'
-import { Frontend, ProtocolVersion, RequestCode } from '../../shared/pgwire/message-types.ts'
-import type { MessageReader } from '../../shared/pgwire/message-reader.ts'
+import { ProtocolVersion, RequestCode } from '../../shared/pgwire/message-types.ts'
 import {
   negotiate,
   TLS_HANDSHAKE,
@@ -25,10 +19,16 @@ import {
   type CancelRequest,
   type StartupMessage,
 } from '../../shared/pgwire/startup-packet.ts'
-import { ScramServer } from '../../shared/scram/server.ts'
 import { timer } from '../../shared/time/clock.ts'
-import { checkAdmission, passwordFailed, verifierOf } from '../auth/login.ts'
+import { certificateOf, type CertifiedSocket } from '../auth/client-certificate.ts'
+import type { ClientCertificate } from '../auth/client-certificate.ts'
+import type { HbaRule, Newcomer } from '../auth/hba-rule.ts'
+import { parseIp } from '../auth/ip-address.ts'
+import { checkAdmission } from '../auth/login.ts'
+import { noEntry, prove } from '../auth/prove.ts'
 import { sessionSettings } from '../auth/startup-options.ts'
+import type { MessageReader } from '../../shared/pgwire/message-reader.ts'
+import type { LoginRow } from '../poolers/logins.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import { fatal } from '../session/session-errors.ts'
 import type { Session } from '../session/session.ts'
@@ -67,6 +67,9 @@ export class Connection {
   #socket: ClientSocket
   #direct: DirectTls | undefined
   #tls: TlsIdentity | undefined
+  #certificate: ClientCertificate | undefined
+  #rule: HbaRule | undefined // that it was admitted by
+  #place: Disposable | undefined // as a stranger
   #upgraded = false // the raw socket's bytes are ciphertext now
   #sslDone = false
   #gssDone = false
@@ -84,12 +87,21 @@ export class Connection {
     this.peer = unix ? 'unix' : `${raw.remoteAddress}:${raw.remotePort}`
     const { authenticationTimeoutMs } = host.limits
     this.#deadline = timer(authenticationTimeoutMs, () => this.#timedOut(), { ref: false })
-    void this.#run()
+    this.#place = host.stranger(this.#address())
+    if (this.#place !== undefined) void this.#run()
+    else queueMicrotask(() => this.#refuse(tooMany()))
   }
 
   /** File descriptor, to look at a socket that is not read; -1 when there is none. */
   get fd(): number {
     return 'fd' in this.#raw ? (this.#raw.fd as number) : -1
+  }
+
+  /** Who it is and the line of the rules that it was admitted by, for people. */
+  admitted(): Record<string, unknown> | undefined {
+    const { session } = this
+    if (session === undefined) return undefined
+    return { session: session.number, client: this.peer, line: this.#rule?.line }
   }
 
   // The socket's events ---------------------------------------------------------------------------
@@ -145,6 +157,7 @@ export class Connection {
     if (this.#ended) return
     this.#ended = true
     this.#deadline[Symbol.dispose]()
+    this.#place?.[Symbol.dispose]()
     this.#intake.close()
     this.session?.close()
     this.#host.closed(this)
@@ -214,11 +227,12 @@ export class Connection {
     refuseUnbuilt(startup)
     const options = sessionSettings(startup)
     const { user, database } = startup
-    using admission = host.admit(user, database)
     host.counters.logins++
-    const row = await host.loginRow(user, database, this.#reads)
-    await this.#authenticate(startup, row)
-    checkAdmission(row, { user, database, sessions: admission.sessions })
+    const row = await this.#authenticate(startup)
+    // Only now: who does not know the password takes nobody's place.
+    using admission = host.admit(user, database)
+    const physical = startup.replication === true
+    checkAdmission(row, { user, database, physical, sessions: admission.sessions })
     const session = host.newSession({
       socket: this.#socket,
       version,
@@ -251,41 +265,53 @@ export class Connection {
     session.begin(rest)
   }
 
-  async #authenticate(
-    startup: StartupMessage,
-    row: Parameters<typeof verifierOf>[0],
-  ): Promise<void> {
-    const { user } = startup
-    const scram = new ScramServer({
-      verifier: verifierOf(row, user),
-      user,
-      mockSecret: this.#host.mockSecret,
-      channelBinding: this.#tls?.endPoint,
-    })
-    this.#write(authenticationSasl(scram.mechanisms))
-    const initial = decodeSaslInitialResponse(await this.#passwordMessage())
-    let response: Uint8Array | null = initial.response
-    if (response === null) {
-      this.#write(authenticationSaslContinue(Buffer.alloc(0)))
-      response = (await this.#passwordMessage()).rest()
-    }
-    this.#write(authenticationSaslContinue(scram.serverFirst(initial.mechanism, response)))
-    const success = scram.finish((await this.#passwordMessage()).rest())
-    if (success === undefined) {
-      this.#host.counters.loginsFailed++
-      throw passwordFailed(user)
+  /** @throws PgError when no rule lets the client in, or it cannot prove who it is. */
+  async #authenticate(startup: StartupMessage): Promise<LoginRow> {
+    const host = this.#host
+    const { user, database } = startup
+    const { rules } = host
+    const { roles } = rules
+    // Who is not let in anyway does not even wait for a leader.
+    const early = roles === undefined ? this.#ruleFor(startup, []) : undefined
+    const row = await host.loginRow({ user, database, roles }, this.#reads)
+    const rule = early ?? this.#ruleFor(startup, row.memberOf ?? [])
+    const write = (bytes: Buffer): void => this.#write(bytes)
+    const message = (): Promise<MessageReader> => this.#intake.message()
+    const { mockSecret } = host
+    const endPoint = this.#tls?.endPoint
+    const certificate = this.#certificate
+    const { maps } = rules
+    try {
+      await prove({ rule, row, user, mockSecret, endPoint, certificate, maps, write, message })
+    } catch (error) {
+      if (error instanceof PgError) host.counters.loginsFailed++
+      throw error
     }
     this.#authenticated = true
-    this.#write(Buffer.concat([authenticationSaslFinal(success.serverFinal), authenticationOk()]))
+    this.#rule = rule
+    this.#place?.[Symbol.dispose]()
+    return row
   }
 
-  async #passwordMessage(): Promise<MessageReader> {
-    const reader = await this.#intake.message()
-    if (reader.type !== Frontend.PasswordMessage) {
-      const message = `expected SASL response, got message type ${reader.type}`
-      throw fatal('protocol_violation', message)
+  /** @throws PgError when there is none, or it says no. */
+  #ruleFor({ user, database, replication }: StartupMessage, memberOf: readonly string[]): HbaRule {
+    const who: Newcomer = {
+      unix: this.#unix,
+      tls: this.#tls !== undefined,
+      address: parseIp(this.#address()),
+      user,
+      database,
+      physical: replication === true,
     }
-    return reader
+    const rule = this.#host.rules.find(who, memberOf)
+    if (rule !== undefined && rule.method !== 'reject') return rule
+    this.#host.counters.loginsFailed++
+    throw noEntry(rule, who, this.#address())
+  }
+
+  /** '' for a unix socket. */
+  #address(): string {
+    return this.#unix ? '' : this.#raw.remoteAddress
   }
 
   // TLS -------------------------------------------------------------------------------------------
@@ -318,6 +344,13 @@ export class Connection {
     throw new PgError('protocol_violation', message, { severity: 'FATAL', detail: SLIPPED_IN })
   }
 
+  /** TLS is up, and the client has shown its certificate or none. */
+  secured(socket: CertifiedSocket): void {
+    const certificate = this.#tls?.ca === undefined ? undefined : certificateOf(socket)
+    if (certificate === 'refused') this.terminate()
+    else this.#certificate = certificate
+  }
+
   #startsTls(chunk: Buffer): boolean {
     if (chunk[0] !== TLS_HANDSHAKE || this.#intake.bytes > 0 || this.#unix) return false
     return this.#host.tls() !== undefined
@@ -327,6 +360,7 @@ export class Connection {
     const identity = this.#host.tls() as TlsIdentity
     this.#tls = identity
     this.#direct = new DirectTls(this.#raw, identity, {
+      secure: (socket) => this.secured(socket),
       data: (bytes) => this.tlsData(bytes),
       drain: () => this.session?.drain(),
       close: () => this.closed(),
@@ -387,11 +421,19 @@ export class Connection {
 const SPENT = new Intake()
 
 const TLS_HANDLERS: Bun.SocketHandler<Connection> = {
+  handshake(socket, success) {
+    if (success) socket.data.secured(socket)
+    else socket.data.terminate()
+  },
   data: (socket, chunk) => socket.data.tlsData(chunk),
   drain: (socket) => socket.data.drained(),
   close: (socket) => socket.data.closed(),
   end: (socket) => socket.data.inputEnded(),
   error: (socket) => socket.data.terminate(),
+}
+
+function tooMany(): PgError {
+  return fatal('too_many_connections', 'too many clients that have not logged in yet')
 }
 
 function asFatal(error: PgError): PgError {

@@ -3,6 +3,7 @@
 
 import { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
+import type { CertifiedSocket } from '../auth/client-certificate.ts'
 import { ALPN_PROTOCOL, type TlsIdentity } from './tls.ts'
 import type { ClientSocket } from './client-socket.ts'
 
@@ -13,6 +14,8 @@ const WRITE_BYTES_MAX = 256 * 1024
 
 /** What the owner of a direct TLS connection is told. */
 export type DirectTlsEvents = {
+  /** Before the first decrypted byte. */
+  secure(socket: CertifiedSocket): void
   /** Decrypted bytes, the receiver's own. */
   data(chunk: Buffer): void
   drain(): void
@@ -29,7 +32,7 @@ export class DirectTls implements ClientSocket {
     this.#raw = raw
     this.#wire = new Wire(raw)
     const { cert, key, ca } = identity
-    const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }
+    const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false }
     this.#tls = new TLSSocket(
       this.#wire as unknown as ConstructorParameters<typeof TLSSocket>[0],
       {
@@ -40,7 +43,7 @@ export class DirectTls implements ClientSocket {
         ...clients,
       } as ConstructorParameters<typeof TLSSocket>[1],
     )
-    this.#tls.on('secure', () => this.#onSecure())
+    this.#tls.on('secure', () => this.#onSecure(events))
     this.#tls.on('data', (chunk: Buffer) => events.data(Buffer.from(chunk)))
     this.#tls.on('drain', () => events.drain())
     this.#tls.on('error', () => raw.terminate())
@@ -84,8 +87,9 @@ export class DirectTls implements ClientSocket {
   }
 
   /** Without ALPN another protocol's client could be talked into sending us its secrets. */
-  #onSecure(): void {
-    if (this.#tls.alpnProtocol !== ALPN_PROTOCOL) this.terminate()
+  #onSecure(events: DirectTlsEvents): void {
+    if (this.#tls.alpnProtocol === ALPN_PROTOCOL) events.secure(this.#tls)
+    else this.terminate()
   }
 }
 

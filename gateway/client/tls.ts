@@ -51,7 +51,8 @@ export function tlsVersion({ certFile, keyFile, clientCaFile }: TlsFiles): strin
 /** Options of Bun's `upgradeTLS`. */
 export function bunTlsOptions(identity: TlsIdentity): Bun.TLSOptions {
   const { cert, key, ca } = identity
-  const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }
+  // Whether there must be one is for the rules to say, when it is known who the client is.
+  const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false }
   return { cert, key, ALPNProtocols: ALPN_WIRE, ...clients } as Bun.TLSOptions
 }
 

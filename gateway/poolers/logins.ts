@@ -1,6 +1,14 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { withDeadline } from '../../shared/time/clock.ts'
 
+/** Whom a gateway asks about. */
+export type LoginQuestion = {
+  user: string
+  database: string
+  /** Roles to tell membership in; undefined when nobody wants to know. */
+  roles: readonly string[] | undefined
+}
+
 /** Who may log in, as the leader's catalog says at this moment. */
 export type LoginRow = {
   found: boolean
@@ -16,6 +24,8 @@ export type LoginRow = {
   replication: boolean
   databaseFound: boolean
   databaseAllowsConnections: boolean
+  /** Of the roles that were asked about and the one named as the database, those it belongs to. */
+  memberOf?: readonly string[]
 }
 
 /** Questions under way on one link; bounded by the gateway's clients, each of which asks once. */

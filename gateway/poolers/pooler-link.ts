@@ -14,7 +14,7 @@ import { backoff, now, timer } from '../../shared/time/clock.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import { readHealth, ruleBytes, type Health } from './health.ts'
 import { intern, type ParameterVector } from './parameter-vector.ts'
-import { Logins, type LoginRow } from './logins.ts'
+import { Logins, type LoginQuestion, type LoginRow } from './logins.ts'
 
 /** A session, as its stream's frames reach it. Byte ranges are valid only during the call. */
 export interface StreamOwner {
@@ -153,11 +153,11 @@ export class PoolerLink implements LinkHandler {
   }
 
   /** Asks for the login row of a user. */
-  login(user: string, database: string): Promise<LoginRow> {
+  login(question: LoginQuestion): Promise<LoginRow> {
     const { connection } = this
     if (connection === undefined) return Promise.reject(notConnected(this.id))
     return this.logins.ask((request) => {
-      connection.sendJson(Kind.Login, 0, request, { user, database })
+      connection.sendJson(Kind.Login, 0, request, question)
     })
   }
 

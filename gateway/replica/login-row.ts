@@ -1,6 +1,6 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { withDeadline } from '../../shared/time/clock.ts'
-import type { LoginRow } from '../poolers/logins.ts'
+import type { LoginQuestion, LoginRow } from '../poolers/logins.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
 import { fatal } from '../session/session-errors.ts'
 import type { Followers } from './followers.ts'
@@ -22,17 +22,16 @@ export type ReplicaLogin = {
  */
 export async function replicaLoginRow(
   { leader, followers, windowMs, leaderMs }: ReplicaLogin,
-  user: string,
-  database: string,
+  question: LoginQuestion,
 ): Promise<LoginRow> {
   const follower = followers.pick(undefined) ?? (await followers.next(windowMs))
   if (follower === undefined) throw fatal('cannot_connect_now', followers.missing())
   if (leader !== undefined) {
     try {
-      return await withDeadline(leader.login(user, database), leaderMs, 'asking the leader')
+      return await withDeadline(leader.login(question), leaderMs, 'asking the leader')
     } catch (error) {
       if (!(error instanceof PgError)) throw error
     }
   }
-  return await follower.login(user, database)
+  return await follower.login(question)
 }

@@ -3,7 +3,12 @@ import type { AdminConnection } from '../backend/admin-connection.ts'
 import { parseObject } from './open-frame.ts'
 
 /** Whom a gateway wants to let in, and where to. */
-export type LoginRequest = { user: string; database: string }
+export type LoginRequest = {
+  user: string
+  database: string
+  /** Roles to tell membership in, besides the one named as the database; undefined: none. */
+  roles?: readonly string[]
+}
 
 /** What Postgres knows about a login, read anew each time; or why it could not be read. */
 export type LoginAnswer =
@@ -23,37 +28,54 @@ export type LoginAnswer =
       replication: boolean
       databaseFound: boolean
       databaseAllowsConnections: boolean
+      /** Of the roles that were asked about, those that the role is or belongs to. */
+      memberOf: readonly string[]
     }
   | { error: string; sqlstate: string }
 
-/** One row always; role and database may each be missing. Names are qualified on purpose. */
+/**
+ * One row always; role and database may each be missing. Names are qualified on purpose. Members
+ * are told as pg_hba.conf means it: a superuser is in no role by being one.
+ */
 export const LOGIN_SQL = `
 select r.oid is not null, r.rolpassword, r.rolcanlogin,
   case when r.rolvaliduntil = 'infinity' then null
        when r.rolvaliduntil = '-infinity' then 0
        else pg_catalog.floor(extract(epoch from r.rolvaliduntil) * 1000) end,
   pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'),
-  r.rolconnlimit, r.rolsuper, r.rolreplication, d.oid is not null, d.datallowconn
+  r.rolconnlimit, r.rolsuper, r.rolreplication, d.oid is not null, d.datallowconn,
+  case when $3::pg_catalog.text <> '[]' then (
+    with recursive up(oid) as (
+      select r.oid
+      union select m.roleid from pg_catalog.pg_auth_members m join up on m.member = up.oid
+    )
+    select pg_catalog.json_agg(p.rolname) from up
+    join pg_catalog.pg_authid p on p.oid = up.oid
+    where p.rolname = any (
+      select pg_catalog.json_array_elements_text($3::pg_catalog.text::pg_catalog.json)
+    )
+  ) end
 from (select 1) one
 left join pg_catalog.pg_authid r on r.rolname = $1
 left join pg_catalog.pg_database d on d.datname = $2`
 
 /** Reads a LOGIN frame's JSON. @throws PgError protocol_violation. */
 export function readLogin(text: string): LoginRequest {
-  const { user, database } = parseObject(text)
-  if (typeof user !== 'string' || typeof database !== 'string') {
+  const { user, database, roles = null } = parseObject(text)
+  const named = roles === null || (Array.isArray(roles) && roles.every(isText))
+  if (typeof user !== 'string' || typeof database !== 'string' || !named) {
     throw new PgError('protocol_violation', 'link: malformed login request')
   }
-  return { user, database }
+  return roles === null ? { user, database } : { user, database, roles: roles as string[] }
 }
 
 /** Asks Postgres. Never throws: what went wrong is the answer. */
 export async function loginAnswer(
   admin: AdminConnection,
-  { user, database }: LoginRequest,
+  { user, database, roles }: LoginRequest,
 ): Promise<LoginAnswer> {
   try {
-    const [row] = await admin.query('login', [user, database])
+    const [row] = await admin.query('login', [user, database, askedAbout(database, roles)])
     if (row === undefined) throw new PgError('internal_error', 'no login row')
     return {
       found: row[0] === 't',
@@ -66,9 +88,18 @@ export async function loginAnswer(
       replication: row[7] === 't',
       databaseFound: row[8] === 't',
       databaseAllowsConnections: row[9] === 't',
+      memberOf: typeof row[10] === 'string' ? (JSON.parse(row[10]) as string[]) : [],
     }
   } catch (error) {
     if (!(error instanceof PgError)) throw error
     return { error: error.message, sqlstate: error.sqlstate }
   }
+}
+
+function askedAbout(database: string, roles: readonly string[] | undefined): string {
+  return roles === undefined ? '[]' : JSON.stringify([...roles, database])
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
 }

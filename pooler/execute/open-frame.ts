@@ -53,6 +53,7 @@ type Fields = {
   readonly options?: unknown
   readonly client?: unknown
   readonly session?: unknown
+  readonly roles?: unknown
   readonly reads?: unknown
 }
 
