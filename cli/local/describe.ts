@@ -1,6 +1,6 @@
 // What a running cluster looks like, to a script (JSON, snake_case) and to a person.
 import { grpcAddress, httpUrl, membersOf } from './members.ts'
-import type { ClusterPlan, GatewayPlan } from './plan.ts'
+import type { ClusterPlan } from './plan.ts'
 import { DATABASE, LOOPBACK } from './plan.ts'
 import type { ClusterState, RecordedProcess } from './state.ts'
 
@@ -9,6 +9,8 @@ export interface GatewayView {
   readonly id: string
   readonly pid: number | null
   readonly url: string
+  /** For reads from followers; null without such a port. */
+  readonly replica_url: string | null
   readonly socket: string
   readonly http: string
   readonly grpc: string
@@ -47,7 +49,11 @@ export function gatewayViews(state: ClusterState, password: string): GatewayView
   return state.plan.gateways.map((gateway) => ({
     id: gateway.id,
     pid: pidOf(state.processes, gateway.id),
-    url: gatewayUrl(state.plan, gateway, password),
+    url: gatewayUrl(state.plan, gateway.port, password),
+    replica_url:
+      gateway.replicaPort === undefined
+        ? null
+        : gatewayUrl(state.plan, gateway.replicaPort, password),
     socket: gateway.socket,
     http: httpUrl(gateway),
     grpc: grpcAddress(gateway),
@@ -61,13 +67,13 @@ export function pidOf(processes: readonly RecordedProcess[], id: string): number
 
 function clusterUrl(plan: ClusterPlan, password: string): string {
   const [gateway] = plan.gateways
-  return gateway === undefined ? '' : gatewayUrl(plan, gateway, password)
+  return gateway === undefined ? '' : gatewayUrl(plan, gateway.port, password)
 }
 
-function gatewayUrl(plan: ClusterPlan, gateway: GatewayPlan, password: string): string {
+function gatewayUrl(plan: ClusterPlan, port: number, password: string): string {
   const address = plan.listen === '0.0.0.0' || plan.listen === '::' ? LOOPBACK : plan.listen
   const host = address.includes(':') ? `[${address}]` : address
-  return `postgresql://postgres:${encodeURIComponent(password)}@${host}:${gateway.port}/${DATABASE}`
+  return `postgresql://postgres:${encodeURIComponent(password)}@${host}:${port}/${DATABASE}`
 }
 
 /** The table of a person: who runs, where. */
