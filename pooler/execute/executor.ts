@@ -161,9 +161,11 @@ export class Executor implements BackendHost {
       }
     }
     // Backends of a standby are not those of a primary, nor the other way round.
-    if (followed !== follows || !(follows || state.serving)) this.pools.retireAll('retired')
+    if (followed !== follows || !(follows || state.serving)) {
+      this.pools.retireAll('retired')
+      this.walPosition.forget()
+    }
     if (follows || state.serving) this.pools.retryNow()
-    this.walPosition.forget()
     this.sendHealth()
   }
 
