@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { ConfigError } from '../shared/config/errors.ts'
 import type { Env } from '../shared/config/sources.ts'
 import {
@@ -34,10 +35,18 @@ export function main(argv: readonly string[], env: Env): Promise<number> {
 async function start(context: ServiceContext<typeof gatewayFields>): Promise<RunningService> {
   const { config, log, metrics, owned, secrets } = context
   checkTlsFiles(config.values)
-  const { grpcPort, database, shard, topology: spec } = config.values
+  const { grpcPort, database, shard, topology: spec, stateDir } = config.values
   const topology = owned.use(await connectTopology(spec, { log }))
-  const poolers = owned.use(PoolerDirectory.watch(topology, { database, shard }, { log }))
-  const gateways = owned.use(GatewayDirectory.watch(topology, {}, { log }))
+  const poolers = owned.use(
+    PoolerDirectory.watch(
+      topology,
+      { database, shard, ...cacheIn(stateDir, `poolers-${database}`) },
+      { log },
+    ),
+  )
+  const gateways = owned.use(
+    GatewayDirectory.watch(topology, cacheIn(stateDir, 'gateways'), { log }),
+  )
   const address = `${CONTROL_ADDRESS}:${grpcPort}`
   const rpc = owned.use(await startRpcServer({ address, token: secrets.token, log }))
   await checkPort(config.values, gateways, log)
@@ -69,6 +78,10 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
     }),
   }
 }
+
+/** Where a directory keeps what it knew last, if anywhere. */
+const cacheIn = (stateDir: string | undefined, name: string): { cacheFile?: string } =>
+  stateDir === undefined ? {} : { cacheFile: join(stateDir, `${name}.json`) }
 
 /** @throws ConfigError for a half of a pair, and for files that are not there. */
 function checkTlsFiles({ tlsCertFile, tlsKeyFile, tlsClientCaFile }: GatewayConfig): void {

@@ -104,6 +104,7 @@ function gatewaySpec(input: SpecInput, gateway: GatewayPlan): ProcessSpec {
     ['--listen', plan.listen],
     ['--port', gateway.port],
     ['--socket-dir', gateway.socketDir],
+    ['--state-dir', join(input.paths.cache, gateway.id)],
     ...(gateway.replicaPort === undefined
       ? []
       : [['--replica-port', gateway.replicaPort] as const]),
