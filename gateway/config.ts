@@ -42,10 +42,6 @@ export const gatewayFields = {
     optional: true,
     help: 'Folder for what it last knew of the cluster, read while the topology is away.',
   }),
-  stateDir: path({
-    optional: true,
-    help: 'Folder for what it last knew of the cluster, read while the topology is away.',
-  }),
 
   tlsCertFile: path({
     optional: true,
