@@ -175,6 +175,21 @@ test('set changes live fields, all or none, and survives a reload', () => {
   expect(store.values.poolSize).toBe(20)
 })
 
+test('a value that was good and is no longer stays when another is set', () => {
+  const broken = new Set<string>()
+  const check = (path: string) => (broken.has(path) ? 'is broken' : undefined)
+  const rules = f.path({ optional: true, live: true, check, help: 'A file that is checked.' })
+  const level = f.integer({ default: 1, live: true, help: 'A number.' })
+  const argv = ['--rules', 'rules.conf']
+  const config = loadConfig({ service: 'gateway', fields: { rules, level }, argv, env: {} })
+  broken.add('rules.conf').add('other.conf')
+  config.set({ level: '2' })
+  expect(config.values).toEqual({ rules: 'rules.conf', level: 2 })
+  expect(() => config.set({ rules: 'other.conf' })).toThrow(ConfigError)
+  expect(config.reload().problems).toEqual(['--rules: "rules.conf" is broken'])
+  expect(config.values.rules).toBe('rules.conf')
+})
+
 test('help teaches every setting: flag, default, variable, live', () => {
   try {
     loadConfig({

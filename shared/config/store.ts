@@ -138,7 +138,15 @@ export class ConfigStore<F extends Fields> {
     for (const [name, { key, field }] of this.#catalog) {
       const given = posted.get(name) ?? this.#fixed.get(name) ?? file?.layer.get(name)
       const fallback = typeof field.default === 'function' ? field.default(earlier) : field.default
+      const before = problems.length
       const value = this.#parse(name, given ?? byDefault(fallback), problems)
+      const current = this.#settings.get(name)
+      if (problems.length > before && current !== undefined) {
+        // What was good when it was taken, a file it names for example, may be good no longer.
+        settings.set(name, current)
+        earlier[key] = current.value
+        continue
+      }
       earlier[key] = value
       settings.set(name, { value, source: given?.source ?? 'default' })
       if (given === undefined && fallback === undefined && !field.optional) {

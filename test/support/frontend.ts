@@ -20,6 +20,8 @@ export type FrontendTls = {
   how?: 'request' | 'direct'
   /** PEM. Without one the certificate is not checked. */
   ca?: string
+  /** The client's own certificate and its key, PEM. */
+  certificate?: { cert: string; key: string }
   /** Protocols offered; `['postgresql']` by default, empty for none. */
   alpn?: string[]
 }
@@ -206,7 +208,8 @@ export class Frontend implements AsyncDisposable {
   }
 
   /** Encrypts what follows. @throws Error when the server has no TLS or is not who the CA says. */
-  async startTls({ how = 'request', ca, alpn = ['postgresql'] }: FrontendTls): Promise<void> {
+  async startTls(options: FrontendTls): Promise<void> {
+    const { how = 'request', ca, certificate = {}, alpn = ['postgresql'] } = options
     if (how === 'request') {
       this.send(messages.sslRequest())
       const answer = await this.bytes(1)
@@ -218,6 +221,7 @@ export class Frontend implements AsyncDisposable {
       socket: plain,
       servername: 'localhost',
       rejectUnauthorized: ca !== undefined,
+      ...certificate,
       ...(ca === undefined ? {} : { ca }),
       ...(alpn.length === 0 ? {} : { ALPNProtocols: alpn }),
     })
