@@ -9,6 +9,7 @@ export type CloseReason =
   | 'lifetime'
   | 'idle'
   | 'evicted' // its place in the budget was needed by another pool
+  | 'unsuitable' // its place in the pool was needed: who waits cannot take it
   | 'surplus' // the pool is over its size: it was made smaller, or a pin ended
   | 'retired' // the owner asked for it
   | 'shutdown'

@@ -4,7 +4,9 @@
 // Invariants, checked by the model test:
 // - At most `backendsMax` members exist at any time, opening and closing ones included, and at most
 //   `poolSize` unpinned ones in a pool; a pin that ends above that closes its member.
-// - A pool never has a free member and a waiter at the same time; waiters are served in order.
+// - A pool never has a free member and a waiter whom it suits at the same time. Waiters are served
+//   in order; one whom no free member suits is passed over only while a member that is yet to open
+//   is on its way for it, and a free one is closed where that needs its place.
 // - A pool that could open a backend for a waiter does so; when only the budget stops it, idle
 //   members of other pools make room, and when none is idle, the next one released by a pool that
 //   has more and waits less.
@@ -45,6 +47,8 @@ export type PoolHost<M extends PoolMember<M>> = {
 const LIFETIME_JITTER = 0.2
 const RETRY_MS_MIN = 50
 const RETRY_MS_MAX = 1000
+/** Waiters looked at for one whom a free member suits. */
+const PASSED_MAX = 16
 
 /** The pools. `M` is the backend's class. */
 export class PoolSet<M extends PoolMember<M>> {
@@ -81,7 +85,10 @@ export class PoolSet<M extends PoolMember<M>> {
   acquire(pool: Pool<M>, waiter: PoolWaiter<M>): M | undefined {
     assert(waiter.waitsIn === undefined, 'a waiter waits once')
     pool.lastUsedMs = this.#nowMs
-    if (pool.firstWaiter === undefined && pool.idle.length > 0) return this.#take(pool, waiter)
+    if (pool.idle.length > 0 && !pool.serving) {
+      const member = this.#take(pool, waiter)
+      if (member !== undefined) return member
+    }
     if (pool.waiting >= this.#limits.waitersMax) {
       waiter.refused('queue_full')
       return undefined
@@ -91,6 +98,7 @@ export class PoolSet<M extends PoolMember<M>> {
     enqueue(pool, waiter)
     this.waitingTotal++
     this.#grow(pool)
+    this.#replace(pool)
     return undefined
   }
 
@@ -211,6 +219,7 @@ export class PoolSet<M extends PoolMember<M>> {
     for (const pool of this.pools.values()) {
       this.#expireWaiters(pool)
       this.#expireMembers(pool)
+      if (pool.firstWaiter !== undefined) this.#replace(pool)
       this.#warm(pool)
       if (pool.members.size === 0 && this.#unused(pool, this.#limits.idleMs)) {
         this.pools.delete(pool.id)
@@ -219,13 +228,16 @@ export class PoolSet<M extends PoolMember<M>> {
     this.#growAny()
   }
 
-  #take(pool: Pool<M>, waiter: PoolWaiter<M>): M {
+  /** A free member for `waiter`: one of its flavor, or another that suits it. */
+  #take(pool: Pool<M>, waiter: PoolWaiter<M>): M | undefined {
     const { idle } = pool
     const wanted = waiter.wantedFlavor
     let at = idle.length - 1
-    if (wanted !== undefined && idle[at]?.flavor !== wanted) {
-      const found = idle.findLastIndex((member) => member.flavor === wanted)
-      if (found >= 0) at = found
+    if (wanted === undefined || idle[at]?.flavor !== wanted) {
+      const found =
+        wanted === undefined ? -1 : idle.findLastIndex((member) => member.flavor === wanted)
+      at = found >= 0 ? found : idle.findLastIndex((member) => waiter.suits(member))
+      if (at < 0) return undefined
     }
     const member = (at === idle.length - 1 ? idle.pop() : idle.splice(at, 1)[0]) as M
     member.memberState = MemberState.Busy
@@ -265,12 +277,37 @@ export class PoolSet<M extends PoolMember<M>> {
 
   #serve(pool: Pool<M>): void {
     pool.serving = true
-    while (pool.firstWaiter !== undefined && pool.idle.length > 0) {
-      const waiter = pool.firstWaiter
-      this.withdraw(waiter)
-      waiter.granted(this.#take(pool, waiter))
+    let waiter = pool.firstWaiter
+    let passed = 0
+    while (waiter !== undefined && pool.idle.length > 0 && passed < PASSED_MAX) {
+      const member = this.#take(pool, waiter)
+      if (member === undefined) {
+        passed++
+        this.#replace(pool, passed)
+        waiter = waiter.nextWaiter
+      } else {
+        this.withdraw(waiter)
+        waiter.granted(member) // it may have come back by now, and others may have left
+        passed = 0
+        waiter = pool.firstWaiter
+      }
     }
     pool.serving = false
+  }
+
+  /**
+   * Nobody free suits the first `unserved` waiters: closes free members until as many are on their
+   * way for them. Where a pool has room it has begun to open them already.
+   */
+  #replace(pool: Pool<M>, unserved = pool.waiting): void {
+    if (pool.retryAtMs > this.#nowMs) return // Postgres takes no new ones now
+    while (
+      pool.idle.length > 0 &&
+      pool.size >= this.#limits.poolSize &&
+      pool.opening + pool.closing < unserved
+    ) {
+      this.#shut(pool.idle.shift() as M, 'unsuitable')
+    }
   }
 
   /** Wanted backends that only the budget may stop. */

@@ -18,6 +18,11 @@ export abstract class PoolWaiter<M extends PoolMember<M>> {
   /** A backend whose flavor is this very object is preferred. */
   wantedFlavor: object | undefined
 
+  /** Whether it can take a backend of another flavor than the wanted one. */
+  suits(_member: M): boolean {
+    return true
+  }
+
   /** A backend is this waiter's from here on, until PoolSet.release. */
   abstract granted(member: M): void
 

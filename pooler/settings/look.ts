@@ -1,0 +1,90 @@
+// Asks a backend what its session holds, once the session's batch is over. A named question that
+// fails is asked once more as the whole one; when that fails too, the answer is undefined, and the
+// session must be taken to hold anything.
+import { Flag } from '../../shared/link/frame.ts'
+import { decodeBackend } from '../../shared/pgwire/backend-decode.ts'
+import { MessageReader } from '../../shared/pgwire/message-reader.ts'
+import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Loss } from '../backend/loss.ts'
+import {
+  giveUpMessages,
+  lookMessages,
+  readLook,
+  type LookAnswer,
+  type LookRequest,
+  type LookRow,
+} from './look-query.ts'
+
+/** An answer is a few rows; the longest value that a look can read is near this. */
+const MESSAGE_BYTES_MAX = 1024 * 1024
+
+/** Who waits for a look. */
+export interface LookOwner {
+  /** The backend is nobody's; undefined: it could not be told. */
+  looked(answer: LookAnswer | undefined): void
+  /** The backend was lost. */
+  lookLost(loss: Loss): void
+}
+
+/** One look, from its question to its answer. */
+export class Look implements BackendOwner {
+  readonly #backend: Backend
+  readonly #owner: LookOwner
+  #request: LookRequest
+  #reader = new MessageReader({ messageBytesMax: MESSAGE_BYTES_MAX })
+  #rows: LookRow[] = []
+  #failed = false
+  #givingUp = false
+
+  constructor(backend: Backend, request: LookRequest, owner: LookOwner) {
+    this.#backend = backend
+    this.#request = request
+    this.#owner = owner
+    this.#ask(lookMessages(request, false))
+  }
+
+  backendData(bytes: Buffer, start: number, end: number, flags: number): void {
+    if ((flags & Flag.Error) !== 0) this.#failed = true
+    if (this.#failed) return
+    this.#reader.feed(Buffer.from(bytes.subarray(start, end)))
+    while (this.#reader.next() !== undefined) {
+      const message = decodeBackend(this.#reader)
+      if (message.name !== 'DataRow') continue
+      this.#rows.push(message.values.map((value) => value?.toString('latin1') ?? null))
+    }
+  }
+
+  backendReady(): void {
+    if (this.#givingUp) return this.#end(undefined)
+    if (!this.#failed) return this.#end(readLook(this.#request, this.#rows))
+    const { names, whole } = this.#request
+    this.#givingUp = names === undefined || whole
+    this.#request = { ...this.#request, whole: true }
+    this.#failed = false
+    this.#rows = []
+    this.#reader = new MessageReader({ messageBytesMax: MESSAGE_BYTES_MAX })
+    this.#ask(this.#givingUp ? giveUpMessages() : lookMessages(this.#request, true))
+  }
+
+  backendKeeps(): boolean {
+    return false
+  }
+
+  backendDrained(): void {}
+
+  backendCancelDone(): void {}
+
+  backendLost(loss: Loss): void {
+    this.#owner.lookLost(loss)
+  }
+
+  #ask(messages: Buffer): void {
+    this.#backend.beginBatch(this)
+    this.#backend.write(messages, 0, messages.length)
+  }
+
+  #end(answer: LookAnswer | undefined): void {
+    this.#backend.owner = undefined
+    this.#owner.looked(answer)
+  }
+}
