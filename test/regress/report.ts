@@ -1,0 +1,89 @@
+import type { Verdict } from './compare.ts'
+import type { SessionFigures } from './relay.ts'
+
+/** What one run through the gateway says of one test. */
+export type TestRow = { readonly verdict: Verdict; readonly figures: Figures }
+
+/** Sums over the sessions of a test. */
+export type Figures = {
+  readonly sessions: number
+  readonly batches: number
+  /** Batches that ended outside of a transaction: only these can be released. */
+  readonly idle: number
+  readonly released: number
+  readonly handOvers: number
+  readonly hung: number
+  /** Sessions that were gone before the pooler could be asked about them. */
+  readonly unknown: number
+}
+
+/** A run through the gateway, test by test. */
+export type PoolReport = {
+  readonly title: string
+  readonly seconds: number
+  readonly rows: ReadonlyMap<string, TestRow>
+}
+
+/** Adds up what the sessions of a test did. */
+export function addUp(sessions: readonly SessionFigures[]): Figures {
+  const sum = (of: (session: SessionFigures) => number): number =>
+    sessions.reduce((total, session) => total + of(session), 0)
+  return {
+    sessions: sessions.length,
+    batches: sum(({ batches }) => batches),
+    idle: sum(({ idle }) => idle),
+    released: sum(({ pool }) => pool?.released ?? 0),
+    handOvers: sum(({ pool }) => pool?.handOvers ?? 0),
+    hung: sum(({ hung }) => (hung ? 1 : 0)),
+    unknown: sum(({ pool }) => (pool === undefined ? 1 : 0)),
+  }
+}
+
+const NONE = addUp([])
+
+/** One line for each test, then the sums. */
+export function tableOf(tests: readonly string[], reports: readonly PoolReport[]): string {
+  const width = Math.max(...tests.map((test) => test.length), 'all tests'.length)
+  const head = ['batches', 'released', 'of idle', 'hand-overs', 'result']
+  const cell = (text: string): string => text.padStart(10)
+  const lines = [
+    `${''.padEnd(width)}${reports.map(({ title }) => `  ${title.padStart(50)}`).join('')}`,
+    `${'test'.padEnd(width)}${reports.map(() => `  ${head.map(cell).join('')}`).join('')}`,
+  ]
+  for (const test of tests) {
+    const cells = reports.map(({ rows }) => {
+      const row = rows.get(test) ?? { verdict: 'missing' as const, figures: NONE }
+      return `  ${[...figureCells(row.figures), row.verdict].map(cell).join('')}`
+    })
+    lines.push(`${test.padEnd(width)}${cells.join('')}`)
+  }
+  const sums = reports.map((report) => {
+    const count = [...report.rows.values()].filter(({ verdict }) => isEqual(verdict)).length
+    return `  ${[...figureCells(totalOf(report)), `${count}/${tests.length}`].map(cell).join('')}`
+  })
+  lines.push(`${'all tests'.padEnd(width)}${sums.join('')}`)
+  return `${lines.join('\n')}\n`
+}
+
+/** Whether a client would have seen what Postgres itself might have said. */
+export function isEqual(verdict: Verdict): boolean {
+  return verdict === 'same' || verdict === 'accepted'
+}
+
+/** Sums over all tests of a run. */
+export function totalOf({ rows }: PoolReport): Figures {
+  const total = { ...NONE }
+  for (const { figures } of rows.values()) {
+    for (const key of Object.keys(total) as (keyof Figures)[]) total[key] += figures[key]
+  }
+  return total
+}
+
+function figureCells({ batches, idle, released, handOvers }: Figures): string[] {
+  return [String(batches), percent(released, batches), percent(released, idle), String(handOvers)]
+}
+
+/** `12.3 %`, or a dash of nothing. */
+export function percent(part: number, whole: number): string {
+  return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)} %`
+}
