@@ -14,7 +14,7 @@ import type { StartRequest } from '../local/request.ts'
 import { runCluster, type Reporter } from '../local/run-cluster.ts'
 import { postgresPassword } from '../local/secrets.ts'
 import { START_FIELDS } from '../local/start-options.ts'
-import { readState, type ClusterState } from '../local/state.ts'
+import { readState, refuseSecondSupervisor, type ClusterState } from '../local/state.ts'
 import type { Command } from '../main.ts'
 import { openProgress } from '../progress.ts'
 import { listenForEnd, type EndRequests } from '../signals.ts'
@@ -81,6 +81,7 @@ async function start(request: StartRequest, end: EndRequests, report: Reporter):
     return
   }
   using _ = lock
+  refuseSecondSupervisor(clusterPaths(request.dir))
   const cluster = await prepare(request, made)
   for (const note of cluster.notes) report.progress(note)
   const { poolers, gateways } = cluster.plan

@@ -8,7 +8,7 @@ import type { ShardView, StatusView } from '../local/cluster-status.ts'
 import { table } from '../local/describe.ts'
 import { postgresPassword } from '../local/secrets.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
-import { isSupervised, readState, type ClusterState } from '../local/state.ts'
+import { isSupervised, findState, type ClusterState } from '../local/state.ts'
 import type { Command } from '../main.ts'
 
 /** Nothing runs. */
@@ -33,7 +33,8 @@ export const command: Command = {
   async run(argv) {
     const { values } = readCommandFlags(FIELDS, argv)
     const dir = resolve(values.dir)
-    const state = readMarker(dir) === undefined ? undefined : readState(clusterPaths(dir).state)
+    const made = readMarker(dir) !== undefined
+    const state = made ? await findState(clusterPaths(dir)) : undefined
     const view = isSupervised(state) ? await ask(dir, state) : NOT_RUNNING
     const text = values.json ? JSON.stringify(view) : forPeople(dir, view, state?.phase)
     process.stdout.write(`${text}\n`)

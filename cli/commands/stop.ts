@@ -3,6 +3,7 @@
 import { resolve } from 'node:path'
 import { boolean } from '../../shared/config/fields.ts'
 import { now, sleep } from '../../shared/time/clock.ts'
+import { endEtcd } from '../local/etcd-processes.ts'
 import { endPostgres } from '../local/postgres-processes.ts'
 import { findAgain, signalProcess } from '../../pgctld/postgres/process.ts'
 import { RefusedError } from '../errors.ts'
@@ -11,7 +12,7 @@ import { commandHelp } from '../help.ts'
 import { clusterPaths, readMarker } from '../local/cluster-dir.ts'
 import { removeCluster } from '../local/remove.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
-import { isSupervised, readState, survivors, type ClusterState } from '../local/state.ts'
+import { findState, isSupervised, readState, survivors, type ClusterState } from '../local/state.ts'
 import type { Command } from '../main.ts'
 import { openProgress } from '../progress.ts'
 
@@ -63,7 +64,7 @@ export const command: Command = {
 /** Resolves to whether anything ran. */
 async function stopCluster(dir: string): Promise<boolean> {
   const paths = clusterPaths(dir)
-  const state = readState(paths.state)
+  const state = await findState(paths)
   const say = openProgress()
   const supervised = isSupervised(state)
   if (supervised) {
@@ -76,7 +77,8 @@ async function stopCluster(dir: string): Promise<boolean> {
   // A Postgres without its pgctld is shut down as that would do it.
   const options = { signal: 'SIGINT', timeoutMs: ORPHAN_TIMEOUT_MS } as const
   const postgres = state !== undefined && (await endPostgres(state.plan, options))
-  return supervised || orphans.length > 0 || postgres
+  const etcd = state !== undefined && (await endEtcd(state.plan, ORPHAN_TIMEOUT_MS))
+  return supervised || orphans.length > 0 || postgres || etcd
 }
 
 async function supervisorGone(

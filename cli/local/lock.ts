@@ -1,6 +1,6 @@
 // Who may run a cluster's supervisor. The lock is flock(2) on DIR/lock: the kernel releases it with
 // its process however that ends, so there is no stale lock to judge.
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs'
 import { dlopen } from 'bun:ffi'
 
 const LOCK_EXCLUSIVE = 2
@@ -22,6 +22,26 @@ export function tryLock(path: string): Lock | undefined {
     return undefined
   }
   return { [Symbol.dispose]: () => closeSync(fd) }
+}
+
+/** In words, the process that holds the lock; undefined while nobody does. */
+export function lockHolder(path: string): string | undefined {
+  if (!existsSync(path)) return undefined
+  const lock = tryLock(path)
+  if (lock === undefined) return nameHolder(statSync(path, { throwIfNoEntry: false })?.ino)
+  lock[Symbol.dispose]()
+  return undefined
+}
+
+/** By the kernel's table, whose lines are `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`. */
+function nameHolder(inode: number | undefined): string {
+  const fields = readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+  const ours = fields.find(
+    ([, kind, , , , file]) => kind === 'FLOCK' && file?.split(':').at(-1) === String(inode),
+  )
+  return ours?.[4] === undefined ? 'a process' : `process ${ours[4]}`
 }
 
 function flock(fd: number, operation: number): number {

@@ -8,6 +8,7 @@ import { InterruptedError, RefusedError } from '../errors.ts'
 import type { EndRequests } from '../signals.ts'
 import { signalProcess } from '../../pgctld/postgres/process.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
+import { endEtcd } from './etcd-processes.ts'
 import { openJournal } from './journal.ts'
 import type { PreparedCluster } from './prepare.ts'
 import { waitUntilServing, type Obstacle } from './readiness.ts'
@@ -107,16 +108,17 @@ function withLog(obstacle: Obstacle, paths: ClusterPaths): string {
 }
 
 /** Processes of a run whose supervisor was killed are stopping by themselves: waits for them. */
-async function endLeftovers({ paths }: PreparedCluster, report: Reporter): Promise<void> {
+async function endLeftovers({ paths, plan }: PreparedCluster, report: Reporter): Promise<void> {
   const state = readState(paths.state)
   const left = survivors(state)
-  if (left.length === 0) return
-  report.progress(`waiting for ${left.length} processes of the last run to end`)
-  const give = timer(LEFTOVER_TIMEOUT_MS, () => {
-    for (const process of survivors(state)) signalProcess(process, 'SIGKILL')
-  })
-  using _ = give
-  while (survivors(state).length > 0) await sleep(LEFTOVER_POLL_MS)
+  if (left.length > 0) {
+    report.progress(`waiting for ${left.length} processes of the last run to end`)
+    using _ = timer(LEFTOVER_TIMEOUT_MS, () => {
+      for (const process of survivors(state)) signalProcess(process, 'SIGKILL')
+    })
+    while (survivors(state).length > 0) await sleep(LEFTOVER_POLL_MS)
+  }
+  await endEtcd(plan, LEFTOVER_TIMEOUT_MS)
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

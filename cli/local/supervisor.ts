@@ -8,11 +8,12 @@ import { bootId, interval, timer } from '../../shared/time/clock.ts'
 import { RefusedError } from '../errors.ts'
 import { Child, type Exit } from './child.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
+import { endEtcd } from './etcd-processes.ts'
 import { lastComplaint, rotateLogs } from './log-files.ts'
 import type { ClusterPlan } from './plan.ts'
 import { endPostgres } from './postgres-processes.ts'
 import type { ProcessSpec } from './specs.ts'
-import { self, writeState, type ClusterState } from './state.ts'
+import { readState, self, writeState, type ClusterState } from './state.ts'
 
 /**
  * Who is stopped together: what takes work first, what others stand on last. Each gets this long
@@ -27,6 +28,8 @@ const STOP_STAGES = [
 /** What is left to a stage once somebody asked to cut it short. */
 const CUT_TIMEOUT_MS = 5_000
 const ROTATE_EVERY_MS = 15_000
+/** How often to look whether somebody removed state.json, which `stop` finds us by. */
+const STATE_EVERY_MS = 1_000
 const SWEEP_TIMEOUT_MS = 5_000
 
 /** What a supervisor works on. */
@@ -43,7 +46,7 @@ export class Supervisor {
   readonly #children: readonly Child[]
   readonly #failed = Promise.withResolvers<never>()
   #phase: ClusterState['phase'] = 'starting'
-  #rotation: Disposable | undefined
+  readonly #chores = new DisposableStack()
 
   constructor(options: SupervisorOptions) {
     this.#options = options
@@ -64,9 +67,14 @@ export class Supervisor {
   start(): void {
     for (const child of this.#children) child.start()
     const { paths, log } = this.#options
-    this.#rotation = interval(ROTATE_EVERY_MS, () => {
+    const rotate = (): void => {
       rotateLogs(paths.logs).catch((error: unknown) => log.error('cannot rotate logs', { error }))
-    })
+    }
+    const keepState = (): void => {
+      if (readState(paths.state)?.supervisor.pid !== process.pid) this.#record()
+    }
+    this.#chores.use(interval(ROTATE_EVERY_MS, rotate))
+    this.#chores.use(interval(STATE_EVERY_MS, keepState))
   }
 
   /** From now on a process that dies is started again, whatever its exit code. */
@@ -79,7 +87,7 @@ export class Supervisor {
   async stop(cut: AbortSignal): Promise<void> {
     this.#phase = 'stopping'
     this.#record()
-    this.#rotation?.[Symbol.dispose]()
+    this.#chores.dispose()
     for (const { services, timeoutMs } of STOP_STAGES) {
       const names: readonly string[] = services
       const children = this.#children.filter(({ spec }) => names.includes(spec.service))
@@ -113,6 +121,7 @@ export class Supervisor {
     const { plan, log } = this.#options
     const options = { signal: 'SIGQUIT', timeoutMs: SWEEP_TIMEOUT_MS } as const
     if (await endPostgres(plan, options)) log.warn('Postgres was left')
+    if (await endEtcd(plan, SWEEP_TIMEOUT_MS)) log.warn('etcd was left')
   }
 
   readonly #changed = (child: Child, exit: Exit | undefined): void => {
@@ -123,8 +132,15 @@ export class Supervisor {
       return
     }
     this.#options.log.info('ended', { member: spec.id, kind: spec.service, ...exit })
+    if (spec.service === 'etcd') this.#endEtcd()
     // One that ends by itself in the start says that it cannot work; one that was killed may.
     if (this.#phase === 'starting' && exit.code !== null) this.#failed.reject(failure(spec, exit))
+  }
+
+  /** What died was its wrapper: the next one needs the port. */
+  #endEtcd(): void {
+    const { plan, log } = this.#options
+    endEtcd(plan, 0).catch((error: unknown) => log.error('cannot end etcd', { error }))
   }
 
   #record(): void {

@@ -1,0 +1,110 @@
+// Goal: what an operator removes or damages under a running cluster neither ends it nor lets
+// a second one in, and every command still finds it.
+// Method: one detached cluster of one node, on an etcd of its own where there is one.
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import postgres from 'postgres'
+import { clusterPaths } from '../../cli/local/cluster-dir.ts'
+import type { StatusView } from '../../cli/local/cluster-status.ts'
+import type { StartView } from '../../cli/local/describe.ts'
+import { etcdProcesses } from '../../cli/local/etcd-processes.ts'
+import { readState, type RecordedProcess } from '../../cli/local/state.ts'
+import { multigres, postgresOf, recordedProcesses, untilGone } from '../support/cluster.ts'
+import { debianTool } from '../support/debian.ts'
+import { until } from '../support/until.ts'
+
+const SLOW_MS = 120_000
+
+const etcd = await debianTool('etcd')
+let base: string
+let dir: string
+let started: StartView
+
+beforeAll(async () => {
+  base = mkdtempSync(join(tmpdir(), 'mg-damage-'))
+  chmodSync(base, 0o755)
+  dir = join(base, 'c')
+  const flags = ['--poolers=1', '--port=0', '--start-timeout=100s', '--detach', '--json']
+  const [more, env] =
+    'skipped' in etcd
+      ? [[], {}]
+      : [['--topology=etcd'], { ...etcd.env, PATH: `${dirname(etcd.path)}:${process.env['PATH']}` }]
+  const run = await multigres(['cluster', 'start', '--dir', dir, ...flags, ...more], env)
+  if (run.exitCode !== 0) throw new Error(run.stderr)
+  started = JSON.parse(run.stdout) as StartView
+}, SLOW_MS)
+afterAll(async () => {
+  await multigres(['cluster', 'stop', '--clean', '--dir', dir])
+  rmSync(base, { recursive: true, force: true })
+}, SLOW_MS)
+
+async function answer(): Promise<number> {
+  const sql = postgres(started.url, { max: 1, connect_timeout: 5, onnotice: () => {} })
+  try {
+    const [row] = await sql`select 41 + 1 as sum`
+    return Number(row?.['sum'])
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+}
+
+const command = (name: string, ...flags: string[]) =>
+  multigres(['cluster', name, '--dir', dir, ...flags])
+
+const etcdRecord = (): RecordedProcess | undefined =>
+  readState(clusterPaths(dir).state)?.processes.find(({ service }) => service === 'etcd')
+
+test.skipIf('skipped' in etcd)(
+  'an etcd whose wrapper is killed makes room for the next',
+  async () => {
+    const plan = readState(clusterPaths(dir).state)?.plan
+    if (plan === undefined) throw new Error('no state')
+    const before = etcdProcesses(plan).map(({ pid }) => pid)
+    process.kill(etcdRecord()?.pid ?? 0, 'SIGKILL')
+    await until(
+      async () => {
+        const now = etcdProcesses(plan)
+        const fresh = now.length === 2 && now.every(({ pid }) => !before.includes(pid))
+        const { hostname, port } = new URL(plan.topology.replace(/^etcd/, 'http'))
+        const health = fresh && (await fetch(`http://${hostname}:${port}/health`).catch(() => null))
+        return health !== false && health?.ok === true
+      },
+      { deadlineMs: 20_000, what: 'another etcd serves' },
+    )
+  },
+)
+
+for (const [what, damage] of [
+  ['removed', (file: string) => rmSync(file)],
+  ['cut to nothing', (file: string) => writeFileSync(file, '')],
+  ['no state at all', (file: string) => writeFileSync(file, '{}')],
+] as const) {
+  test(`a state.json that is ${what} is written again, and status waits for it`, async () => {
+    damage(clusterPaths(dir).state)
+    const { stdout, exitCode } = await command('status', '--json')
+    expect(exitCode).toBe(0)
+    expect(JSON.parse(stdout) as StatusView).toMatchObject({ running: true })
+  })
+}
+
+test('a removed lock lets no second supervisor in', async () => {
+  rmSync(clusterPaths(dir).lock)
+  const { exitCode, stderr } = await command('start', '--start-timeout', '20s')
+  expect(stderr).toContain(`process ${started.supervisor_pid} runs ${dir}`)
+  expect(exitCode).toBe(1)
+  expect(await answer()).toBe(42)
+})
+
+test(
+  'stop finds a cluster whose state.json was just removed',
+  async () => {
+    const all = [...recordedProcesses(dir), ...postgresOf(dir)]
+    rmSync(clusterPaths(dir).state)
+    const { exitCode, stderr } = await command('stop')
+    expect([exitCode, stderr]).toEqual([0, expect.stringContaining(': stopped')])
+    await untilGone(all)
+  },
+  SLOW_MS,
+)
