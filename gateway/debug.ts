@@ -3,7 +3,10 @@ import type { GatewayServer } from './server.ts'
 /** Views for GET /debug/NAME: sessions, links, statements, hold. */
 export function debugViews(server: GatewayServer): Record<string, () => unknown> {
   return {
-    sessions: () => [...server.sessions.values()].map((session) => session.describe()),
+    sessions: () =>
+      [...server.sessions.values(), ...server.replications.values()].map((session) =>
+        session.describe(),
+      ),
     links: () => [...server.router.links.values()].map((link) => link.describe()),
     followers: () => server.followers.views(),
     statements: () => server.registry.size,

@@ -14,7 +14,7 @@ import { forwardCancel, type GatewaySource } from './cancel/forward.ts'
 import { AuthRules } from './auth/auth-rules.ts'
 import { ClientCounts, StrangerCounts } from './client/client-counts.ts'
 import { cancelKeyBytes, type Connection } from './client/connection.ts'
-import type { Admission, ConnectionHost, NewSession } from './client/connection-host.ts'
+import type { Admission, Admitted, ConnectionHost, NewSession } from './client/connection-host.ts'
 import { PausedProber } from './client/paused-prober.ts'
 import { loadTls, tlsVersion, type TlsFiles, type TlsIdentity } from './client/tls.ts'
 import type { gatewayFields, GatewayConfig } from './config.ts'
@@ -24,6 +24,8 @@ import { Listeners } from './client/listeners.ts'
 import type { LoginQuestion, LoginRow } from './poolers/logins.ts'
 import type { Route } from './poolers/route.ts'
 import { Router } from './poolers/router.ts'
+import { ReplicationSession } from './replication/replication-session.ts'
+import { Replications } from './replication/replications.ts'
 import { Followers } from './replica/followers.ts'
 import { replicaLoginRow } from './replica/login-row.ts'
 import { BatchBuilder } from './session/batch-builder.ts'
@@ -75,6 +77,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly followers: Followers
   readonly replicaHold: Hold
   readonly sessions: SessionTable
+  readonly replications: Replications
   readonly connections = new Set<Connection>()
   readonly listeners: Listeners
   readonly #options: GatewayOptions
@@ -83,7 +86,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly #replicaSessionHost: SessionHost
   readonly #counts: ClientCounts
   readonly #strangers: StrangerCounts
-  readonly #admissions = new Map<Session, Disposable>()
+  readonly #admissions = new Map<Admitted, Disposable>()
   readonly #owned = new DisposableStack()
   readonly #prober = new PausedProber()
   #tls: TlsIdentity | undefined
@@ -123,6 +126,12 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       }),
     )
     this.router.onLeader(() => this.hold.resumeAll())
+    this.replications = new Replications({
+      router: this.router,
+      table: this.sessions,
+      log,
+      ended: (session) => this.#release(session),
+    })
     const followers = new Followers(this.router, limits)
     this.followers = followers
     const awaited = { name: 'a follower', missing: () => followers.missing() }
@@ -208,6 +217,11 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     return session
   }
 
+  newReplication({ socket, version, request }: NewSession): ReplicationSession {
+    const cancelKey = newCancelKey(cancelKeyBytes(version))
+    return this.replications.add({ socket, cancelKey, request })
+  }
+
   async cancel(request: CancelRequest): Promise<void> {
     const session = this.sessions.find(request.processId, request.key)
     if (session !== undefined) session.cancel()
@@ -273,12 +287,12 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
 
   #endAll(): void {
     const why = 'terminating connection due to administrator command'
-    for (const session of this.sessions.values()) {
-      session.terminate(new PgError('admin_shutdown', why, { severity: 'FATAL' }))
-    }
+    const error = new PgError('admin_shutdown', why, { severity: 'FATAL' })
+    for (const session of this.sessions.values()) session.terminate(error)
+    for (const session of this.replications.values()) session.terminate(error)
   }
 
-  #release(session: Session): void {
+  #release(session: Admitted): void {
     this.#admissions.get(session)?.[Symbol.dispose]()
     this.#admissions.delete(session)
   }

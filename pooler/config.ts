@@ -117,6 +117,13 @@ export const poolerFields = {
     group: limits,
     help: 'Most drivers connected to the data port without a gateway; each holds a backend.',
   }),
+  replicationMax: integer({
+    default: 8,
+    min: 0,
+    live: true,
+    group: limits,
+    help: 'Most replication connections of clients; each holds one of max_wal_senders.',
+  }),
   messageBytesMax: size({
     default: '1GB',
     min: '64kB',

@@ -20,10 +20,18 @@ export function preferredPrefix(id: string): number {
   return (Bun.hash.xxHash32(id) % PID_PREFIX_MAX) + 1
 }
 
-/** The sessions of this gateway by process id. */
+/** Somebody besides sessions who can be canceled. */
+export type Cancelable = {
+  readonly number: number
+  readonly cancelKey: Buffer
+  cancel(): void
+}
+
+/** The sessions of this gateway by process id, and others who have one. */
 export class SessionTable {
   readonly prefix: number
   readonly #sessions = new Map<number, Session>()
+  readonly #others = new Map<number, Cancelable>()
   #last = 0
 
   constructor(prefix: number) {
@@ -42,7 +50,7 @@ export class SessionTable {
   nextNumber(): number {
     do {
       this.#last = this.#last >= NUMBER_MAX ? 1 : this.#last + 1
-    } while (this.#sessions.has(this.#whole(this.#last)))
+    } while (this.#has(this.#whole(this.#last)))
     return this.#whole(this.#last)
   }
 
@@ -54,11 +62,23 @@ export class SessionTable {
     if (this.#sessions.get(session.number) === session) this.#sessions.delete(session.number)
   }
 
-  /** The session that a CancelRequest may cancel. */
-  find(processId: number, key: Buffer): Session | undefined {
-    const session = this.#sessions.get(processId)
+  addOther(other: Cancelable): void {
+    this.#others.set(other.number, other)
+  }
+
+  removeOther({ number }: Cancelable): void {
+    this.#others.delete(number)
+  }
+
+  /** Whom a CancelRequest may cancel. */
+  find(processId: number, key: Buffer): Cancelable | undefined {
+    const session = this.#sessions.get(processId) ?? this.#others.get(processId)
     if (session === undefined || session.cancelKey.length !== key.length) return undefined
     return timingSafeEqual(session.cancelKey, key) ? session : undefined
+  }
+
+  #has(processId: number): boolean {
+    return this.#sessions.has(processId) || this.#others.has(processId)
   }
 
   #whole(number: number): number {

@@ -4,10 +4,14 @@ import type { AuthRules } from '../auth/auth-rules.ts'
 import type { LoginQuestion, LoginRow } from '../poolers/logins.ts'
 import type { StreamRequest } from '../poolers/pooler-link.ts'
 import type { Counters } from '../session/session-host.ts'
+import type { ReplicationSession } from '../replication/replication-session.ts'
 import type { Session } from '../session/session.ts'
 import type { ClientSocket } from './client-socket.ts'
 import type { Connection } from './connection.ts'
 import type { TlsIdentity } from './tls.ts'
+
+/** Who has a place among the clients. */
+export type Admitted = { readonly closed: boolean }
 
 /**
  * A client that counts against the limits; disposing it frees its place unless a session has it.
@@ -15,7 +19,7 @@ import type { TlsIdentity } from './tls.ts'
 export interface Admission extends Disposable {
   /** Sessions of the same user that were there before. */
   readonly sessions: number
-  keepFor(session: Session): void
+  keepFor(session: Admitted): void
 }
 
 /** A session to be made for a client that has proven who it is. */
@@ -49,6 +53,8 @@ export interface ConnectionHost {
    */
   loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow>
   newSession(options: NewSession): Session
+  /** A walsender of its own instead, on the leader. */
+  newReplication(options: NewSession): ReplicationSession
   /** Handles a CancelRequest to its end. */
   cancel(request: CancelRequest): Promise<void>
   closed(connection: Connection): void

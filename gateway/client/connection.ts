@@ -31,6 +31,7 @@ import type { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import type { LoginRow } from '../poolers/logins.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import { fatal } from '../session/session-errors.ts'
+import type { ReplicationSession } from '../replication/replication-session.ts'
 import type { Session } from '../session/session.ts'
 import { ready } from '../session/units.ts'
 import type { ClientSocket } from './client-socket.ts'
@@ -54,7 +55,7 @@ export type RawSocket = Bun.Socket<Connection>
 export type PortKind = { readonly unix: boolean; readonly reads: boolean }
 
 export class Connection {
-  session: Session | undefined
+  session: Session | ReplicationSession | undefined
   readonly peer: string
   readonly #host: ConnectionHost
   readonly #log: Logger
@@ -128,7 +129,7 @@ export class Connection {
     if (!this.#authenticated && this.#intake.bytes > STRANGER_BYTES_MAX) this.terminate()
   }
 
-  #sessionData(session: Session, chunk: Buffer): void {
+  #sessionData(session: Session | ReplicationSession, chunk: Buffer): void {
     try {
       session.data(chunk)
     } catch (error) {
@@ -224,7 +225,7 @@ export class Connection {
       this.#write(negotiateProtocolVersion(negotiation.version, negotiation.options))
     }
     const host = this.#host
-    refuseUnbuilt(startup)
+    refuseUnbuilt(startup, this.#reads)
     const options = sessionSettings(startup)
     const { user, database } = startup
     host.counters.logins++
@@ -233,19 +234,33 @@ export class Connection {
     using admission = host.admit(user, database)
     const physical = startup.replication === true
     checkAdmission(row, { user, database, physical, sessions: admission.sessions })
-    const session = host.newSession({
-      socket: this.#socket,
-      version,
-      request: { user, database, options, client: this.peer, reads: this.#reads },
-    })
+    const session = this.#newSession(startup, version, options)
     const vector = await this.#open(session)
     if (this.#ended) return session.close()
     admission.keepFor(session)
     this.#welcome(session, vector)
   }
 
+  #newSession(
+    { user, database, replication }: StartupMessage,
+    version: number,
+    options: [string, string][],
+  ): Session | ReplicationSession {
+    const request = { user, database, options, client: this.peer }
+    const socket = this.#socket
+    if (replication === false) {
+      return this.#host.newSession({ socket, version, request: { ...request, reads: this.#reads } })
+    }
+    const kind = replication === true ? 'physical' : 'database'
+    return this.#host.newReplication({
+      socket,
+      version,
+      request: { ...request, replication: kind },
+    })
+  }
+
   /** Opens the session on the leader; a backend's refusal is passed on in its own bytes. */
-  async #open(session: Session): Promise<ParameterVector> {
+  async #open(session: Session | ReplicationSession): Promise<ParameterVector> {
     try {
       return await session.open()
     } catch (error) {
@@ -254,7 +269,7 @@ export class Connection {
     }
   }
 
-  #welcome(session: Session, vector: ParameterVector): void {
+  #welcome(session: Session | ReplicationSession, vector: ParameterVector): void {
     this.#deadline[Symbol.dispose]()
     const parameters = [...vector.values].map(([name, value]) => parameterStatus(name, value))
     const key = backendKeyData(session.number, session.cancelKey)
@@ -440,9 +455,9 @@ function asFatal(error: PgError): PgError {
   return fatal(error.condition, error.message)
 }
 
-function refuseUnbuilt(startup: StartupMessage): void {
-  if (startup.replication !== false) {
-    throw fatal('feature_not_supported', 'replication connections are not supported')
+function refuseUnbuilt(startup: StartupMessage, reads: boolean): void {
+  if (startup.replication !== false && reads) {
+    throw fatal('feature_not_supported', 'replication connections are for the main port')
   }
   if (startup.database === ADMIN_DATABASE) {
     const message = `database "${ADMIN_DATABASE}" is the admin console, which is not built yet`

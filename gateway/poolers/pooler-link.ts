@@ -57,6 +57,10 @@ export type StreamRequest = {
   session: number
   /** It reads from followers, and runs on nothing else. */
   reads?: boolean
+  /** It is no session but a walsender's, which passes bytes as they come. */
+  replication?: 'physical' | 'database'
+  /** Of replication: the rule that the gateway believes, `TERM.SUBTERM`. */
+  rule?: string
 }
 
 /** What the links of a gateway have in common. */
@@ -140,7 +144,8 @@ export class PoolerLink implements LinkHandler {
     const stream = this.#free.pop() ?? Math.max(1, this.#streams.length)
     this.#streams[stream] = owner
     this.#closing[stream] = false
-    this.connection?.sendJson(Kind.Open, stream, 0, request)
+    const kind = request.replication === undefined ? Kind.Open : Kind.OpenReplication
+    this.connection?.sendJson(kind, stream, 0, request)
     return stream
   }
 

@@ -101,6 +101,9 @@ export function debugStreams(executor: Executor, plain: Iterable<PlainSession>):
       })
     }
   }
+  for (const { replication } of executor.links) {
+    for (const stream of replication.values()) rows.push(stream.describe())
+  }
   for (const session of plain) {
     const { client, user, backend } = session
     rows.push({ gateway: null, client, user, state: 'plain', pid: backend?.pid ?? null })

@@ -94,6 +94,11 @@ export class Executor implements BackendHost {
     this.pools = new PoolSet<Backend>({ open, random }, this.limits, this.nowMs)
   }
 
+  /** Where Postgres listens; undefined while it is not known. */
+  socketPath(): string | undefined {
+    return this.#socketPath()
+  }
+
   /** Sessions of all links. */
   get sessions(): number {
     let sessions = 0
@@ -154,6 +159,7 @@ export class Executor implements BackendHost {
     const { follows } = this.gate
     const refusal = this.gate.refusal ?? this.gate.otherRule
     for (const link of this.links) {
+      if (!state.serving) link.replication.cut(state.reason)
       for (const stream of link.streams.values()) {
         if (stream.reads) this.#changeReads(stream)
         else if (state.serving) stream.reject(refusal)
@@ -316,6 +322,7 @@ export class Executor implements BackendHost {
 
   /** Cuts every session that has a backend or waits for one: the time to drain is over. */
   cutAll(): void {
+    for (const link of this.links) link.replication.cut('the pooler is stopping')
     const message = 'terminating connection: the pooler is stopping'
     const error = new PgError('admin_shutdown', message, FATAL)
     for (const link of this.links) {

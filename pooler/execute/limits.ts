@@ -5,6 +5,7 @@ import type { PoolLimits } from '../pool/pool-set.ts'
 export type ExecutorLimits = { -readonly [K in keyof PoolLimits]: PoolLimits[K] } & {
   streamsMax: number
   plainSessionsMax: number
+  replicationMax: number
   preparedMax: number
   messageBytesMax: number
   connectTimeoutMs: number
@@ -39,6 +40,7 @@ export function limitsOf(config: PoolerConfig, postgres: PostgresLimits): Execut
     warmMs: config.poolWarmTimeMs,
     streamsMax: config.streamsMax,
     plainSessionsMax: config.plainSessionsMax,
+    replicationMax: config.replicationMax,
     preparedMax: config.preparedStatementsMax,
     messageBytesMax: config.messageBytesMax,
     connectTimeoutMs: config.connectTimeoutMs,

@@ -8,6 +8,7 @@ import { DefinitionTable } from './definition-table.ts'
 import type { Executor } from './executor.ts'
 import { loginAnswer, readLogin, type LoginRequest } from './login.ts'
 import { readOpen } from './open-frame.ts'
+import { ReplicationStreams } from './replication-streams.ts'
 import type { RefusalCode } from './refusal.ts'
 import { Stream } from './stream.ts'
 
@@ -23,6 +24,7 @@ export class LinkSession implements LinkHandler {
   readonly connection: LinkConnection
   readonly gatewayId: string
   readonly streams = new Map<number, Stream>()
+  readonly replication = new ReplicationStreams(this)
   readonly #definitions: DefinitionTable
   readonly #vectorIds = new Map<ParameterVector, number>()
   readonly #blocked: Stream[] = []
@@ -65,6 +67,7 @@ export class LinkSession implements LinkHandler {
     }
     const stream = this.streams.get(id)
     if (stream === undefined) {
+      if (this.replication.frame(kind, id, flags, value, bytes, start, end)) return
       // Frames for a stream that ended here may still be under way: they are dropped.
       if (kind === Kind.Open) this.#open(id, bytes.toString('utf8', start, end))
       return
@@ -99,6 +102,7 @@ export class LinkSession implements LinkHandler {
   }
 
   drained(): void {
+    this.replication.drained()
     // Round robin: each sends until the link is congested again, and then stands last in line.
     for (let turns = this.#blocked.length; turns > 0 && !this.connection.congested; turns--) {
       this.#blocked.shift()?.flush()
@@ -109,6 +113,7 @@ export class LinkSession implements LinkHandler {
     const sessions = this.streams.size
     for (const stream of this.streams.values()) stream.close()
     this.streams.clear()
+    this.replication.closed()
     this.executor.links.delete(this)
     this.#log.info('link closed', { sessions, reason: reason?.message })
   }

@@ -47,6 +47,12 @@ export const Kind = {
    * names (with a dot) that the next batch sets by its one statement, a plain SET of a literal.
    */
   Names: 17,
+  /**
+   * A stream of raw bytes to a walsender of its own: JSON as OPEN's, with "replication": "physical"
+   * or "database" and "rule": "TERM.SUBTERM". OPENED or FAILED follows; then DATA both ways, of
+   * which the gateway's last has Flag.Final; at last CLOSED.
+   */
+  OpenReplication: 18,
   // Both ways.
   Data: 20,
   Credit: 21,
