@@ -25,9 +25,6 @@ import { ReplyBoundary } from './reply-boundary.ts'
 /** A client that is told why it ends gets this long to read it. */
 const LINGER_MS = 5000
 
-/** A client that is told why it ends gets this long to read it. */
-const LINGER_MS = 5000
-
 /** What replication sessions need from the gateway. */
 export interface ReplicationHost {
   readonly log: Logger
