@@ -1,19 +1,22 @@
 // One process under the supervisor: started in a session of its own (Ctrl-C reaches only the
 // supervisor), holding a pipe that ends with us, and started again when it dies.
 import { spawn, type ChildProcess } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { join } from 'node:path'
+import { LOG_FILE, openLogFile } from '../../shared/lifecycle/log-output.ts'
 import { SUPERVISED } from '../../shared/lifecycle/supervised.ts'
 import { backoff, now, timer } from '../../shared/time/clock.ts'
 import { signalProcess, viewProcess } from '../../pgctld/postgres/process.ts'
+import { rotateLog } from './log-files.ts'
 import type { ProcessSpec } from './specs.ts'
 import type { RecordedProcess } from './state.ts'
 
-const OWNER_ONLY = 0o600
 const PROJECT_DIR = join(import.meta.dir, '..', '..')
 const RESTART_AFTER = { minMs: 100, maxMs: 10_000, jitter: 0.2 } as const
 /** A process that lived this long was well: its next restart is quick again. */
 const WELL_AFTER_MS = 30_000
+/** A process that is younger may not listen yet, and die of the signal. */
+const SIGNAL_AFTER_MS = 10_000
 
 /** How a process ended. `code` is null when a signal ended it. */
 export interface Exit {
@@ -25,9 +28,9 @@ export interface Exit {
 export type ChildListener = (child: Child, exit: Exit | undefined) => void
 
 /** Ours, without what concerns this process alone. */
-function environment(): NodeJS.ProcessEnv {
+function environment({ log }: ProcessSpec): NodeJS.ProcessEnv {
   const { MULTIGRES_DETACHED: _detached, MULTIGRES_CWD: _cwd, ...env } = process.env
-  return { ...env, [SUPERVISED]: String(process.pid) }
+  return { ...env, [SUPERVISED]: String(process.pid), [LOG_FILE]: log }
 }
 
 /** A process that is kept running from `start` to `stop`. */
@@ -41,6 +44,7 @@ export class Child {
   #restart: Disposable | undefined
   #stopping = false
   #restarts = 0
+  #startedAt = 0
 
   constructor(spec: ProcessSpec, listener: ChildListener) {
     this.spec = spec
@@ -58,7 +62,7 @@ export class Child {
   }
 
   start(): void {
-    const log = openSync(this.spec.log, 'a', OWNER_ONLY)
+    const log = this.#openLog()
     const startedAt = now()
     const ended = Promise.withResolvers<void>()
     const [program = '', ...argv] = this.spec.argv
@@ -66,9 +70,10 @@ export class Child {
       cwd: PROJECT_DIR,
       detached: true,
       stdio: ['pipe', log, log],
-      env: environment(),
+      env: environment(this.spec),
     })
-    closeSync(log)
+    if (typeof log === 'number') closeSync(log)
+    this.#startedAt = startedAt
     child.stdin?.on('error', () => {}) // it closes its end by dying, which 'exit' tells
     this.#process = child
     this.#ended = ended.promise
@@ -98,6 +103,21 @@ export class Child {
   kill(): void {
     this.#stopping = true
     this.#process?.kill('SIGKILL')
+  }
+
+  /** Rotates a full log; also has one made anew that somebody removed. */
+  rotateLog(): void {
+    if (this.#record === undefined || now() - this.#startedAt < SIGNAL_AFTER_MS) return
+    if (rotateLog(this.spec.log)) signalProcess(this.#record, 'SIGHUP')
+  }
+
+  /** On a full disk it runs without a log, until `rotateLog` finds room. */
+  #openLog(): number | 'ignore' {
+    try {
+      return openLogFile(this.spec.log)
+    } catch {
+      return 'ignore'
+    }
   }
 
   /** Resolves when the current process, if any, has ended. */

@@ -1,5 +1,5 @@
-// Every etcd of a cluster, whoever started it: one whose wrapper (lifeline.ts) was killed belongs to
-// nobody, keeps its port and data locked, and would keep each next one from starting.
+// Every etcd of a cluster, whoever started it: one whose wrapper (lifeline.ts) was killed belongs
+// to nobody, keeps its port and data locked, and would keep each next one from starting.
 import { readFileSync } from 'node:fs'
 import { now, sleep } from '../../shared/time/clock.ts'
 import { allProcesses, signalProcess, type ProcessView } from '../../pgctld/postgres/process.ts'

@@ -1,9 +1,8 @@
 // Rotation and reading of the logs under DIR/logs. Services write through a descriptor of their
 // own, not through us: what they say while we are gone, killed perhaps, must not be lost nor kill
-// them. So a full log is copied and cut to nothing, which O_APPEND writers do not notice.
-import { closeSync, openSync, readSync, readdirSync, renameSync, statSync } from 'node:fs'
-import { copyFile, truncate } from 'node:fs/promises'
-import { join } from 'node:path'
+// them. So a full log is renamed, and its writer is asked to open the name anew; until it has done
+// so its lines go to the renamed file.
+import { closeSync, openSync, readSync, renameSync, statSync } from 'node:fs'
 
 /** Size at which a log is rotated. */
 export const LOG_BYTES_MAX = 64 * 2 ** 20
@@ -11,23 +10,18 @@ export const LOG_BYTES_MAX = 64 * 2 ** 20
 const FILES_KEPT = 3
 const TAIL_BYTES = 64 * 1024
 
-/** pgctld rotates Postgres's own log, also under another supervisor than us. */
-const ROTATED_BY_OTHERS = /^postgres-/
-
-/** Rotates every log of services in `dir` that has reached `bytesMax`. */
-export async function rotateLogs(dir: string, bytesMax = LOG_BYTES_MAX): Promise<void> {
-  for (const name of readdirSync(dir)) {
-    const path = join(dir, name)
-    const ours = name.endsWith('.log') && !ROTATED_BY_OTHERS.test(name)
-    if (ours && statSync(path).size >= bytesMax) await rotate(path)
-  }
-}
-
-async function rotate(path: string): Promise<void> {
+/**
+ * Renames `path` to PATH.1, and PATH.1 to PATH.2, where it has reached `bytesMax`. True when its
+ * writer has to open `path` anew: then, and where there is no such file.
+ */
+export function rotateLog(path: string, bytesMax = LOG_BYTES_MAX): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return true
+  if (stat.size < bytesMax) return false
   for (let age = FILES_KEPT - 1; age > 1; age -= 1)
     renameIfThere(`${path}.${age - 1}`, `${path}.${age}`)
-  await copyFile(path, `${path}.1`)
-  await truncate(path)
+  renameIfThere(path, `${path}.1`)
+  return true
 }
 
 function renameIfThere(from: string, to: string): void {

@@ -9,7 +9,7 @@ import type { EndRequests } from '../signals.ts'
 import { signalProcess } from '../../pgctld/postgres/process.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
 import { endEtcd } from './etcd-processes.ts'
-import { openJournal } from './journal.ts'
+import { journalFile, openJournal } from './journal.ts'
 import type { PreparedCluster } from './prepare.ts'
 import { waitUntilServing, type Obstacle } from './readiness.ts'
 import { seedTopology } from './seed.ts'
@@ -43,7 +43,7 @@ export interface RunOptions {
  */
 export async function runCluster(options: RunOptions): Promise<void> {
   const { cluster, end, report } = options
-  const log = openJournal(join(cluster.paths.logs, 'supervisor.log'))
+  const log = openJournal(journalFile(cluster.paths))
   await endLeftovers(cluster, report)
   const { plan, paths, specs } = cluster
   const supervisor = new Supervisor({ plan, paths, specs, log })

@@ -9,7 +9,8 @@ import { RefusedError } from '../errors.ts'
 import { Child, type Exit } from './child.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
 import { endEtcd } from './etcd-processes.ts'
-import { lastComplaint, rotateLogs } from './log-files.ts'
+import { lastComplaint, rotateLog } from './log-files.ts'
+import { journalFile } from './journal.ts'
 import type { ClusterPlan } from './plan.ts'
 import { endPostgres } from './postgres-processes.ts'
 import type { ProcessSpec } from './specs.ts'
@@ -66,10 +67,8 @@ export class Supervisor {
   /** Starts everything at once: services wait for what they need by themselves. */
   start(): void {
     for (const child of this.#children) child.start()
-    const { paths, log } = this.#options
-    const rotate = (): void => {
-      rotateLogs(paths.logs).catch((error: unknown) => log.error('cannot rotate logs', { error }))
-    }
+    const { paths } = this.#options
+    const rotate = (): void => this.#rotate()
     const keepState = (): void => {
       if (readState(paths.state)?.supervisor.pid !== process.pid) this.#record()
     }
@@ -135,6 +134,16 @@ export class Supervisor {
     if (spec.service === 'etcd') this.#endEtcd()
     // One that ends by itself in the start says that it cannot work; one that was killed may.
     if (this.#phase === 'starting' && exit.code !== null) this.#failed.reject(failure(spec, exit))
+  }
+
+  #rotate(): void {
+    const { paths, log } = this.#options
+    try {
+      rotateLog(journalFile(paths))
+      for (const child of this.#children) child.rotateLog()
+    } catch (error) {
+      log.error('cannot rotate logs', { error })
+    }
   }
 
   /** What died was its wrapper: the next one needs the port. */

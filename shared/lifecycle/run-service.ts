@@ -14,6 +14,7 @@ import { processMetrics } from '../metrics/process-metrics.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import { sleep, timer, withDeadline } from '../time/clock.ts'
 import { catchCrashes } from './crash.ts'
+import { reopenOnHangup } from './log-output.ts'
 import { Lameduck, type Drainable } from './lameduck.ts'
 import { reloadOnChange } from './reload.ts'
 import { sayOnStderr } from './say.ts'
@@ -177,6 +178,7 @@ class Life<F extends CommonFields> {
     outer.use(processMetrics(this.#metrics))
     const { id } = this.#common
     outer.use(startOtlpExport({ metrics: this.#metrics, log: this.#log, env, service, id }))
+    outer.use(reopenOnHangup(env, this.#log)) // first: what a reload says goes to the new file
     outer.use(reloadOnChange(this.#config, this.#log))
     outer.use(this.#config.onChange(() => this.#log.setLevel(this.#common.logLevel)))
     for (const warning of this.#config.warnings) this.#log.warn('setting ignored', { warning })

@@ -2,7 +2,7 @@
 // a second one in, and every command still finds it.
 // Method: one detached cluster of one node, on an etcd of its own where there is one.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import postgres from 'postgres'
@@ -10,6 +10,7 @@ import { clusterPaths } from '../../cli/local/cluster-dir.ts'
 import type { StatusView } from '../../cli/local/cluster-status.ts'
 import type { StartView } from '../../cli/local/describe.ts'
 import { etcdProcesses } from '../../cli/local/etcd-processes.ts'
+import { commandLine } from '../../pgctld/postgres/process.ts'
 import { readState, type RecordedProcess } from '../../cli/local/state.ts'
 import { multigres, postgresOf, recordedProcesses, untilGone } from '../support/cluster.ts'
 import { debianTool } from '../support/debian.ts'
@@ -88,6 +89,20 @@ for (const [what, damage] of [
     expect(JSON.parse(stdout) as StatusView).toMatchObject({ running: true })
   })
 }
+
+test('without the folder of logs whatever dies is started again, and logs again', async () => {
+  rmSync(clusterPaths(dir).logs, { recursive: true })
+  const services = recordedProcesses(dir).slice(1)
+  const postmaster = postgresOf(dir).find(({ pid }) => commandLine(pid).includes(' -D '))
+  for (const { pid } of [...services, ...(postmaster === undefined ? [] : [postmaster])]) {
+    process.kill(pid, 'SIGKILL')
+  }
+  await until(async () => (await answer().catch(() => 0)) === 42, {
+    deadlineMs: 60_000,
+    what: 'the cluster serves again',
+  })
+  expect(readdirSync(clusterPaths(dir).logs)).toContain('pooler-zone1_pooler1.log')
+}, 90_000)
 
 test('a removed lock lets no second supervisor in', async () => {
   rmSync(clusterPaths(dir).lock)
