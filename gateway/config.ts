@@ -3,6 +3,7 @@ import { commonFields } from '../shared/config/common-fields.ts'
 import {
   duration,
   integer,
+  list,
   path,
   port,
   size,
@@ -96,6 +97,25 @@ export const gatewayFields = {
     live: true,
     group: clients,
     help: 'Most clients of one database; 0 is no limit of its own.',
+  }),
+  adminUsers: list({
+    default: '',
+    live: true,
+    group: clients,
+    help: 'Users of the admin console (database multigres) besides superusers.',
+  }),
+  statsUsers: list({
+    default: '',
+    live: true,
+    group: clients,
+    help: 'Users that may only SHOW there.',
+  }),
+  statsPeriodMs: duration({
+    default: '1min',
+    min: '1s',
+    live: true,
+    group: clients,
+    help: 'What the averages of SHOW STATS are over.',
   }),
   authenticationTimeoutMs: duration({
     default: '1min',

@@ -51,11 +51,12 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
   const rpc = owned.use(await startRpcServer({ address, token: secrets.token, log }))
   await checkPort(config.values, gateways, log)
   const pidPrefix = await choosePrefix(config.values.id, gateways)
+  const { token } = secrets
   const secret = await secrets.read(LINK_SECRET)
   if (secret === undefined) log.warn('no link secret: no pooler will take our links')
   const linkSecret = secret === undefined ? noSecret() : Buffer.from(secret)
   const server = owned.use(
-    await GatewayServer.listen({ config, poolers, gateways, linkSecret, pidPrefix, log, metrics }),
+    await GatewayServer.listen({ config, poolers, gateways, linkSecret, pidPrefix, log, metrics, token }),
   )
   owned.use(addMetrics(metrics, server))
   const record = recordOf(context, { server, grpcPort: rpc.port, pidPrefix })

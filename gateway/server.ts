@@ -2,7 +2,7 @@
 
 import { createHmac, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import type { ConfigStore } from '../shared/config/store.ts'
+import type { ConfigEntry, ConfigStore, ReloadResult } from '../shared/config/store.ts'
 import { PgError } from '../shared/errors/pg-error.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import type { Histogram, MetricsRegistry } from '../shared/metrics/registry.ts'
@@ -13,6 +13,8 @@ import { newCancelKey, SessionTable } from './cancel/cancel-keys.ts'
 import { forwardCancel, type GatewaySource } from './cancel/forward.ts'
 import { AuthRules } from './auth/auth-rules.ts'
 import { ClientCounts, StrangerCounts } from './client/client-counts.ts'
+import { Console } from './console/console.ts'
+import { CONSOLE_DATABASE } from './console/console-database.ts'
 import { cancelKeyBytes, type Connection } from './client/connection.ts'
 import type { Admission, Admitted, ConnectionHost, NewSession } from './client/connection-host.ts'
 import { PausedProber } from './client/paused-prober.ts'
@@ -52,12 +54,15 @@ export type GatewayOptions = {
   readonly gateways: GatewaySource
   /** Shared with the poolers; salts of users that do not exist are made from it too. */
   readonly linkSecret: Uint8Array
+  /** What guards control over HTTP, here and at the poolers; undefined without one. */
+  readonly token?: string | undefined
   readonly pidPrefix: number
   readonly log: Logger
   readonly metrics: MetricsRegistry
 }
 
 const DRAIN_CHECK_MS = 20
+const NO_RELOAD: ReloadResult = { changed: [], needRestart: [], warnings: [], problems: [] }
 /** How often files and the clients that are not read are looked at. */
 const LOOK_MS = 1000
 
@@ -72,6 +77,9 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly registry: StatementRegistry
   readonly hold: Hold
   readonly pauses: Pauses
+  /** Databases that take no new clients. */
+  readonly disabled = new Set<string>()
+  readonly console: Console
   readonly traffic = new TrafficBook()
   /** Whom the clients of the port for reads read from. */
   readonly followers: Followers
@@ -144,6 +152,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.#sessionHost = this.#makeSessionHost(this.router, this.hold)
     this.#replicaSessionHost = this.#makeSessionHost(followers, this.replicaHold)
     this.listeners = new Listeners(this, limits)
+    this.console = this.#owned.use(new Console(this, options.token))
   }
 
   /** Listens and runs. @throws StartError naming what is in the way. */
@@ -194,14 +203,45 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
 
   async loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow> {
     const { router, followers } = this
+    const { database } = question
+    if (database === CONSOLE_DATABASE) return await this.#askAnybody(question)
+    await this.#maybeLater(database)
     const { failoverWindowMs: windowMs, leaderSilenceMs: leaderMs } = this.limits
     if (reads) {
       const { leader } = router
       return await replicaLoginRow({ leader, followers, windowMs, leaderMs }, question)
     }
-    const leader = router.leader ?? (await router.nextLeader(windowMs))
+    return await this.askLeader(question)
+  }
+
+  /** What the leader says of a role and a database; waits for one. @throws PgError */
+  async askLeader(question: LoginQuestion): Promise<LoginRow> {
+    const { router, limits } = this
+    const leader = router.leader ?? (await router.nextLeader(limits.failoverWindowMs))
     if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
     return await leader.login(question)
+  }
+
+  /** The console is most needed while nobody leads: then a follower says who the client is. */
+  async #askAnybody(question: LoginQuestion): Promise<LoginRow> {
+    const { leader, links } = this.router
+    const linked = [...links.values()].find(({ connection }) => connection !== undefined)
+    return (await (leader ?? linked)?.login(question)) ?? (await this.askLeader(question))
+  }
+
+  /** @throws PgError while an administrator keeps new clients out for longer than they wait. */
+  async #maybeLater(database: string): Promise<void> {
+    if (this.disabled.has(database)) {
+      const message = `database "${database}" is disabled`
+      throw fatal('object_not_in_prerequisite_state', message)
+    }
+    if (!this.pauses.active) return
+    if (await this.pauses.over(database, this.limits.authenticationTimeoutMs)) return
+    throw fatal('cannot_connect_now', `database "${database}" is paused`)
+  }
+
+  nextNumber(): number {
+    return this.sessions.nextNumber()
   }
 
   newSession({ socket, version, request }: NewSession): Session {
@@ -278,6 +318,44 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.listeners.close()
     for (const connection of this.connections) connection.terminate()
     this.#owned.dispose()
+  }
+
+  // For the console -------------------------------------------------------------------------------
+
+  /** The poolers, as the topology knows them. */
+  get directory(): PoolerSource {
+    return this.#options.poolers
+  }
+
+  /** All gateways, this one among them. */
+  get gateways(): GatewaySource['gateways'] {
+    return this.#options.gateways.gateways
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  /** Every setting with its value and where that came from. */
+  settings(): Readonly<Record<string, ConfigEntry>> {
+    return this.#store()?.view() ?? {}
+  }
+
+  /** Changes live settings. @throws ConfigError, NotLiveError */
+  set(changes: Readonly<Record<string, string>>): void {
+    this.#store()?.set(changes)
+  }
+
+  /** Reads the files again: settings, certificate, rules. */
+  reload(): ReloadResult {
+    const result = this.#store()?.reload() ?? NO_RELOAD
+    if (result.problems.length === 0) this.#look()
+    return result
+  }
+
+  #store(): ConfigStore<typeof gatewayFields> | undefined {
+    const { config } = this.#options
+    return config.onChange === undefined ? undefined : config
   }
 
   #setDraining(draining: boolean): void {

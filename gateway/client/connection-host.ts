@@ -5,6 +5,7 @@ import type { LoginQuestion, LoginRow } from '../poolers/logins.ts'
 import type { StreamRequest } from '../poolers/pooler-link.ts'
 import type { Counters } from '../session/session-host.ts'
 import type { ReplicationSession } from '../replication/replication-session.ts'
+import type { Console } from '../console/console.ts'
 import type { Session } from '../session/session.ts'
 import type { ClientSocket } from './client-socket.ts'
 import type { Connection } from './connection.ts'
@@ -53,6 +54,10 @@ export interface ConnectionHost {
    */
   loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow>
   newSession(options: NewSession): Session
+  /** For clients of the database that is none. */
+  readonly console: Console
+  /** A process id for a session that is not made by `newSession`. */
+  nextNumber(): number
   /** A walsender of its own instead, on the leader. */
   newReplication(options: NewSession): ReplicationSession
   /** Handles a CancelRequest to its end. */

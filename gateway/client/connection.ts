@@ -27,6 +27,9 @@ import { parseIp } from '../auth/ip-address.ts'
 import { checkAdmission } from '../auth/login.ts'
 import { noEntry, prove } from '../auth/prove.ts'
 import { sessionSettings } from '../auth/startup-options.ts'
+import { newCancelKey } from '../cancel/cancel-keys.ts'
+import { CONSOLE_PARAMETERS } from '../console/console.ts'
+import { CONSOLE_DATABASE } from '../console/console-database.ts'
 import type { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import type { LoginRow } from '../poolers/logins.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
@@ -34,6 +37,7 @@ import { fatal } from '../session/session-errors.ts'
 import type { ReplicationSession } from '../replication/replication-session.ts'
 import type { Session } from '../session/session.ts'
 import { ready } from '../session/units.ts'
+import type { ClientSession } from './client-session.ts'
 import type { ClientSocket } from './client-socket.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import { DirectTls } from './direct-tls.ts'
@@ -55,7 +59,7 @@ export type RawSocket = Bun.Socket<Connection>
 export type PortKind = { readonly unix: boolean; readonly reads: boolean }
 
 export class Connection {
-  session: Session | ReplicationSession | undefined
+  session: ClientSession | undefined
   readonly peer: string
   readonly #host: ConnectionHost
   readonly #log: Logger
@@ -98,6 +102,16 @@ export class Connection {
     return 'fd' in this.#raw ? (this.#raw.fd as number) : -1
   }
 
+  /** `host:port` of this side; empty for a unix socket. */
+  get local(): string {
+    return this.#unix ? '' : `${this.#raw.localAddress}:${this.#raw.localPort}`
+  }
+
+  /** What secures it; empty for nothing. */
+  get tls(): string {
+    return this.#tls === undefined ? '' : 'TLS'
+  }
+
   /** Who it is and the line of the rules that it was admitted by, for people. */
   admitted(): Record<string, unknown> | undefined {
     const { session } = this
@@ -129,7 +143,7 @@ export class Connection {
     if (!this.#authenticated && this.#intake.bytes > STRANGER_BYTES_MAX) this.terminate()
   }
 
-  #sessionData(session: Session | ReplicationSession, chunk: Buffer): void {
+  #sessionData(session: ClientSession, chunk: Buffer): void {
     try {
       session.data(chunk)
     } catch (error) {
@@ -226,6 +240,7 @@ export class Connection {
     }
     const host = this.#host
     refuseUnbuilt(startup, this.#reads)
+    if (startup.database === CONSOLE_DATABASE) return await this.#enterConsole(startup, version)
     const options = sessionSettings(startup)
     const { user, database } = startup
     host.counters.logins++
@@ -238,7 +253,24 @@ export class Connection {
     const vector = await this.#open(session)
     if (this.#ended) return session.close()
     admission.keepFor(session)
-    this.#welcome(session, vector)
+    this.#welcome(session, vector.values)
+  }
+
+  async #enterConsole(startup: StartupMessage, version: number): Promise<void> {
+    const { user } = startup
+    const host = this.#host
+    host.counters.logins++
+    const role = await this.#authenticate(startup)
+    if (this.#ended) return
+    const session = host.console.open({
+      socket: this.#socket,
+      user,
+      client: this.peer,
+      number: host.nextNumber(),
+      cancelKey: newCancelKey(cancelKeyBytes(version)),
+      role,
+    })
+    this.#welcome(session, CONSOLE_PARAMETERS)
   }
 
   #newSession(
@@ -269,9 +301,9 @@ export class Connection {
     }
   }
 
-  #welcome(session: Session | ReplicationSession, vector: ParameterVector): void {
+  #welcome(session: ClientSession, values: ReadonlyMap<string, string>): void {
     this.#deadline[Symbol.dispose]()
-    const parameters = [...vector.values].map(([name, value]) => parameterStatus(name, value))
+    const parameters = [...values].map(([name, value]) => parameterStatus(name, value))
     const key = backendKeyData(session.number, session.cancelKey)
     this.#write(Buffer.concat([...parameters, key, ready(IDLE)]))
     const rest = this.#intake.takeMessages()
@@ -459,18 +491,11 @@ function refuseUnbuilt(startup: StartupMessage, reads: boolean): void {
   if (startup.replication !== false && reads) {
     throw fatal('feature_not_supported', 'replication connections are for the main port')
   }
-  if (startup.database === ADMIN_DATABASE) {
-    const message = `database "${ADMIN_DATABASE}" is the admin console, which is not built yet`
-    throw fatal('feature_not_supported', message)
-  }
 }
 
 const SLIPPED_IN =
   'This could be either a client-software bug or evidence of an attempted ' +
   'man-in-the-middle attack.'
-
-/** The name of the admin console, as a client's database. */
-const ADMIN_DATABASE = 'multigres'
 
 /** Protocol versions before 3.2 have cancel keys of 4 bytes. */
 export function cancelKeyBytes(version: number): number {

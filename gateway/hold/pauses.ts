@@ -1,5 +1,6 @@
 // Databases that an administrator has stopped: what has not started waits until RESUME.
 
+import { timer } from '../../shared/time/clock.ts'
 import { Hold, type HoldLimits } from './hold.ts'
 
 const RESUME = { name: 'RESUME', missing: () => 'the gateway is paused' }
@@ -20,6 +21,11 @@ export class Pauses {
   /** All databases are. */
   get all(): boolean {
     return this.#all
+  }
+
+  /** Databases that are stopped by their names. */
+  get named(): Iterable<string> {
+    return this.#databases
   }
 
   /** Whether work for `database` has to wait. */
@@ -45,20 +51,24 @@ export class Pauses {
     this.active = this.#all || this.#databases.size > 0
     // Those of databases that are still stopped come back, in the same order.
     this.hold.resumeAll()
-    for (const tell of [...this.#ended]) tell()
+    for (const tell of this.#ended) tell()
     return true
   }
 
-  /** Resolves as soon as `database` is not stopped. Whoever waits has a deadline of its own. */
-  async over(database: string, given: AbortSignal): Promise<void> {
-    while (this.holds(database) && !given.aborted) {
+  /** Resolves to true as soon as `database` is not stopped, or to false after `ms`. */
+  async over(database: string, ms: number): Promise<boolean> {
+    let late = false
+    while (this.holds(database) && !late) {
       const { promise, resolve } = Promise.withResolvers<void>()
       const tell = (): void => resolve()
       this.#ended.add(tell)
-      given.addEventListener('abort', tell, { once: true })
+      using _deadline = timer(ms, () => {
+        late = true
+        resolve()
+      })
       await promise
-      given.removeEventListener('abort', tell)
       this.#ended.delete(tell)
     }
+    return !late
   }
 }

@@ -17,6 +17,7 @@ export const CONDITIONS = {
   invalid_authorization_specification: { sqlstate: '28000', code: Code.UNAUTHENTICATED },
   invalid_password: { sqlstate: '28P01', code: Code.UNAUTHENTICATED },
   invalid_catalog_name: { sqlstate: '3D000', code: Code.NOT_FOUND },
+  invalid_cursor_name: { sqlstate: '34000', code: Code.NOT_FOUND },
   serialization_failure: { sqlstate: '40001', code: Code.ABORTED },
   statement_completion_unknown: { sqlstate: '40003', code: Code.UNKNOWN },
   insufficient_privilege: { sqlstate: '42501', code: Code.PERMISSION_DENIED },

@@ -1,0 +1,2 @@
+/** The name of the console, as a client's database. */
+export const CONSOLE_DATABASE = 'multigres'

@@ -1,0 +1,159 @@
+// SHOW STATS and its relatives: totals since the start, and averages of the last whole period.
+
+import { now, timer } from '../../../shared/time/clock.ts'
+import type { Traffic, TrafficBook } from '../../session/traffic.ts'
+import type { Row } from '../columns.ts'
+
+/** The figures of one database, or of all; times in microseconds. */
+type Figures = Readonly<Record<FigureName, number>>
+
+const FIGURE_NAMES = [
+  'xact_count',
+  'query_count',
+  'received',
+  'sent',
+  'xact_time',
+  'query_time',
+  'wait_time',
+  'server_assignment_count',
+  'client_parse_count',
+  'bind_count',
+] as const
+type FigureName = (typeof FIGURE_NAMES)[number]
+
+/** What a time is divided by, for the average of one; all others are per second. */
+const AVERAGED_OVER: Partial<Record<FigureName, FigureName>> = {
+  xact_time: 'xact_count',
+  query_time: 'query_count',
+  wait_time: 'server_assignment_count',
+}
+
+/** STATS_TOTALS and STATS_AVERAGES have other names for two of them, and averages a third. */
+const BYTES: Partial<Record<FigureName, string>> = {
+  received: 'bytes_received',
+  sent: 'bytes_sent',
+}
+const AVERAGE: Partial<Record<FigureName, string>> = { received: 'recv' }
+
+const US_PER_MS = 1000
+
+type Sample = { readonly atMs: number; readonly figures: ReadonlyMap<string, Figures> }
+
+/** Looks at the traffic once a period. */
+export class Stats implements Disposable {
+  readonly #traffic: TrafficBook
+  readonly #periodMs: () => number
+  #older: Sample
+  #newer: Sample
+  #next: Disposable
+
+  constructor(traffic: TrafficBook, periodMs: () => number) {
+    this.#traffic = traffic
+    this.#periodMs = periodMs
+    this.#older = this.#newer = this.#sample()
+    this.#next = this.#later()
+  }
+
+  /** SHOW STATS. */
+  rows(): Row[] {
+    return this.#each((database, totals, averages) => ({
+      database,
+      ...named(totals, (name) => `total_${name}`),
+      ...named(averages, (name) => `avg_${AVERAGE[name] ?? name}`),
+    }))
+  }
+
+  /** SHOW STATS_TOTALS. */
+  totalRows(): Row[] {
+    return this.#each((database, totals) => ({
+      database,
+      ...named(totals, (name) => BYTES[name] ?? name),
+    }))
+  }
+
+  /** SHOW STATS_AVERAGES. */
+  averageRows(): Row[] {
+    return this.#each((database, _totals, averages) => ({
+      database,
+      ...named(averages, (name) => BYTES[name] ?? name),
+    }))
+  }
+
+  /** SHOW TOTALS: all databases together, one figure a row. */
+  sumRows(): Row[] {
+    const sum = (sample: Sample): Figures => {
+      const all = [...sample.figures.values()]
+      return figuresOf((name) => all.reduce((total, figures) => total + figures[name], 0))
+    }
+    const periodMs = this.#newer.atMs - this.#older.atMs
+    const averages = averageOf(sum(this.#older), sum(this.#newer), periodMs)
+    const row = (prefix: string, figures: Figures): Row[] =>
+      FIGURE_NAMES.map((name) => ({ name: prefix + name, value: figures[name] }))
+    return [...row('total_', sum(this.#sample())), ...row('avg_', averages)]
+  }
+
+  [Symbol.dispose](): void {
+    this.#next[Symbol.dispose]()
+  }
+
+  #each(make: (database: string, totals: Figures, averages: Figures) => Row): Row[] {
+    const periodMs = this.#newer.atMs - this.#older.atMs
+    return [...this.#sample().figures].map(([database, totals]) => {
+      const older = this.#older.figures.get(database) ?? NOTHING
+      const newer = this.#newer.figures.get(database) ?? older
+      return make(database, totals, averageOf(older, newer, periodMs))
+    })
+  }
+
+  #sample(): Sample {
+    const figures = new Map<string, Figures>()
+    for (const [database, traffic] of this.#traffic.entries()) {
+      figures.set(database, figuresFrom(traffic))
+    }
+    return { atMs: now(), figures }
+  }
+
+  #later(): Disposable {
+    const look = (): void => {
+      this.#older = this.#newer
+      this.#newer = this.#sample()
+      this.#next = this.#later()
+    }
+    return timer(this.#periodMs(), look, { ref: false })
+  }
+}
+
+function figuresOf(read: (name: FigureName) => number): Figures {
+  return Object.fromEntries(FIGURE_NAMES.map((name) => [name, read(name)])) as Figures
+}
+
+const NOTHING = figuresOf(() => 0)
+
+function figuresFrom(traffic: Traffic): Figures {
+  return {
+    xact_count: traffic.transactions,
+    query_count: traffic.queries,
+    received: traffic.bytesIn,
+    sent: traffic.bytesOut,
+    xact_time: traffic.transactionMs * US_PER_MS,
+    query_time: traffic.queryMs * US_PER_MS,
+    wait_time: traffic.waitMs * US_PER_MS,
+    server_assignment_count: traffic.assignments,
+    client_parse_count: traffic.parses,
+    bind_count: traffic.binds,
+  }
+}
+
+function averageOf(older: Figures, newer: Figures, periodMs: number): Figures {
+  return figuresOf((name) => {
+    const grown = newer[name] - older[name]
+    const over = AVERAGED_OVER[name]
+    if (over === undefined) return periodMs > 0 ? Math.round((grown * 1000) / periodMs) : 0
+    const count = newer[over] - older[over]
+    return count > 0 ? Math.round(grown / count) : 0
+  })
+}
+
+function named(figures: Figures, nameOf: (name: FigureName) => string): Row {
+  return Object.fromEntries(FIGURE_NAMES.map((name) => [nameOf(name), Math.round(figures[name])]))
+}
