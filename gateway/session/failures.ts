@@ -79,7 +79,7 @@ export class Failures {
       sent: sent && running && !unit,
       inTransaction: held && core.status !== Idle,
       pinned,
-      traits: core.traits,
+      traits: core.request.reads === true ? 0 : core.traits, // a standby writes nothing
     })
     core.extended?.released()
     if (outcome === Outcome.Retry) this.#retry()

@@ -51,8 +51,8 @@ async function probe(session: SystemSession): Promise<Probe> {
   return row
 }
 
-/** Their clients get 57P01 and try again elsewhere. */
-function endReaders({ sql }: SystemSession) {
+/** Ends all sessions but the system's own. Their clients get 57P01 and try again elsewhere. */
+export function endReaders({ sql }: SystemSession) {
   return sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND usename <> ${SYSTEM_ROLE}`
 }

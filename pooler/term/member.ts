@@ -147,6 +147,13 @@ export class Member implements AsyncDisposable {
     this.publish()
   }
 
+  /** Nobody reads here as from a follower any more, until it was proven to follow again. */
+  endReads(): void {
+    this.proven = undefined
+    this.#followed = ''
+    this.publish()
+  }
+
   get confirmed(): boolean {
     return this.#confirmed !== '' && this.#confirmed === postmasterOf(this.seen.pg)
   }

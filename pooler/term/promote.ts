@@ -15,6 +15,7 @@ import { cohortIds, compareNumbers, formatNumber, memberOf } from '../../shared/
 import { INITIAL_NUMBER, sameRule, type Rule } from '../../shared/consensus/rule.ts'
 import { synchronousStandbyNames } from '../../shared/consensus/standby-names.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
+import { endReaders } from '../replication/quiesce.ts'
 import { Deadline } from './deadline.ts'
 import { timelineOf } from './follow.ts'
 import type { Member } from './member.ts'
@@ -134,6 +135,9 @@ async function endRecovery(
   await promises.update({
     promoting: { term, timeline, lsn, postmaster: postmasterOf(member.seen.pg) },
   })
+  // A session of a standby could write once it is a primary, before any rule allows that.
+  member.endReads()
+  await member.session.within(endReaders(member.session), 'ending sessions of readers')
   await member.pgctld.promote(timeline, deadline.remainingMs('Postgres to end recovery'))
   await deadline.poll('Postgres to take writes', POLL_MS, async () => {
     const found = await member.observeAnew()
