@@ -5,8 +5,11 @@
 // Invariant: times and positions grow along the list. A later moment with a lower position says
 // more than the ones before it, which go.
 
-/** Moments kept for the whole of the time looked back on; what is older counts as never. */
-const MOMENTS_MAX = 256
+/**
+ * The time looked back on has so many parts, with two moments each at most; what is older counts as
+ * never.
+ */
+const PARTS = 256
 
 type Moment = { readonly atMs: number; readonly lsn: bigint }
 
@@ -20,11 +23,9 @@ export class LeaderHistory {
     if (last !== undefined && last.atMs >= atMs) return
     while ((moments.at(-1)?.lsn ?? -1n) >= lsn) moments.pop()
     const before = moments.at(-2)
-    if (before !== undefined && atMs - before.atMs < horizonMs / MOMENTS_MAX) moments.pop()
+    if (before !== undefined && atMs - before.atMs < horizonMs / PARTS) moments.pop()
     moments.push({ atMs, lsn })
-    while (moments.length > MOMENTS_MAX || (moments[0] as Moment).atMs < atMs - horizonMs) {
-      moments.shift()
-    }
+    while ((moments[0] as Moment).atMs < atMs - horizonMs) moments.shift()
   }
 
   /**
@@ -33,6 +34,11 @@ export class LeaderHistory {
    */
   heldAt(lsn: bigint): number | undefined {
     return this.#moments.findLast((moment) => moment.lsn <= lsn)?.atMs
+  }
+
+  /** Moments kept. */
+  get size(): number {
+    return this.#moments.length
   }
 
   /** When the leader was last heard; undefined before. */

@@ -14,6 +14,9 @@ export type Standing = {
   term?: bigint
   subterm?: bigint
   serving?: boolean
+  /** Why it may not be read from as from a follower; '' when it may. */
+  notReadable?: string
+  lsn?: bigint
 }
 
 /** A batch, as it came. */
@@ -47,6 +50,8 @@ export class FakePooler implements Disposable {
   /** Numbers of batches that were to be cancelled. */
   readonly cancels: number[] = []
   readonly closed: number[] = []
+  /** What streams were opened for, as it came. */
+  readonly opens: Record<string, unknown>[] = []
   script: Script = (batch) => this.answer(batch)
   connection: LinkConnection | undefined
   silent = false
@@ -56,7 +61,9 @@ export class FakePooler implements Disposable {
 
   constructor(id: string, secret: Uint8Array, standing: Standing = {}) {
     this.id = id
-    this.#standing = { role: 'leader', term: 1n, subterm: 0n, serving: true, ...standing }
+    const rule = { term: 1n, subterm: 0n }
+    const leads = { role: 'leader', serving: true, notReadable: 'it leads', lsn: 1000n } as const
+    this.#standing = { ...leads, ...rule, ...standing }
     this.#listener = this.#listen(secret)
     this.record = recordOf(id, this.#listener.port)
     this.#beat = setInterval(() => this.tellHealth(), HEALTH_MS)
@@ -70,9 +77,10 @@ export class FakePooler implements Disposable {
 
   tellHealth(): void {
     if (this.silent) return
-    const { role, term, subterm, serving } = this.#standing
+    const { role, term, subterm, serving, notReadable } = this.#standing
     const rule = { term: term.toString(), subterm: subterm.toString() }
-    this.connection?.sendJson(Kind.Health, 0, 0, { id: this.id, role, ...rule, serving })
+    const reads = { not_readable: notReadable, lsn: this.#standing.lsn.toString() }
+    this.connection?.sendJson(Kind.Health, 0, 0, { id: this.id, role, ...rule, serving, ...reads })
   }
 
   /** Ends a batch well: a CommandComplete that names this pooler, and ReadyForQuery. */
@@ -145,6 +153,7 @@ export class FakePooler implements Disposable {
   ): void {
     switch (kind) {
       case Kind.Open:
+        this.opens.push(JSON.parse(payload.toString()) as Record<string, unknown>)
         this.connection?.send(Kind.Parameters, 0, 0, 0, 0, 1, Buffer.from(VECTOR))
         this.connection?.send(Kind.Opened, stream, 0, 0, 0, 1)
         break

@@ -25,10 +25,22 @@ export type TestOp = { op: number; offset: number; id: number }
 
 export type BatchOptions = {
   rule?: { term: bigint; subterm: bigint }
+  /** Pins and looks. */
   pins?: number
   ops?: readonly TestOp[]
   /** The bytes end with what makes a ReadyForQuery; true unless told. */
   final?: boolean
+}
+
+/** Whom a stream is opened for. */
+export type OpenOptions = {
+  user?: string
+  database?: string
+  options?: [string, string][]
+  /** It reads from this node as from a follower. */
+  reads?: boolean
+  /** What it holds already. */
+  settings?: [string, string][]
 }
 
 type FrameHead = { kind: number; flags: number; value: number }
@@ -68,9 +80,7 @@ export class TestLink implements LinkHandler {
   }
 
   /** A stream opened for `user` in `database`. */
-  async open(
-    options: { user?: string; database?: string; options?: [string, string][] } = {},
-  ): Promise<TestStream> {
+  async open(options: OpenOptions = {}): Promise<TestStream> {
     const stream = this.stream()
     const line = await stream.open(options)
     if (line !== 'OPENED') throw new Error(line)
@@ -137,6 +147,9 @@ export class TestStream {
   vector = 0
   pins = 0
   batchNumber = 0
+  /** The last SETTINGS, and all of them. */
+  settings = '[]'
+  readonly told: string[] = []
   /** Bytes of DATA are only counted, not read. */
   countOnly = false
   readonly #link: TestLink
@@ -152,11 +165,10 @@ export class TestStream {
     this.id = id
   }
 
-  async open(
-    options: { user?: string; database?: string; options?: [string, string][] } = {},
-  ): Promise<string> {
-    const { user = 'postgres', database = 'postgres', options: settings = [] } = options
-    const hello = { user, database, options: settings, client: '127.0.0.1:1', session: this.id }
+  async open(options: OpenOptions = {}): Promise<string> {
+    const { user = 'postgres', database = 'postgres', options: startup = [], reads, settings } = options
+    const who = { user, database, options: startup, reads, settings }
+    const hello = { ...who, client: '127.0.0.1:1', session: this.id }
     this.#link.connection.sendJson(Kind.Open, this.id, 0, hello)
     await this.#arrived(() => this.lines.length > 0, 'an answer to OPEN', 10_000)
     return this.lines.shift() as string
@@ -182,6 +194,11 @@ export class TestStream {
     const flags = (ops.length > 0 ? Flag.HasOps : 0) | (final && rest.length === 0 ? Flag.Final : 0)
     this.#push(Kind.Batch, flags, ++this.batchNumber, Buffer.concat([head, table, first]))
     if (rest.length > 0) this.more(rest, { final })
+  }
+
+  /** Names settings for the next look. */
+  names(names: readonly string[], defines: readonly string[] = []): void {
+    this.#push(Kind.Names, 0, 0, Buffer.from(JSON.stringify({ names, defines })))
   }
 
   /** Sends more of the running batch. */
@@ -267,6 +284,10 @@ export class TestStream {
         this.#window += value
         this.#flush()
         break
+      case Kind.Settings:
+        this.settings = payload.toString()
+        this.told.push(this.settings)
+        break
       case Kind.Opened:
         this.vector = value
         this.lines.push('OPENED')
@@ -331,10 +352,11 @@ export class TestStream {
 
   #flush(): void {
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      const { kind, flags, value } = this.#queueFlags[0] as FrameHead
       if (next.length > this.#window) return
-      this.#window -= next.length
+      if (kind !== Kind.Names) this.#window -= next.length
       this.#queue.shift()
-      const { kind, flags, value } = this.#queueFlags.shift() as FrameHead
+      this.#queueFlags.shift()
       this.#link.connection.send(kind, this.id, flags, 0, 0, value, next)
     }
   }
