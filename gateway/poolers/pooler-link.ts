@@ -179,6 +179,11 @@ export class PoolerLink implements LinkHandler {
     }
   }
 
+  /** Has the pooler replace the backends of a database, or of all, as they fall free. */
+  retire(database = ''): void {
+    this.connection?.send(Kind.Retire, 0, 0, 0, 0, 0, Buffer.from(database))
+  }
+
   /** No session uses the statement any more. */
   release(id: number): void {
     if (this.#defined.delete(id)) this.connection?.send(Kind.Release, 0, 0, 0, 0, id)

@@ -139,6 +139,8 @@ export class Backend extends PoolMember<Backend> {
   cancelAsked = 0
   /** When the present phase, batch or unit began, or last moved on; for deadlines. */
   sinceMs: number
+  /** When it was begun to connect. */
+  readonly bornMs: number
   readonly #host: BackendHost
   readonly #socketPath: string
   readonly #out = new OutBuffer()
@@ -159,7 +161,7 @@ export class Backend extends PoolMember<Backend> {
     super(pool)
     this.#host = host
     this.#socketPath = socketPath
-    this.sinceMs = host.nowMs
+    this.sinceMs = this.bornMs = host.nowMs
     this.#scanner = this.#newScanner(INTEREST)
     Bun.connect({ unix: socketPath, socket: HANDLERS, data: this }).catch(() => this.#refused())
   }

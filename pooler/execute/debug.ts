@@ -64,6 +64,8 @@ function backendRow(executor: Executor, backend: Backend): unknown {
     running: backend.running,
     paused: backend.paused,
     since_ms: Math.round(executor.nowMs - backend.sinceMs),
+    age_ms: Math.round(executor.nowMs - backend.bornMs),
+    retired: backend.retired,
     pins: pinNames(stream?.pinReasons ?? (backend.raw ? Pin.Explicit : 0)),
     client: stream?.client ?? null,
     session: stream?.session ?? null,
@@ -113,11 +115,12 @@ export function debugStreams(executor: Executor, plain: Iterable<PlainSession>):
 
 /** Every link with its traffic. */
 export function debugLinks(executor: Executor): unknown {
-  return [...executor.links].map(({ gatewayId, connection, streams, definitions }) => ({
+  return [...executor.links].map(({ gatewayId, connection, streams, definitions, waitedMs }) => ({
     gateway: gatewayId,
     streams: streams.size,
     busy: connection.busy,
     statements: definitions.size,
+    waited_ms: Object.fromEntries(waitedMs),
     frames_in: connection.framesIn,
     frames_out: connection.framesOut,
     bytes_in: connection.bytesIn,

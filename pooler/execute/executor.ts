@@ -192,6 +192,14 @@ export class Executor implements BackendHost {
     }
   }
 
+  /** Replaces the backends of `database`, or with '' of all, as they fall free. */
+  retire(database: string): void {
+    for (const pool of this.pools.pools.values()) {
+      if (database !== '' && pool.key.database !== database) continue
+      for (const backend of pool.members) this.pools.retire(backend)
+    }
+  }
+
   /** A batch got its backend after `ms`. */
   waited(ms: number): void {
     this.counters.waits++

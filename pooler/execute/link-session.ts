@@ -24,6 +24,8 @@ export class LinkSession implements LinkHandler {
   readonly connection: LinkConnection
   readonly gatewayId: string
   readonly streams = new Map<number, Stream>()
+  /** How long batches have waited for backends since the link began, by database. */
+  readonly waitedMs = new Map<string, number>()
   readonly replication = new ReplicationStreams(this)
   readonly #definitions: DefinitionTable
   readonly #vectorIds = new Map<ParameterVector, number>()
@@ -118,6 +120,12 @@ export class LinkSession implements LinkHandler {
     this.#log.info('link closed', { sessions, reason: reason?.message })
   }
 
+  /** A batch for `database` got its backend after `ms`. */
+  waited(database: string, ms: number): void {
+    this.waitedMs.set(database, (this.waitedMs.get(database) ?? 0) + ms)
+    this.executor.waited(ms)
+  }
+
   waitForDrain(stream: Stream): void {
     if (!this.#blocked.includes(stream)) this.#blocked.push(stream)
   }
@@ -182,6 +190,8 @@ export class LinkSession implements LinkHandler {
         this.#definitions.define(value, bytes.subarray(start, end), last)
       } else if (kind === Kind.Release) {
         this.#definitions.release(value)
+      } else if (kind === Kind.Retire) {
+        this.executor.retire(bytes.toString('utf8', start, end))
       } else if (kind === Kind.Login) {
         void this.#login(value, readLogin(bytes.toString('utf8', start, end)))
       } else {

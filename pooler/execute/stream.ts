@@ -421,7 +421,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
 
   #forwardHeld(): void {
     const held = this.#held
-    this.#link.executor.waited(now() - this.#waitsFromMs)
+    this.#link.waited(this.pool.key.database, now() - this.#waitsFromMs)
     const bytes = this.#heldBytes
     this.#held = []
     this.#heldBytes = 0

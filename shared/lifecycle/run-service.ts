@@ -35,6 +35,8 @@ export interface ServiceContext<F extends CommonFields> {
   readonly stopping: AbortSignal
   readonly http: { readonly url: string; readonly port: number }
   readonly secrets: Secrets
+  /** Stops the service as a signal does: after a drain, or with `hurry` at once. */
+  stop(reason: string, hurry?: boolean): void
   /** Stops the service with exit code 1: it cannot go on although it had started. */
   fail(error: Error): void
 }
@@ -140,12 +142,18 @@ class Life<F extends CommonFields> {
 
   #listenForStop(): Disposable {
     const supervised = isSupervised(this.#options.env)
-    const stop = (reason: string): void => this.#stopping.abort(new Error(reason))
-    const hurry = (reason: string): void => {
-      this.#hurry.abort(new Error(reason))
-      this.#lameduck.cutShort()
-    }
+    const stop = (reason: string): void => this.#stop(reason)
+    const hurry = (reason: string): void => this.#hurryUp(reason)
     return listenForStop({ stop, hurry }, { supervised, log: this.#log })
+  }
+
+  #stop(reason: string): void {
+    this.#stopping.abort(new Error(reason))
+  }
+
+  #hurryUp(reason: string): void {
+    this.#hurry.abort(new Error(reason))
+    this.#lameduck.cutShort()
   }
 
   #serveHttp(secrets: Secrets): HttpServer {
@@ -207,6 +215,11 @@ class Life<F extends CommonFields> {
       stopping: this.#stopping.signal,
       http,
       secrets,
+      stop: (reason, hurry = false) => {
+        this.#log.info('asked to stop', { reason })
+        if (hurry) this.#hurryUp(reason)
+        this.#stop(reason)
+      },
       fail: (error) => this.#fail(error),
     }
     const settled = new AbortController()
