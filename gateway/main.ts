@@ -56,7 +56,17 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
   if (secret === undefined) log.warn('no link secret: no pooler will take our links')
   const linkSecret = secret === undefined ? noSecret() : Buffer.from(secret)
   const server = owned.use(
-    await GatewayServer.listen({ config, poolers, gateways, linkSecret, pidPrefix, log, metrics, token }),
+    await GatewayServer.listen({
+      config,
+      poolers,
+      gateways,
+      linkSecret,
+      pidPrefix,
+      log,
+      metrics,
+      token,
+      stop: (reason, hurry) => context.stop(reason, hurry),
+    }),
   )
   owned.use(addMetrics(metrics, server))
   const record = recordOf(context, { server, grpcPort: rpc.port, pidPrefix })

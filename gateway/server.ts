@@ -56,6 +56,8 @@ export type GatewayOptions = {
   readonly linkSecret: Uint8Array
   /** What guards control over HTTP, here and at the poolers; undefined without one. */
   readonly token?: string | undefined
+  /** Stops this process: after a drain, or with `hurry` at once. */
+  readonly stop?: ((reason: string, hurry: boolean) => void) | undefined
   readonly pidPrefix: number
   readonly log: Logger
   readonly metrics: MetricsRegistry
@@ -330,6 +332,11 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   /** All gateways, this one among them. */
   get gateways(): GatewaySource['gateways'] {
     return this.#options.gateways.gateways
+  }
+
+  /** Stops this process, where somebody can. */
+  get stop(): GatewayOptions['stop'] {
+    return this.#options.stop
   }
 
   get draining(): boolean {

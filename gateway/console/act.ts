@@ -2,13 +2,16 @@
 
 import { ConfigError, NotLiveError } from '../../shared/config/errors.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { sleep } from '../../shared/time/clock.ts'
+import { sleep, timer } from '../../shared/time/clock.ts'
 import type { GatewayServer } from '../server.ts'
 import type { Session } from '../session/session.ts'
+import { takePicture } from './picture.ts'
 import { ALIASES } from './show/settings.ts'
 
 /** How often a command that waits looks again. */
 const LOOK_MS = 20
+/** The same, where others have to be asked. */
+const LOOK_FAR_MS = 100
 
 /** How many sessions are waited for. */
 type Left = () => number | Promise<number>
@@ -33,11 +36,13 @@ export async function pause(
     return count
   }
   try {
-    await untilNone(left, signal)
+    await untilNone(left, { signal })
   } catch (error) {
     resume(server, database)
     throw error
   }
+  // Whoever pauses wants to do something to Postgres: what idles there goes.
+  for (const link of server.router.links.values()) link.retire(database)
 }
 
 /** RESUME: those that wait go on, first come first served. */
@@ -54,11 +59,15 @@ export function kill(server: GatewayServer, database: string | undefined): void 
   server.pauses.pause(database)
   server.log.info('killed', { database })
   for (const session of sessionsOf(server, database)) session.terminate(terminated())
+  for (const session of server.replications.values()) {
+    const its = session.view().database
+    if (database === undefined || its === database) session.terminate(terminated())
+  }
 }
 
 /** KILL_CLIENT. @throws PgError undefined_object */
 export function killClient(server: GatewayServer, number: number): void {
-  for (const session of server.sessions.values()) {
+  for (const session of [...server.sessions.values(), ...server.replications.values()]) {
     if (session.number !== number) continue
     server.log.info('client killed', { session: number })
     return session.terminate(terminated())
@@ -77,6 +86,41 @@ export function disable(server: GatewayServer, database: string): void {
 export function enable(server: GatewayServer, database: string): void {
   server.disabled.delete(database)
   server.log.info('enabled', { database })
+}
+
+/** RECONNECT: backends are replaced as they fall free, in every pooler of the shard. */
+export function reconnect(server: GatewayServer, database: string | undefined): void {
+  server.log.info('reconnecting', { database })
+  for (const link of server.router.links.values()) link.retire(database)
+}
+
+/** WAIT_CLOSE: until no backend is on its way out. */
+export async function waitClose(
+  server: GatewayServer,
+  options: { database: string | undefined; token: string | undefined; signal: AbortSignal },
+): Promise<void> {
+  const { database, token, signal } = options
+  const left = async (): Promise<number> => {
+    const { servers } = await takePicture(server, token)
+    return servers.filter(({ backend }) => {
+      return backend.retired === true && (database === undefined || backend.database === database)
+    }).length
+  }
+  await untilNone(left, { signal, lookMs: LOOK_FAR_MS })
+}
+
+/**
+ * SHUTDOWN: at once, or with a drain, which ends sessions as soon as they have nothing open and
+ * cuts what is left after `lameduck_period`.
+ * @throws PgError feature_not_supported where nothing can stop the process
+ */
+export function shutdown(server: GatewayServer, wait: 'clients' | 'servers' | undefined): void {
+  const { stop } = server
+  if (stop === undefined) {
+    throw new PgError('feature_not_supported', 'SHUTDOWN is not supported: nobody would hear it')
+  }
+  // Answered first: the console's own connection ends with the process.
+  timer(LOOK_MS, () => stop('SHUTDOWN at the admin console', wait === undefined))
 }
 
 /** RELOAD: the settings' file, the certificate and the rules. @throws PgError naming mistakes */
@@ -109,10 +153,13 @@ export function set(server: GatewayServer, name: string, value: string): void {
 }
 
 /** Looks until nothing is left. @throws PgError query_canceled */
-export async function untilNone(left: Left, signal: AbortSignal): Promise<void> {
+export async function untilNone(
+  left: Left,
+  { signal, lookMs = LOOK_MS }: { signal: AbortSignal; lookMs?: number },
+): Promise<void> {
   while ((await left()) > 0) {
     if (signal.aborted) throw canceled()
-    await sleep(LOOK_MS, signal).catch(() => undefined) // an abort is seen above
+    await sleep(lookMs, signal).catch(() => undefined) // an abort is seen above
   }
 }
 

@@ -18,6 +18,7 @@ import { poolRows } from './show/pools.ts'
 import * as settings from './show/settings.ts'
 import * as sockets from './show/sockets.ts'
 import { Stats } from './show/stats.ts'
+import { Waits } from './waits.ts'
 
 /** What ParameterStatus tells a client of the console. */
 export const CONSOLE_PARAMETERS: ReadonlyMap<string, string> = new Map([
@@ -46,13 +47,16 @@ export type Administrator = {
 export class Console implements CommandRunner, Disposable {
   readonly #server: GatewayServer
   readonly #token: string | undefined
+  readonly #waits: Waits
   readonly #stats: Stats
   readonly #sessions = new Set<ConsoleSession>()
 
   constructor(server: GatewayServer, token: string | undefined) {
     this.#server = server
     this.#token = token
-    this.#stats = new Stats(server.traffic, () => server.limits.statsPeriodMs)
+    this.#waits = new Waits(server, token)
+    const periodMs = (): number => server.limits.statsPeriodMs
+    this.#stats = new Stats(server.traffic, periodMs, () => this.#waits.take())
   }
 
   /** Sessions of the console. */
@@ -106,7 +110,11 @@ export class Console implements CommandRunner, Disposable {
       return { tag: 'SHOW' }
     }
     const show = SHOWN[table]
-    if ('now' in show) return { tag: 'SHOW', rows: show.now(this.#server, this.#stats) }
+    if ('counted' in show) {
+      await this.#waits.take()
+      return { tag: 'SHOW', rows: show.counted(this.#stats) }
+    }
+    if ('now' in show) return { tag: 'SHOW', rows: show.now(this.#server) }
     const picture = await takePicture(this.#server, this.#token)
     for (const missing of picture.missing) {
       session.notice('a pooler did not answer: its backends are missing', missing)
@@ -146,9 +154,16 @@ export class Console implements CommandRunner, Disposable {
         act.set(server, command.name, command.value)
         break
       case 'RECONNECT':
+        await this.#mustExist(command.database)
+        act.reconnect(server, command.database)
+        break
       case 'WAIT_CLOSE':
+        await this.#mustExist(command.database)
+        await act.waitClose(server, { database: command.database, token: this.#token, signal })
+        break
       case 'SHUTDOWN':
-        throw new PgError('feature_not_supported', `${command.verb} is not supported`)
+        act.shutdown(server, command.wait)
+        break
     }
     return { tag: command.verb }
   }
@@ -169,7 +184,8 @@ export class Console implements CommandRunner, Disposable {
 type Consoles = Iterable<ConsoleSession>
 /** How a table is made: from what the gateway has at hand, or from what the poolers say. */
 type Shown =
-  | { now(server: GatewayServer, stats: Stats): Row[] }
+  | { now(server: GatewayServer): Row[] }
+  | { counted(stats: Stats): Row[] }
   | { seen(picture: Picture, server: GatewayServer, consoles: Consoles): Row[] }
 
 const SHOWN: Readonly<Record<TableName, Shown>> = {
@@ -180,10 +196,10 @@ const SHOWN: Readonly<Record<TableName, Shown>> = {
   ACTIVE_SOCKETS: {
     seen: (picture, _server, consoles) => sockets.activeSocketRows(picture, consoles),
   },
-  STATS: { now: (_server, stats) => stats.rows() },
-  STATS_TOTALS: { now: (_server, stats) => stats.totalRows() },
-  STATS_AVERAGES: { now: (_server, stats) => stats.averageRows() },
-  TOTALS: { now: (_server, stats) => stats.sumRows() },
+  STATS: { counted: (stats) => stats.rows() },
+  STATS_TOTALS: { counted: (stats) => stats.totalRows() },
+  STATS_AVERAGES: { counted: (stats) => stats.averageRows() },
+  TOTALS: { counted: (stats) => stats.sumRows() },
   DATABASES: { seen: (picture, server) => databases.databaseRows(server, picture) },
   USERS: { seen: (picture, server) => databases.userRows(server, picture) },
   LISTS: { seen: (picture, server) => databases.listRows(server, picture) },

@@ -1,6 +1,7 @@
 // Sessions and backends of one moment, joined: what several of the tables are made of.
 
 import { wallTimeMs } from '../../shared/time/clock.ts'
+import type { PoolerRecord } from '../../shared/topology/records.ts'
 import type { SessionView } from '../session/session-view.ts'
 import type { GatewayServer } from '../server.ts'
 import {
@@ -27,6 +28,7 @@ export type Client = {
   /** How long its batch has been under way or has waited; 0 at rest. */
   readonly waitMs: number
   readonly stream: StreamFigure | undefined
+  readonly replication: 'none' | 'physical' | 'logical'
   /** `host:port` of the gateway's side, and what secures it. */
   readonly local: string
   readonly tls: string
@@ -47,10 +49,7 @@ export async function takePicture(
   server: GatewayServer,
   token: string | undefined,
 ): Promise<Picture> {
-  const { poolers } = server.directory
-  const linked = [...server.router.links.values()].filter((link) => link.connection !== undefined)
-  const records = linked.flatMap(({ id }) => poolers.get(id)?.record ?? [])
-  const { figures, missing } = await askPoolers(records, token)
+  const { figures, missing } = await askPoolers(linkedPoolers(server), token)
   const clients = lookAtClients(server, streamsOf(server.limits.id, figures))
   const byNumber = new Map(clients.map((client) => [client.number, client]))
   const servers = figures.flatMap((one) =>
@@ -61,6 +60,12 @@ export async function takePicture(
     })),
   )
   return { atMs: wallTimeMs(), clients, servers, figures, missing }
+}
+
+/** The poolers that this gateway has links to. */
+export function linkedPoolers({ router, directory }: GatewayServer): PoolerRecord[] {
+  const linked = [...router.links.values()].filter(({ connection }) => connection !== undefined)
+  return linked.flatMap(({ id }) => directory.poolers.get(id)?.record ?? [])
 }
 
 /** The streams of this gateway's sessions, by session. */
@@ -85,15 +90,20 @@ function lookAtClients(
     if (session !== undefined) sockets.set(session.number, { local, tls })
   }
   const clients: Client[] = []
-  for (const session of server.sessions.values()) {
+  const look = (session: Looked, replication: Client['replication']): void => {
     const { number, ageMs } = session
     const view = session.view()
     const stream = streams.get(number)
     const socket = sockets.get(number) ?? { local: '', tls: '' }
-    clients.push({ number, ageMs, view, stream, ...standing(view, stream), ...socket })
+    const stands = standing(view, stream)
+    clients.push({ number, ageMs, view, stream, replication, ...stands, ...socket })
   }
+  for (const session of server.sessions.values()) look(session, 'none')
+  for (const session of server.replications.values()) look(session, session.kind)
   return clients
 }
+
+type Looked = { readonly number: number; readonly ageMs: number; view(): SessionView }
 
 /** What PgBouncer would call it, and for how long. */
 function standing(

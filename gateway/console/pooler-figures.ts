@@ -35,6 +35,13 @@ type PoolFigures = {
   readonly pools: readonly { database: string; user: string; size_max: number }[]
 }
 
+/** A gateway's link, as GET /debug/links shows it. */
+export type LinkFigure = {
+  readonly gateway: string
+  /** By database, since the link began. */
+  readonly waited_ms: Readonly<Record<string, number>>
+}
+
 /** One pooler, asked now. */
 export type PoolerFigures = {
   readonly pooler: string
@@ -67,6 +74,14 @@ export async function askPoolers(
   await Promise.all(asked)
   figures.sort((left, right) => (left.pooler < right.pooler ? -1 : 1))
   return { figures, missing }
+}
+
+/** The links of one pooler. @throws Error when it does not answer */
+export async function askLinks(
+  record: PoolerRecord,
+  token: string | undefined,
+): Promise<LinkFigure[]> {
+  return await get<LinkFigure[]>(record, 'links', token)
 }
 
 async function askPooler(record: PoolerRecord, token: string | undefined): Promise<PoolerFigures> {

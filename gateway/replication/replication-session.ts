@@ -19,6 +19,7 @@ import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import type { PoolerLink, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
 import { Output } from '../session/output.ts'
 import { fatal } from '../session/session-errors.ts'
+import type { SessionView } from '../session/session-view.ts'
 import { Upstream } from '../session/upstream.ts'
 import { ReplyBoundary } from './reply-boundary.ts'
 
@@ -74,6 +75,38 @@ export class ReplicationSession implements StreamOwner {
 
   get closed(): boolean {
     return this.#closed
+  }
+
+  /** How long it has been in, in milliseconds. */
+  get ageMs(): number {
+    return now() - this.#startedMs
+  }
+
+  /** physical, or logical for one that belongs to a database. */
+  get kind(): 'physical' | 'logical' {
+    return this.#request.replication === 'physical' ? 'physical' : 'logical'
+  }
+
+  /** What an administrator sees of it. */
+  view(): SessionView {
+    const { user, database, client, options } = this.#request
+    const name = options.find(([option]) => option === 'application_name')?.[1]
+    return {
+      user,
+      database,
+      client,
+      applicationName: name ?? '',
+      pooler: this.#up.link?.id,
+      requestAgoMs: undefined,
+      waitingMs: undefined,
+      running: true,
+      held: true,
+      free: false,
+      pinned: true,
+      statements: 0,
+      windowBytes: 0,
+      outputBytes: this.#output.waiting,
+    }
   }
 
   /** For people. */

@@ -21,7 +21,7 @@ export class Traffic {
   queryMs = 0
   /** From the first batch of a transaction sent to the ReadyForQuery of its last. */
   transactionMs = 0
-  /** Waiting in this gateway: for a leader, or while it is paused. */
+  /** Waiting for a leader, for RESUME, and, as far as the poolers were asked, for backends. */
   waitMs = 0
 }
 

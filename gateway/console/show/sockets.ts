@@ -88,6 +88,7 @@ function clientRow(client: Client, { atMs }: Picture): Row {
     ptr: pointer(number),
     link: typeof stream?.pid === 'number' ? pointer(stream.pid) : '',
     tls: client.tls,
+    replication: client.replication,
     application_name: view.applicationName,
     prepared_statements: view.statements,
     id: number,

@@ -43,13 +43,17 @@ type Sample = { readonly atMs: number; readonly figures: ReadonlyMap<string, Fig
 export class Stats implements Disposable {
   readonly #traffic: TrafficBook
   readonly #periodMs: () => number
+  readonly #refresh: () => Promise<void>
   #older: Sample
   #newer: Sample
   #next: Disposable
+  #over = false
 
-  constructor(traffic: TrafficBook, periodMs: () => number) {
+  /** @param refresh brings what only others know into the traffic; it never fails. */
+  constructor(traffic: TrafficBook, periodMs: () => number, refresh: () => Promise<void>) {
     this.#traffic = traffic
     this.#periodMs = periodMs
+    this.#refresh = refresh
     this.#older = this.#newer = this.#sample()
     this.#next = this.#later()
   }
@@ -93,6 +97,7 @@ export class Stats implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#over = true
     this.#next[Symbol.dispose]()
   }
 
@@ -113,13 +118,16 @@ export class Stats implements Disposable {
     return { atMs: now(), figures }
   }
 
+  async #look(): Promise<void> {
+    await this.#refresh()
+    if (this.#over) return
+    this.#older = this.#newer
+    this.#newer = this.#sample()
+    this.#next = this.#later()
+  }
+
   #later(): Disposable {
-    const look = (): void => {
-      this.#older = this.#newer
-      this.#newer = this.#sample()
-      this.#next = this.#later()
-    }
-    return timer(this.#periodMs(), look, { ref: false })
+    return timer(this.#periodMs(), () => void this.#look(), { ref: false })
   }
 }
 
