@@ -138,6 +138,12 @@ export interface Topology extends AsyncDisposable {
   grantLease(ttlMs: number): Promise<Lease>
 
   /**
+   * How long a lease lives on without another keep-alive, about; undefined when there is no such
+   * lease. Others may keep it alive, and a store that was away may give it more.
+   */
+  leaseRemainingMs(lease: LeaseRef): Promise<number | undefined>
+
+  /**
    * All changes under `prefix` in order, in batches that each end between two transactions.
    *
    * Without `from` the first batch is the present state as puts (empty when there is none): it

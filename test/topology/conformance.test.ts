@@ -231,6 +231,17 @@ describe.each([...STORES])('%s', (kind) => {
       expect(await other.get('a')).toBeUndefined()
     }, 10_000)
 
+    test('anybody can ask how long a lease lives on', async () => {
+      const a = await fresh()
+      const b = await another()
+      const lease = await a.grantLease(60_000)
+      const remainingMs = await b.leaseRemainingMs({ id: lease.id })
+      expect(remainingMs).toBeGreaterThan(50_000)
+      expect(remainingMs).toBeLessThanOrEqual(lease.ttlMs)
+      await lease.revoke()
+      expect(await b.leaseRemainingMs(lease)).toBeUndefined()
+    })
+
     test('revoking a lease deletes its keys at once, in one revision', async () => {
       const a = await fresh()
       const b = await another()

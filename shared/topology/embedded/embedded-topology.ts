@@ -108,6 +108,10 @@ export class EmbeddedTopology implements Topology {
     return lease
   }
 
+  async leaseRemainingMs({ id }: LeaseRef): Promise<number | undefined> {
+    return await this.#run((store) => store.remainingMs(id))
+  }
+
   watch(prefix: string, options: WatchOptions): AsyncIterable<WatchEvent[]> {
     checkPrefix(prefix)
     const signal = AbortSignal.any([options.signal, this.#closed.signal])

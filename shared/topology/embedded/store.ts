@@ -110,6 +110,14 @@ export class EmbeddedStore implements Disposable {
     }
   }
 
+  /** Until the deadline of a lease; undefined when there is none. */
+  remainingMs(id: string): number | undefined {
+    const row = this.#sql.lease.get(BigInt(id))
+    if (row === null || row.boot_id !== bootId()) return undefined
+    const remainingMs = Number(row.deadline_ms) - bootTimeMs()
+    return remainingMs > 0 ? remainingMs : undefined
+  }
+
   /** Ends a lease and deletes its keys. */
   revoke(id: string): void {
     this.#write(() => {

@@ -128,6 +128,14 @@ class EtcdTopology implements Topology {
     return lease
   }
 
+  async leaseRemainingMs({ id }: LeaseRef): Promise<number | undefined> {
+    const request = { ID: id, keys: false }
+    const { TTL } = await this.#endpoints.read((etcd, options) =>
+      etcd.leaseClient.leaseTimeToLive(request, options),
+    )
+    return Number(TTL) < 0 ? undefined : Number(TTL) * 1000
+  }
+
   watch(prefix: string, options: WatchOptions): AsyncIterable<WatchEvent[]> {
     checkPrefix(prefix)
     const signal = AbortSignal.any([options.signal, this.#closed.signal])
