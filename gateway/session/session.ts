@@ -18,6 +18,7 @@ import { farewellOf, fatal, refusalError } from './session-errors.ts'
 import type { SessionHost } from './session-host.ts'
 import { viewOf, type SessionView } from './session-view.ts'
 import { Trait } from './traits.ts'
+import { UnitAnswers } from './unit-answers.ts'
 import { Before } from './units.ts'
 
 const READY_BYTES = 6
@@ -41,6 +42,7 @@ export class Session implements StreamOwner, Held {
   readonly #sender: Sender
   readonly #startedMs = now()
   #opening: PromiseWithResolvers<ParameterVector> | undefined
+  #unitAnswers: UnitAnswers | undefined
   #vectorId = -1
   #paused = false
   #inputEnded = false
@@ -266,7 +268,7 @@ export class Session implements StreamOwner, Held {
     core.onBoundary = (flags & Flag.Boundary) !== 0
     if (core.retained) core.letGo()
     if (core.unit === 0) this.#write(bytes, start, end, errorAt)
-    else core.up.took(end - start, 0)
+    else this.#writeOfUnit(bytes, start, end)
     if ((flags & Flag.Error) !== 0) this.#onError()
     else if ((flags & (Flag.CopyIn | Flag.CopyBoth)) !== 0) this.#onCopyIn()
     else if (core.mode === Mode.QueryHeld && tracker?.outstanding === 0) {
@@ -376,7 +378,7 @@ export class Session implements StreamOwner, Held {
     up.ready(pins)
     core.onBoundary = true
     if (core.unit !== 0) {
-      up.took(end - start, 0)
+      this.#writeOfUnit(bytes, start, end)
       if (core.unit === Before.Sync && core.extended !== undefined) this.#settle(core.extended)
       this.#afterUnit(status)
       return this.#pump()
@@ -422,6 +424,15 @@ export class Session implements StreamOwner, Held {
     host.counters.bytesOut += end - start
     traffic.bytesOut += end - start
     up.took(end - start, down.output.waiting)
+  }
+
+  /** The answer to a batch of our own is not the client's, but for its notifications. */
+  #writeOfUnit(bytes: Buffer, start: number, end: number): void {
+    const { up } = this.#core
+    this.#unitAnswers ??= new UnitAnswers()
+    const notifications = this.#unitAnswers.take(up.batch, bytes, start, end)
+    if (notifications.length > 0) this.#core.say(notifications)
+    up.took(end - start, 0)
   }
 
   /** The backend's values may differ from what the client was told. */
