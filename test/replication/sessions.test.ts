@@ -104,7 +104,7 @@ describe('as at Postgres', () => {
           lines.push(await frontend.untilReadyForQuery())
         }
         return lines.map((answer) =>
-          answer.map((line) => line.replace(/0\/[0-9A-F]+/g, 'LSN').replace(via, 'VIA')),
+          answer.map((line) => line.replace(/0\/[0-9A-F]+/g, 'LSN').replace(`of_${via}`, 'of_VIA')),
         )
       })
     }
