@@ -4,9 +4,9 @@ import { join } from 'node:path'
 
 /**
  * How the answers of a run stand to those of Postgres itself: the same bytes; one of the other
- * answers that the suite accepts for this test; an answer that none of them is; or none at all.
+ * answers that the suite accepts for this test; an answer that none of them is; or none at all. Tests of psql itself are skipped without psql.
  */
-export type Verdict = 'same' | 'accepted' | 'differs' | 'missing'
+export type Verdict = 'same' | 'accepted' | 'differs' | 'missing' | 'skipped'
 
 /** One answer to one test, and whether the suite accepts it. */
 export type Answer = { readonly text: string | undefined; readonly asExpected: boolean }

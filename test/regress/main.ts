@@ -2,23 +2,16 @@
 // Method: one server. pg_regress runs against it twice without the gateway (what differs between
 // these two is noise), then through gateway and pooler with small pools, and every result file is
 // compared. Then our own runner sends the same statements by Parse, Bind and Execute.
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { resolveRunAs } from '../../pgctld/postgres/run-as.ts'
 import { DEBIAN_CACHE_DIR } from './apt.ts'
-import { judge, unifiedDiff, type Answer } from './compare.ts'
-import { runSuite, type RunResult } from './psql-run.ts'
-import type { AskPool, Upstream } from './relay.ts'
-import {
-  addUp,
-  isEqual,
-  percent,
-  tableOf,
-  totalOf,
-  type PoolReport,
-  type TestRow,
-} from './report.ts'
+import type { Mode } from './extended/exchange.ts'
+import { extendedPhase } from './extended-phase.ts'
+import { Output, type Phase } from './phase.ts'
+import { psqlPhase } from './psql-phase.ts'
+import { isEqual, summaryOf, tableOf, type PoolReport } from './report.ts'
 import { pickTests, readSchedule, type Group } from './schedule.ts'
 import { Site } from './site.ts'
 import { provideSuite, type Suite } from './suite.ts'
@@ -26,6 +19,7 @@ import { provideSuite, type Suite } from './suite.ts'
 const HELP = `Usage: npm run test:regress -- [FLAGS]
   --tests a,b     these tests of the suite only, and test_setup (default: all)
   --pool 4,8      sizes of the pool that the gateway's runs have
+  --protocol P,Q  psql (simple), unnamed, named (default: all three, one after the other)
   --direct-only   Postgres itself only
   --serial        one test after the other (default: in the suite's parallel groups)
   --out DIR       where tables, results and differences go (default: in the cache)
@@ -36,6 +30,7 @@ const { values: flags } = parseArgs({
   options: {
     tests: { type: 'string' },
     pool: { type: 'string', default: '4,8' },
+    protocol: { type: 'string', default: 'psql,unnamed,named' },
     'direct-only': { type: 'boolean', default: false },
     serial: { type: 'boolean', default: false },
     out: { type: 'string' },
@@ -48,52 +43,49 @@ const progress = (line: string): void => {
   const seconds = ((performance.now() - began) / 1000).toFixed(0)
   process.stderr.write(`${seconds.padStart(5)} s  ${line}\n`)
 }
-const print = (text: string): void => void process.stdout.write(text)
-const noPool: AskPool = async () => undefined
+
+/** What is given back or removed at the end, also when a signal ends us. */
+const owned = new AsyncDisposableStack()
 
 async function main(): Promise<number> {
-  // Said to us by whoever started us; the cluster's own processes have another starter.
-  delete process.env['MULTIGRES_SUPERVISED']
+  const protocols = flags.protocol.split(',').map(readProtocol)
   const suite = await provideSuite(progress)
-  const out = resolve(flags.out ?? join(DEBIAN_CACHE_DIR, '..', 'regress'))
-  rmSync(out, { recursive: true, force: true })
-  mkdirSync(out, { recursive: true })
   const groups = groupsOf(suite)
-  await using site = new Site(suite, { keep: flags.keep })
-  const pools = flags['direct-only'] ? [] : flags.pool.split(',').map(Number)
+  const site = owned.use(new Site(suite, { keep: flags.keep }))
+  const pools = flags['direct-only'] ? [] : flags.pool.split(',').map(readSize)
   progress(`starting PostgreSQL ${suite.version}`)
   await site.start(pools[0] ?? 1)
-
-  const run = async (name: string, upstream: Upstream, ask: AskPool): Promise<RunResult> => {
-    await site.reset()
-    progress(`${name}: ${groups.flat().length} tests`)
-    const dir = join(site.base, name)
-    const runAs = resolveRunAs(undefined)
-    const result = await runSuite({ suite, name, dir, upstream, ask, groups, runAs, progress })
-    cpSync(join(dir, 'results'), join(out, name), { recursive: true })
-    return result
+  const phase: Phase = {
+    suite,
+    site,
+    groups,
+    tests: groups.flat(),
+    pools,
+    runAs: resolveRunAs(undefined),
+    progress,
+    out: new Output(resolve(flags.out ?? join(DEBIAN_CACHE_DIR, '..', 'regress'))),
+    target: (through) =>
+      through
+        ? { upstream: site.gateway, ask: site.askPool }
+        : { upstream: site.direct, ask: async () => undefined },
   }
-  const direct = [
-    await run('direct-1', site.direct, noPool),
-    await run('direct-2', site.direct, noPool),
-  ]
-  const tests = groups.flat()
-  showDirect(tests, direct)
   const reports: PoolReport[] = []
-  for (const pool of pools) {
-    if (pool !== pools[0]) await site.start(pool)
-    const result = await run(`pool-${pool}`, site.gateway, site.askPool)
-    reports.push(await compare(tests, direct, result, join(out, 'differences')))
+  for (const protocol of protocols) {
+    const more = protocol === 'psql' ? await psqlPhase(phase) : await extendedPhase(phase, protocol)
+    show(phase, protocol, more)
+    reports.push(...more)
   }
-  if (reports.length > 0) {
-    const table = tableOf(tests, reports)
-    writeFileSync(join(out, 'table.txt'), table)
-    print(`\n${table}\n`)
-  }
-  for (const report of reports) showSummary(report)
-  print(`results and differences: ${out}\n`)
+  phase.out.print(`\n${reports.map(summaryOf).join('')}`)
+  phase.out.print(`results and differences: ${phase.out.dir}\n`)
   const good = reports.every(({ rows }) => [...rows.values()].every((row) => isEqual(row.verdict)))
   return good ? 0 : 1
+}
+
+function show({ tests, out }: Phase, protocol: string, reports: readonly PoolReport[]): void {
+  if (reports.length === 0) return
+  const table = tableOf(tests, reports)
+  out.save(`${protocol}.txt`, `${table}\n${reports.map(summaryOf).join('')}`)
+  out.print(`\n${table}`)
 }
 
 function groupsOf(suite: Suite): Group[] {
@@ -102,57 +94,39 @@ function groupsOf(suite: Suite): Group[] {
   return flags.serial ? picked.flat().map((test) => [test]) : picked
 }
 
-function answerOf(result: RunResult, test: string): Answer {
-  return { text: result.results.get(test), asExpected: result.asExpected.has(test) }
+function readProtocol(name: string): 'psql' | Mode {
+  if (name === 'psql' || name === 'unnamed' || name === 'named') return name
+  throw new Error(`--protocol is psql, unnamed or named, not ${name}`)
 }
 
-function showDirect(tests: readonly string[], direct: readonly RunResult[]): void {
-  for (const { name, asExpected, seconds } of direct) {
-    const failed = tests.filter((test) => !asExpected.has(test))
-    const names = failed.length === 0 ? '' : `; not: ${failed.join(' ')}`
-    print(`${name}: ${asExpected.size} of ${tests.length} as expected, ${seconds} s${names}\n`)
+function readSize(text: string): number {
+  const size = Number(text)
+  if (Number.isInteger(size) && size > 0) return size
+  throw new Error(`--pool takes sizes, not ${text}`)
+}
+
+/** A signal, or the end of the one who started us (its pipe to us closes), ends it cleanly. */
+function stopOnSignals(): void {
+  const stop = (): void => void owned.disposeAsync().finally(() => process.exit(130))
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop)
+  if (process.env['MULTIGRES_SUPERVISED'] !== '1') return
+  process.stdin.once('end', stop)
+  process.stdin.resume()
+  process.stdin.unref()
+  // Said to us by whoever started us; the cluster's own processes have another starter.
+  delete process.env['MULTIGRES_SUPERVISED']
+}
+
+if (flags.help) {
+  process.stdout.write(`${HELP}\n`)
+} else {
+  stopOnSignals()
+  try {
+    process.exitCode = await main()
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = 2
+  } finally {
+    await owned.disposeAsync()
   }
-  const noisy = tests.filter((test) => new Set(direct.map((run) => run.results.get(test))).size > 1)
-  print(`noise: ${noisy.length === 0 ? 'none' : noisy.join(' ')}\n`)
 }
-
-async function compare(
-  tests: readonly string[],
-  direct: readonly RunResult[],
-  result: RunResult,
-  dir: string,
-): Promise<PoolReport> {
-  const rows = new Map<string, TestRow>()
-  for (const test of tests) {
-    const answers = direct.map((run) => answerOf(run, test))
-    const verdict = judge(answerOf(result, test), answers)
-    rows.set(test, { verdict, figures: addUp(result.sessions.get(test) ?? []) })
-    if (verdict === 'same') continue
-    const [first] = answers
-    const diff = await unifiedDiff(
-      { name: `direct/${test}`, text: first?.text ?? '' },
-      { name: `${result.name}/${test}`, text: result.results.get(test) ?? '' },
-    )
-    mkdirSync(join(dir, result.name), { recursive: true })
-    writeFileSync(join(dir, result.name, `${test}.diff`), diff, 'latin1')
-  }
-  return { title: `through the gateway, ${result.name}`, seconds: result.seconds, rows }
-}
-
-function showSummary(report: PoolReport): void {
-  const { batches, idle, released, handOvers, hung, unknown } = totalOf(report)
-  const differing = [...report.rows].filter(([, { verdict }]) => !isEqual(verdict))
-  const accepted = [...report.rows].filter(([, { verdict }]) => verdict === 'accepted')
-  const names = (rows: readonly (readonly [string, TestRow])[]): string =>
-    rows.length === 0 ? '' : ` (${rows.map(([test]) => test).join(' ')})`
-  print(`${report.title}: ${report.seconds} s
-  differing: ${differing.length}${names(differing)}
-  another accepted answer: ${accepted.length}${names(accepted)}
-  batches: ${batches}, released unpinned: ${released} = ${percent(released, batches)}; \
-of the ${idle} outside of transactions ${percent(released, idle)}
-  hand-overs between sessions: ${handOvers}; sessions hung: ${hung}, not asked about: ${unknown}
-`)
-}
-
-if (flags.help) print(`${HELP}\n`)
-else process.exitCode = await main()

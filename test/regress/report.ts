@@ -22,6 +22,8 @@ export type PoolReport = {
   readonly title: string
   readonly seconds: number
   readonly rows: ReadonlyMap<string, TestRow>
+  /** A line of its own in the summary. */
+  readonly note?: string
 }
 
 /** Adds up what the sessions of a test did. */
@@ -67,7 +69,7 @@ export function tableOf(tests: readonly string[], reports: readonly PoolReport[]
 
 /** Whether a client would have seen what Postgres itself might have said. */
 export function isEqual(verdict: Verdict): boolean {
-  return verdict === 'same' || verdict === 'accepted'
+  return verdict === 'same' || verdict === 'accepted' || verdict === 'skipped'
 }
 
 /** Sums over all tests of a run. */
@@ -86,4 +88,23 @@ function figureCells({ batches, idle, released, handOvers }: Figures): string[] 
 /** `12.3 %`, or a dash of nothing. */
 export function percent(part: number, whole: number): string {
   return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)} %`
+}
+
+/** A run in a few lines. */
+export function summaryOf(report: PoolReport): string {
+  const { batches, idle, released, handOvers, hung, unknown } = totalOf(report)
+  const tests = (wanted: (verdict: Verdict) => boolean): string => {
+    const names = [...report.rows].filter(([, row]) => wanted(row.verdict)).map(([test]) => test)
+    return names.length === 0 ? '0' : `${names.length} (${names.join(' ')})`
+  }
+  const lines = [
+    `${report.title}: ${report.seconds} s`,
+    `  differing: ${tests((verdict) => !isEqual(verdict))}`,
+    `  another accepted answer: ${tests((verdict) => verdict === 'accepted')}`,
+    ...(report.note === undefined ? [] : [`  ${report.note}`]),
+    `  batches: ${batches}, released unpinned: ${released} = ${percent(released, batches)}; ` +
+      `of the ${idle} outside of transactions ${percent(released, idle)}`,
+    `  hand-overs between sessions: ${handOvers}; hung: ${hung}, not asked about: ${unknown}`,
+  ]
+  return `${lines.join('\n')}\n`
 }

@@ -42,6 +42,7 @@ export class Site implements AsyncDisposable {
   #direct: Upstream | undefined
   #gateway: Upstream | undefined
   #poolerHttp = ''
+  #poolSize = 0
 
   constructor(suite: Suite, options: { keep: boolean }) {
     this.#suite = suite
@@ -49,8 +50,10 @@ export class Site implements AsyncDisposable {
     chmodSync(this.base, 0o755) // Postgres's user must pass
   }
 
-  /** Starts it, or again with another pool size; the data stays. */
+  /** Starts it, or again when the pool has another size; the data stays. */
   async start(poolSize: number): Promise<void> {
+    if (this.#poolSize === poolSize) return
+    this.#poolSize = poolSize
     await this.#cluster?.stop()
     this.#cluster = await startCluster({
       dir: join(this.base, 'c'),
