@@ -88,7 +88,7 @@ async function start(request: StartRequest, end: EndRequests, report: Reporter):
   const what = `${count(poolers.length, 'pooler')} and ${count(gateways.length, 'gateway')}`
   report.progress(`starting ${what} in ${request.dir}`)
   const { startTimeoutMs } = request.options
-  await runCluster({ cluster, startTimeoutMs, end, report })
+  await runCluster({ cluster, lock, startTimeoutMs, end, report })
   report.progress('stopped')
 }
 

@@ -1,6 +1,7 @@
 // `cluster status`: who leads, who follows and where everything listens.
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { messageOf } from '../errors.ts'
 import { readCommandFlags } from '../flags.ts'
 import { commandHelp } from '../help.ts'
 import { clusterPaths, readMarker } from '../local/cluster-dir.ts'
@@ -47,7 +48,17 @@ async function ask(dir: string, state: ClusterState): Promise<StatusView> {
   const { secrets } = clusterPaths(dir)
   const file = join(secrets, 'token')
   const token = existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined
-  return await clusterStatus(state, { password: postgresPassword(secrets), token })
+  return await clusterStatus(state, { password: knownPassword(secrets), token })
+}
+
+/** Without its file the URLs have none: that must not keep anybody from seeing what runs. */
+function knownPassword(secrets: string): string {
+  try {
+    return postgresPassword(secrets)
+  } catch (error) {
+    process.stderr.write(`multigres: warning: ${messageOf(error)}\n`)
+    return ''
+  }
 }
 
 function forPeople(dir: string, view: StatusView, phase: string | undefined): string {

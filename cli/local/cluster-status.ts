@@ -137,7 +137,9 @@ function poolerView(
 }
 
 function reasonOf({ serving, blocked, diverged, action, postgres }: StatusReply): string {
-  const said = [serving?.reason, blocked, diverged, action?.name, postgres?.message]
+  // Without a Postgres nothing else matters; who leads is told by another line.
+  const down = postgres?.pid ? '' : postgres?.message
+  const said = [down, serving?.reason, blocked, diverged, action?.name, postgres?.message]
   return said.find((text) => text !== undefined && text !== '') ?? ''
 }
 

@@ -73,7 +73,8 @@ function clusterUrl(plan: ClusterPlan, password: string): string {
 function gatewayUrl(plan: ClusterPlan, port: number, password: string): string {
   const address = plan.listen === '0.0.0.0' || plan.listen === '::' ? LOOPBACK : plan.listen
   const host = address.includes(':') ? `[${address}]` : address
-  return `postgresql://postgres:${encodeURIComponent(password)}@${host}:${port}/${DATABASE}`
+  const login = password === '' ? 'postgres' : `postgres:${encodeURIComponent(password)}`
+  return `postgresql://${login}@${host}:${port}/${DATABASE}`
 }
 
 /** The table of a person: who runs, where. */

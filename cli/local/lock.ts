@@ -1,6 +1,6 @@
 // Who may run a cluster's supervisor. The lock is flock(2) on DIR/lock: the kernel releases it with
 // its process however that ends, so there is no stale lock to judge.
-import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { dlopen } from 'bun:ffi'
 
 const LOCK_EXCLUSIVE = 2
@@ -8,20 +8,37 @@ const LOCK_NONBLOCKING = 4
 const OWNER_ONLY = 0o600
 
 /** A held lock; disposing it lets the next one in. */
-export type Lock = Disposable
+export interface Lock extends Disposable {
+  /** Takes it again where somebody removed its file: the one that we hold keeps nobody out then. */
+  keep(): void
+}
 
 /**
  * Takes the lock, or gives undefined while another process holds it.
  * @throws the system's error where the file cannot be opened.
  */
 export function tryLock(path: string): Lock | undefined {
+  const first = lockFile(path)
+  if (first === undefined) return undefined
+  let fd = first
+  const keep = (): void => {
+    if (statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return
+    const anew = lockFile(path)
+    if (anew === undefined) return
+    closeSync(fd)
+    fd = anew
+  }
+  return { keep, [Symbol.dispose]: () => closeSync(fd) }
+}
+
+function lockFile(path: string): number | undefined {
   // Bun opens files close-on-exec, so no child inherits the lock.
   const fd = openSync(path, 'a', OWNER_ONLY)
   if (flock(fd, LOCK_EXCLUSIVE | LOCK_NONBLOCKING) !== 0) {
     closeSync(fd)
     return undefined
   }
-  return { [Symbol.dispose]: () => closeSync(fd) }
+  return fd
 }
 
 /** In words, the process that holds the lock; undefined while nobody does. */

@@ -56,14 +56,14 @@ export async function prepareCluster(
   const etcd = findEtcd(options.topology)
   const home = await preparePostgres(options.postgres, paths)
   const ports = choosePorts(portSlots(options, settings), marker?.ports ?? {})
-  makeSecrets(paths.secrets, options.passwordFile)
+  const { dataRoot } = home
+  const data = dataRoot ?? paths.poolers
+  makeSecrets(paths.secrets, { passwordFile: options.passwordFile, dataRoot: data })
   const password = postgresPassword(paths.secrets)
   refuseOpenDefault(options, password, paths)
-  const { dataRoot } = home
   const runDir = shortEnough(paths.run, 'run')
   const postgresRunDir = dataRoot === undefined ? runDir : shortEnough(join(dataRoot, 'run'), 'pg')
   const { clusterId } = marker ?? newMarker({}, [])
-  const data = dataRoot ?? paths.poolers
   const tls = await tlsFiles(options, paths)
   const plan = planCluster({
     options,

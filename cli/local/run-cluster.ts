@@ -1,7 +1,7 @@
 // The life of a cluster in one function: start, say so, keep, stop. Whatever goes wrong in between,
 // nothing is left running.
 import { join } from 'node:path'
-import { sleep, timer } from '../../shared/time/clock.ts'
+import { interval, sleep, timer } from '../../shared/time/clock.ts'
 import { formatDuration } from '../../shared/config/units.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import { InterruptedError, RefusedError } from '../errors.ts'
@@ -10,6 +10,7 @@ import { signalProcess } from '../../pgctld/postgres/process.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
 import { endEtcd } from './etcd-processes.ts'
 import { journalFile, openJournal } from './journal.ts'
+import type { Lock } from './lock.ts'
 import type { PreparedCluster } from './prepare.ts'
 import { waitUntilServing, type Obstacle } from './readiness.ts'
 import { seedTopology } from './seed.ts'
@@ -18,6 +19,8 @@ import { Supervisor } from './supervisor.ts'
 
 const LEFTOVER_TIMEOUT_MS = 15_000
 const LEFTOVER_POLL_MS = 20
+/** How often to look whether somebody removed the lock's file. */
+const LOCK_EVERY_MS = 1_000
 
 /** What a person or a parent process is told on the way. */
 export interface Reporter {
@@ -32,20 +35,30 @@ export interface Reporter {
 /** What `runCluster` needs. */
 export interface RunOptions {
   readonly cluster: PreparedCluster
+  /** The folder's, held. */
+  readonly lock: Lock
   readonly startTimeoutMs: number
   readonly end: EndRequests
   readonly report: Reporter
 }
 
 /**
- * Runs a prepared cluster until it is asked to end; the caller holds the folder's lock.
+ * Runs a prepared cluster until it is asked to end; in a folder whose lock is held.
  * @throws RefusedError when it does not come to serve, InterruptedError when asked to end before.
  */
 export async function runCluster(options: RunOptions): Promise<void> {
-  const { cluster, end, report } = options
+  const { cluster, lock, end, report } = options
   const log = openJournal(journalFile(cluster.paths))
   await endLeftovers(cluster, report)
   const { plan, paths, specs } = cluster
+  const keepLock = (): void => {
+    try {
+      lock.keep()
+    } catch (error) {
+      log.error('cannot take the lock again', { error })
+    }
+  }
+  using _keeping = interval(LOCK_EVERY_MS, keepLock)
   const supervisor = new Supervisor({ plan, paths, specs, log })
   try {
     supervisor.start()

@@ -2,7 +2,15 @@
 // a second one in, and every command still finds it.
 // Method: one detached cluster of one node, on an etcd of its own where there is one.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  readFileSync,
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import postgres from 'postgres'
@@ -10,6 +18,7 @@ import { clusterPaths } from '../../cli/local/cluster-dir.ts'
 import type { StatusView } from '../../cli/local/cluster-status.ts'
 import type { StartView } from '../../cli/local/describe.ts'
 import { etcdProcesses } from '../../cli/local/etcd-processes.ts'
+import { lockHolder } from '../../cli/local/lock.ts'
 import { commandLine } from '../../pgctld/postgres/process.ts'
 import { readState, type RecordedProcess } from '../../cli/local/state.ts'
 import { multigres, postgresOf, recordedProcesses, untilGone } from '../support/cluster.ts'
@@ -19,6 +28,8 @@ import { until } from '../support/until.ts'
 const SLOW_MS = 120_000
 
 const etcd = await debianTool('etcd')
+const ENV: Record<string, string> =
+  'skipped' in etcd ? {} : { ...etcd.env, PATH: `${dirname(etcd.path)}:${process.env['PATH']}` }
 let base: string
 let dir: string
 let started: StartView
@@ -28,11 +39,8 @@ beforeAll(async () => {
   chmodSync(base, 0o755)
   dir = join(base, 'c')
   const flags = ['--poolers=1', '--port=0', '--start-timeout=100s', '--detach', '--json']
-  const [more, env] =
-    'skipped' in etcd
-      ? [[], {}]
-      : [['--topology=etcd'], { ...etcd.env, PATH: `${dirname(etcd.path)}:${process.env['PATH']}` }]
-  const run = await multigres(['cluster', 'start', '--dir', dir, ...flags, ...more], env)
+  const more = 'skipped' in etcd ? [] : ['--topology=etcd']
+  const run = await multigres(['cluster', 'start', '--dir', dir, ...flags, ...more], ENV)
   if (run.exitCode !== 0) throw new Error(run.stderr)
   started = JSON.parse(run.stdout) as StartView
 }, SLOW_MS)
@@ -52,7 +60,7 @@ async function answer(): Promise<number> {
 }
 
 const command = (name: string, ...flags: string[]) =>
-  multigres(['cluster', name, '--dir', dir, ...flags])
+  multigres(['cluster', name, '--dir', dir, ...flags], ENV)
 
 const etcdRecord = (): RecordedProcess | undefined =>
   readState(clusterPaths(dir).state)?.processes.find(({ service }) => service === 'etcd')
@@ -104,12 +112,61 @@ test('without the folder of logs whatever dies is started again, and logs again'
   expect(readdirSync(clusterPaths(dir).logs)).toContain('pooler-zone1_pooler1.log')
 }, 90_000)
 
+test('status says why a Postgres does not start, and it starts once that is mended', async () => {
+  const state = readState(clusterPaths(dir).state)
+  const file = join(state?.plan.poolers[0]?.pgctld.dataDir ?? '', 'postgresql.auto.conf')
+  const before = readFileSync(file)
+  appendFileSync(file, '\nno_such = ][\n')
+  for (const { pid } of postgresOf(dir)) process.kill(pid, 'SIGKILL')
+  await until(
+    async () => {
+      const { stdout } = await command('status', '--json')
+      const [pooler] = (JSON.parse(stdout) as StatusView).shards[0]?.poolers ?? []
+      return pooler?.postgres.pid === null && pooler.reason.includes('syntax error in file')
+    },
+    { deadlineMs: 30_000, what: 'status names the error' },
+  )
+  writeFileSync(file, before)
+  await until(async () => (await answer().catch(() => 0)) === 42, {
+    deadlineMs: 30_000,
+    what: 'the cluster serves again',
+  })
+}, 90_000)
+
+test(
+  'without its secrets a cluster is shown and stopped; its data serves with those it had',
+  async () => {
+    const { secrets, poolers } = clusterPaths(dir)
+    const replication = readFileSync(join(secrets, 'replication.password'), 'utf8')
+    rmSync(secrets, { recursive: true })
+    const { exitCode, stdout, stderr } = await command('status', '--json')
+    expect([exitCode, stderr]).toEqual([0, expect.stringContaining('postgres.password')])
+    expect(JSON.parse(stdout) as StatusView).toMatchObject({ running: true })
+    expect((await command('stop')).exitCode).toBe(0)
+
+    const refused = await command('start', '--detach')
+    expect(refused.exitCode).toBe(1)
+    expect(refused.stderr).toContain(`the data in ${poolers} was made with it`)
+    expect(refused.stderr).toContain('--password-file')
+
+    const file = join(base, 'password')
+    writeFileSync(file, 'postgres\n')
+    const again = await command('start', '--detach', '--password-file', file, '--json')
+    started = JSON.parse(again.stdout) as StartView
+    expect(await answer()).toBe(42)
+    expect(readFileSync(join(secrets, 'replication.password'), 'utf8')).toBe(replication)
+  },
+  SLOW_MS,
+)
+
 test('a removed lock lets no second supervisor in', async () => {
   rmSync(clusterPaths(dir).lock)
   const { exitCode, stderr } = await command('start', '--start-timeout', '20s')
   expect(stderr).toContain(`process ${started.supervisor_pid} runs ${dir}`)
   expect(exitCode).toBe(1)
   expect(await answer()).toBe(42)
+  const held = () => lockHolder(clusterPaths(dir).lock) === `process ${started.supervisor_pid}`
+  await until(held, { deadlineMs: 5_000, what: 'the supervisor has the new lock' })
 })
 
 test(

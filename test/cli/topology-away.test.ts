@@ -1,7 +1,7 @@
 // Goal: a cluster goes on serving while its topology is away, and so does each of its processes
 // that is started anew meanwhile: what they knew of each other lies in files.
 // Method: a cluster on an etcd of the test's, which is stopped; then every service is killed.
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, test } from 'bun:test'
 import postgres from 'postgres'
 import { findAgain } from '../../pgctld/postgres/process.ts'
 import { recordedProcesses, startCluster, type Cluster } from '../support/cluster.ts'
