@@ -226,13 +226,14 @@ describe('a follower', () => {
   test(
     'that is killed ends what ran on it; sessions at rest go on at the other',
     async () => {
-      const clients = [await reader(), await reader(), await reader(), await reader()]
+      const clients: Frontend[] = []
+      for (let at = 0; at < 8; at++) clients.push(await reader())
       const ports = await Promise.all(clients.map(portOf))
       const { followers } = await poolers()
       const [lost, left] = followers as [PoolerView, PoolerView]
       const there = clients.filter((_, at) => ports[at] === lost.postgres.port)
       const [running, open, ...resting] = there as [Frontend, Frontend]
-      expect(there).toHaveLength(2)
+      expect(there.length).toBeGreaterThan(2)
       running.send(query('select pg_sleep(60)'))
       await open.query('begin; select 1')
       await using direct = await plain(lost)
@@ -286,6 +287,16 @@ function readOn(clients: readonly Frontend[]) {
   return { stop, reads: () => reads, errors }
 }
 
+/** Its pooler and pgctld fall silent, its Postgres dies: the supervisor starts nothing again. */
+function silence(node: PoolerView): () => void {
+  const stopped = [node.pid, node.pgctld_pid].map(Number)
+  for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+  process.kill(node.postgres.pid ?? 0, 'SIGKILL')
+  return () => {
+    for (const pid of stopped) process.kill(pid, 'SIGCONT')
+  }
+}
+
 describe('a leader', () => {
   test(
     'whose Postgres is killed stops nobody: reads and logins go on',
@@ -317,22 +328,27 @@ describe('a leader', () => {
       const { leader, followers } = await poolers()
       const clients = [await reader(), await reader(), await reader(), await reader()]
       const ports = await Promise.all(clients.map(portOf))
-      // The whole node falls silent: the supervisor would start again what is killed.
-      const stopped = [leader.pid, leader.pgctld_pid].map(Number)
-      for (const pid of stopped) process.kill(pid, 'SIGSTOP')
-      process.kill(leader.postgres.pid ?? 0, 'SIGKILL')
+      for (const client of clients) await client.query('begin; select 1')
+      const looks = await Promise.all(followers.map(plain))
+      const back = silence(leader)
       try {
         const found = await until(poolers, RECOVERED)
         expect(followers.map(({ id }) => id)).toContain(found.leader.id)
         const promoted = found.leader.postgres.port
         expect(ports).toContain(promoted)
         await untilReadable(1)
-        for (const client of clients) {
+        for (const [at, client] of clients.entries()) {
+          const ended = ports[at] === promoted ? 'ErrorResponse ERROR 40001' : 'CommandComplete'
+          expect((await client.query('commit'))[0]).toStartWith(ended)
           expect(await portOf(client)).not.toBe(promoted)
           expect(await client.row('select pg_is_in_recovery()')).toEqual(['t'])
         }
+        // Who came past the gateway could have gone on as a writer.
+        const look = looks[followers.findIndex(({ id }) => id === found.leader.id)]
+        expect(await look?.untilClosed()).toContain('ErrorResponse FATAL 57P01')
+        await closeAll(looks)
       } finally {
-        for (const pid of stopped) process.kill(pid, 'SIGCONT')
+        back()
       }
       await untilReadable(2)
       await closeAll(clients)
@@ -340,3 +356,32 @@ describe('a leader', () => {
     TEST_MS,
   )
 })
+
+test(
+  'with two nodes of three lost reads go on up to the lag bound, and again when one is back',
+  async () => {
+    const { leader, followers } = await poolers()
+    const [lost, left] = followers as [PoolerView, PoolerView]
+    await setLagMax('6s')
+    const clients = [await reader(), await reader()]
+    const back = [silence(leader), silence(lost)]
+    try {
+      await untilReadable(1) // what is silent is known to be
+      for (const client of clients) expect(await portOf(client)).toBe(left.postgres.port)
+      await using late = await reader()
+      expect(await portOf(late)).toBe(left.postgres.port)
+      await untilReadable(0)
+      expect(await late.query('select 1')).toContain('ErrorResponse ERROR 57P03')
+      expect(await refusalOf(writer())).toContain('57P03')
+      back.pop()?.()
+      await untilReadable(1)
+      expect(await late.row('select pg_is_in_recovery()')).toEqual(['t'])
+    } finally {
+      for (const resume of back) resume()
+    }
+    await untilReadable(2)
+    await setLagMax('30s')
+    await closeAll(clients)
+  },
+  2 * TEST_MS,
+)
