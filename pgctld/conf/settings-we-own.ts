@@ -35,7 +35,11 @@ const FIXED: readonly OwnedSetting[] = [
     reason: 'after a failed fsync the cache is not to be trusted',
   },
   { name: 'wal_log_hints', value: 'on', reason: 'pg_rewind needs it, or checksums' },
-  { name: 'wal_level', value: 'replica', reason: 'followers; changing it needs a restart' },
+  {
+    name: 'wal_level',
+    value: 'logical',
+    reason: 'followers and subscribers; changing it needs a restart',
+  },
   { name: 'hot_standby', value: 'on', reason: 'a follower answers status queries and reads' },
   {
     name: 'max_wal_senders',
