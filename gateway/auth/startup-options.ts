@@ -2,6 +2,7 @@
 
 import { PgError, type Condition } from '../../shared/errors/pg-error.ts'
 import type { StartupMessage } from '../../shared/pgwire/startup-packet.ts'
+import { COMMIT_SETTING, keepsCommitPolicy } from '../session/commit-policy.ts'
 
 /** Settings of one startup packet; its length bounds them too. */
 const OPTIONS_MAX = 100
@@ -20,19 +21,16 @@ export function sessionSettings(startup: StartupMessage): [string, string][] {
     settings.set(name, value)
   }
   for (const [name, value] of startup.settings) settings.set(name.toLowerCase(), value)
-  refuseWeakCommit(settings.get('synchronous_commit'))
+  refuseWeakCommit(settings.get(COMMIT_SETTING))
   if (settings.size > OPTIONS_MAX) {
     throw fatal('program_limit_exceeded', `more than ${OPTIONS_MAX} startup options`)
   }
   return [...settings].toSorted(([left], [right]) => (left < right ? -1 : 1))
 }
 
-/** Values of synchronous_commit that wait for what the cluster's durability asks for. */
-const STRONG_COMMIT = /^(?:on|true|yes|1|remote_apply|t|tr|tru|y|ye)$/i
-
 /** An acknowledged write is on as many nodes as the cluster promises, whatever is asked for. */
 function refuseWeakCommit(value: string | undefined): void {
-  if (value === undefined || STRONG_COMMIT.test(value)) return
+  if (value === undefined || keepsCommitPolicy(value)) return
   throw fatal('feature_not_supported', `synchronous_commit cannot be "${value}" in this cluster`)
 }
 

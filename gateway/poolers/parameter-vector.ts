@@ -4,9 +4,13 @@
 import { parameterStatus } from '../../shared/pgwire/backend.ts'
 import { LexMode } from '../session/sql-lexer.ts'
 
+let lastId = 0
+
 /** One full set of reported values. Equal ones are the same object while both are in use. */
 export class ParameterVector {
   readonly values: ReadonlyMap<string, string>
+  /** Tells it from all others of this process. */
+  readonly id = ++lastId
   /** How texts are read under these values: LexMode bits. */
   readonly lexMode: number
 

@@ -30,6 +30,8 @@ export interface StreamOwner {
     start: number,
     end: number,
   ): void
+  /** All that the session now holds beyond its startup values; see Kind.Settings. */
+  onSettings(json: string): void
   onRefused(batch: number, refusal: Refusal): void
   onLost(batch: number, sent: boolean, loss: Loss): void
   /** The pooler ended the session itself; `message` is an ErrorResponse or empty. */
@@ -55,6 +57,8 @@ export type StreamRequest = {
   options: readonly (readonly [string, string])[]
   client: string
   session: number
+  /** What the session holds beyond `options`, when it comes from another pooler. */
+  settings?: readonly (readonly [string, string])[]
   /** It reads from followers, and runs on nothing else. */
   reads?: boolean
   /** It is no session but a walsender's, which passes bytes as they come. */
@@ -265,6 +269,9 @@ export class PoolerLink implements LinkHandler {
         break
       case Kind.Parameters:
         this.#vectors.set(value, intern(payload.toString()))
+        break
+      case Kind.Settings:
+        owner?.onSettings(payload.toString())
         break
       case Kind.LoginRow:
         this.logins.answer(value, payload.toString())

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'bun:test'
-import { Pin } from '../../shared/link/frame.ts'
+import { Look, Pin } from '../../shared/link/frame.ts'
 import { classify } from './classify.ts'
 import { LexMode } from './sql-lexer.ts'
-import { IN_DOUBT, PIN_BITS, Trait } from './traits.ts'
+import { ASK_BITS, Trait } from './traits.ts'
 
 function traits(sql: string, mode = 0): number {
   const bytes = Buffer.from(`${sql}\0`)
   return classify(bytes, 0, bytes.length - 1, mode)
 }
-const pins = (sql: string, mode = 0): number => traits(sql, mode) & PIN_BITS
+const pins = (sql: string, mode = 0): number => traits(sql, mode) & ASK_BITS
 /** What DO, CALL and texts in doubt ask for. */
-const DOUBT = Pin.Unknown | Pin.NotCleanable
+const DOUBT = Pin.Unknown | Pin.NotCleanable | Look.Settings
 const has = (sql: string, trait: number): boolean => (traits(sql) & trait) !== 0
 
 describe('texts that leave nothing', () => {
@@ -39,12 +39,6 @@ describe('texts that leave nothing', () => {
     'set constraints all deferred',
     'reset all',
     'reset search_path',
-    'discard all',
-    'deallocate all',
-    'DEALLOCATE PREPARE ALL',
-    'unlisten *',
-    'close all',
-    'select pg_advisory_unlock_all()',
     'select pg_advisory_xact_lock(1)',
     "prepare transaction 'x'",
     "commit prepared 'x'",
@@ -74,29 +68,13 @@ describe('texts that leave nothing', () => {
 
 describe('texts that pin', () => {
   test.each([
-    ['set search_path = a', Pin.Settings],
-    ['SET SESSION x TO 1', Pin.Settings],
-    ['set session characteristics as transaction read only', Pin.Settings],
-    ['set role r', Pin.Settings],
-    ['set time zone utc', Pin.Settings],
-    ['select 1; set a to 1; select 2', Pin.Settings],
-    ['/* x */ set a = 1', Pin.Settings],
-    ["set app.tenant = '1'", Pin.Settings | Pin.NotCleanable],
-    ["set local app.tenant = '1'", Pin.NotCleanable],
-    ['set local "app.tenant" = 1', Pin.NotCleanable],
-    ['set search_path = a.b', Pin.Settings],
-    ['reset app.tenant', Pin.NotCleanable],
-    ['set seed = 0.5', Pin.Settings | Pin.Setseed],
-    ["select set_config('search_path', 'x', true)", Pin.Settings],
-    ["select set_config('app.x', 'x', true)", Pin.Settings | Pin.NotCleanable],
-    ['select set_config($1, $2, false)', Pin.Settings | Pin.NotCleanable],
-    ["select pg_catalog . \"set_config\" ('a', 'b', false)", Pin.Settings],
-    ["select set_config('seed', '1', false)", Pin.Settings | Pin.Setseed],
-    ["select set_config('se' || 'ed', '1', false)", Pin.Settings | Pin.NotCleanable],
-    ["select set_config('app'\n'.x', '1', false)", Pin.Settings | Pin.NotCleanable],
-    ["select set_config('a'::text, '1', false)", Pin.Settings | Pin.NotCleanable],
-    ["update pg_settings set setting = '1' where name = 'work_mem'", Pin.Settings],
-    ['with x as (update only pg_catalog."pg_settings" set setting = 1) select 1', Pin.Settings],
+    ['drop table t', Look.Pins],
+    ['discard all', Look.Pins],
+    ['deallocate all', Look.Pins],
+    ['DEALLOCATE PREPARE ALL', Look.Pins],
+    ['unlisten *', Look.Pins],
+    ['close all', Look.Pins],
+    ['select pg_advisory_unlock_all()', Look.Pins],
     ["select query_to_xml('select setseed(0)', true, false, '')", DOUBT],
     ["select * from ts_stat('select 1')", DOUBT],
     ['select SETSEED(0)', Pin.Setseed],
@@ -105,9 +83,10 @@ describe('texts that pin', () => {
     ['select pg_try_advisory_lock(1)', Pin.AdvisoryLock],
     ['listen c', Pin.Listen],
     ['prepare p as select 1', Pin.SqlPrepare],
-    ['execute p', Pin.SqlPrepare],
-    ['explain (analyze) execute p', Pin.SqlPrepare],
-    ['deallocate p', Pin.SqlPrepare],
+    ['execute p', Pin.SqlPrepare | Pin.AdvisoryLock],
+    ['explain (analyze) execute p', Pin.SqlPrepare | Pin.AdvisoryLock],
+    ['create table t as execute p', Pin.SqlPrepare | Pin.AdvisoryLock],
+    ['deallocate p', Pin.SqlPrepare | Look.Pins],
     ['create temp table t (a int)', Pin.TempObjects],
     ['create or replace temporary view v as select 1', Pin.TempObjects],
     ['create local temp table t (a int)', Pin.TempObjects],
@@ -116,19 +95,19 @@ describe('texts that pin', () => {
     ['select 1into temporary table t', Pin.TempObjects],
     ['with x as (select 1) select * into temp t from x', Pin.TempObjects],
     ['declare c cursor with hold for select 1', Pin.CursorWithHold],
-    ["load 'auto_explain'", Pin.NotCleanable | DOUBT],
-    ['do $$ begin end $$', DOUBT],
+    ["load 'auto_explain'", DOUBT],
+    ['create trigger t before insert on a for each row execute function f()', 0],
     ['call p()', DOUBT],
     ['frobnicate', DOUBT],
     ["select 'a", DOUBT],
     ['select 1 /* ', DOUBT],
     ['select "a', DOUBT],
     ['select $x$ a', DOUBT],
-    ['select U&"set\\005fconfig"(1)', DOUBT],
+    ['select U&"set\\005fconfig"(1)', DOUBT | Pin.Settings],
     ["select dblink_connect('x')", DOUBT],
-    ["select E'a\\\\'; set a = 1", Pin.Settings],
+    ["select E'a\\\\'; set a = 1", Look.Settings],
     ["select E'a'\n  'b\\'; set a = 1'; listen x", Pin.Listen],
-    ["select E'a' --\n'\\'', set_config('a', '1', false) --'", Pin.Settings],
+    ["select E'a' --\n'\\'', set_config('a', '1', false) --'", Look.Settings],
     ["select 'a\\'; listen x", Pin.Listen],
     ['select a$b$; listen x; select c$b$', Pin.Listen],
   ])('%s', (sql, expected) => {
@@ -140,13 +119,6 @@ describe('texts that pin', () => {
     expect(pins("select 'a\\\\'; listen x", LexMode.Backslash)).toBe(Pin.Listen)
   })
 
-  test('turning standard_conforming_strings off in the text itself is in doubt', () => {
-    expect(traits("set standard_conforming_strings = off; select '\\'; commit") & IN_DOUBT).toBe(
-      IN_DOUBT,
-    )
-    expect(pins('show standard_conforming_strings')).toBe(0)
-  })
-
   test('the second byte of a character is no backslash', () => {
     const sql = Buffer.from([
       ...Buffer.from("select E'"),
@@ -154,9 +126,9 @@ describe('texts that pin', () => {
       0x5c,
       ...Buffer.from("'; listen x"),
     ])
-    expect(classify(sql, 0, sql.length, LexMode.MultiByte) & PIN_BITS).toBe(Pin.Listen)
+    expect(classify(sql, 0, sql.length, LexMode.MultiByte) & ASK_BITS).toBe(Pin.Listen)
     const escaped = Buffer.from("select E'\\\x95\\'; listen x --'", 'latin1')
-    expect(classify(escaped, 0, escaped.length, LexMode.MultiByte) & PIN_BITS).toBe(Pin.Listen)
+    expect(classify(escaped, 0, escaped.length, LexMode.MultiByte) & ASK_BITS).toBe(Pin.Listen)
   })
 })
 

@@ -14,7 +14,9 @@ import type { Held } from '../hold/hold.ts'
 import { Downstream } from './downstream.ts'
 import { Extended } from './extended.ts'
 import { InputWindow } from './input-window.ts'
+import { Pooling } from './mentions.ts'
 import type { SessionHost } from './session-host.ts'
+import { NO_SETTINGS, releaseSettings, type SessionSettings } from './session-settings.ts'
 import type { Traffic } from './traffic.ts'
 import { Upstream } from './upstream.ts'
 
@@ -71,13 +73,23 @@ export class SessionCore {
   mode: number = Mode.Waiting
   /** Status byte of the last ReadyForQuery that the client got. */
   status: number = TransactionStatus.Idle
+  /** What its pooler says that it holds beyond its startup values. */
+  settings: SessionSettings = NO_SETTINGS
+  /** It asked for a backend of its own, and has not taken it back. */
+  explicit = false
+  /** Pins, other than that one, that it has asked for since its backend was last let go. */
+  askedPins = 0
   /** Settings of the present transaction may differ from the session's. */
   localSettings = false
   lostTransaction: number = LostTransaction.None
 
   // The batch under way, or the last one.
-  /** Pin and Trait bits. */
+  /** Ask and Trait bits. */
   traits = 0
+  /** What it says of multigres.pooling: a Pooling. */
+  pooling: number = Pooling.None
+  /** It clears the session's statements, and no answer says so. */
+  clears = false
   /** It is, or ends with, a Query or FunctionCall. */
   simple = false
   /** It has a Query: the unnamed statement dies with it. */
@@ -139,6 +151,19 @@ export class SessionCore {
     return this.#extended
   }
 
+  /** Its settings are others now; takes over the caller's hold on them. */
+  hold(settings: SessionSettings): void {
+    const before = this.settings
+    this.settings = settings
+    releaseSettings(before)
+  }
+
+  /** What it opens a stream with. */
+  get opening(): StreamRequest {
+    const { pairs, empty } = this.settings
+    return pairs === undefined || empty ? this.request : { ...this.request, settings: pairs }
+  }
+
   /** Says something of our own to the client. */
   say(bytes: Buffer): void {
     this.down.write(bytes, 0, bytes.length)
@@ -188,6 +213,7 @@ export class SessionCore {
     this.host.pauses.hold.remove(this.owner)
     this.up.close()
     this.#extended?.close()
+    this.hold(NO_SETTINGS)
     this.window.start = this.window.end
     this.retained = false
     this.window.release()

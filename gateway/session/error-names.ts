@@ -6,7 +6,9 @@
 
 import { errorResponse } from '../../shared/pgwire/error-fields.ts'
 import { SHARED_PREFIX } from '../statements/statement-registry.ts'
-import { ESCAPED_PREFIX, LIMIT_NAME, type Extended } from './extended.ts'
+import { ESCAPED_PREFIX, REFUSED_NAMES, type Extended } from './extended.ts'
+import { Refusal } from './mentions.ts'
+import { WEAK_COMMIT_HINT } from './session-errors.ts'
 
 const QUOTE = 0x22
 
@@ -24,7 +26,8 @@ export function withClientNames(
   const nameEnd = at < 0 ? -1 : message.indexOf(QUOTE, at + 1)
   if (nameEnd < 0) return undefined
   const name = message.subarray(at + 1, nameEnd)
-  if (name.equals(LIMIT_NAME)) return limitReached()
+  const refusal = REFUSED_NAMES.findIndex((refused) => refused.equals(name))
+  if (refusal >= 0) return refused(refusal)
   return spliced(message, { start: at + 1, end: nameEnd }, clientName(name, extended))
 }
 
@@ -43,13 +46,31 @@ function spliced(message: Buffer, at: { start: number; end: number }, text: Buff
   return result
 }
 
-function limitReached(): Buffer {
-  return errorResponse({
-    severity: 'ERROR',
-    severityNonLocalized: 'ERROR',
+type Said = { code: string; message: string; hint: string }
+const SAID: Readonly<Record<number, Said>> = {
+  [Refusal.None]: {
     code: '54000',
     message: 'too many prepared statements',
     hint: 'Close or DEALLOCATE statements that are not needed any more.',
+  },
+  [Refusal.WeakCommit]: {
+    code: '0A000',
+    message: 'synchronous_commit cannot be set below the policy of this cluster',
+    hint: WEAK_COMMIT_HINT,
+  },
+  [Refusal.Pooling]: {
+    code: '0A000',
+    message: 'multigres.pooling can only be set to session or transaction',
+    hint: 'Use SET multigres.pooling as a statement of its own, without LOCAL.',
+  },
+}
+
+/** What a client hears of a message that we have replaced by one that fails. */
+function refused(refusal: number): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    severityNonLocalized: 'ERROR',
+    ...(SAID[refusal] as Said),
     routine: 'multigres',
   })
 }

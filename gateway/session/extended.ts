@@ -9,8 +9,8 @@
 //   under the client's own names (`ownNames`), and nothing is changed any more.
 
 import { isUtf8 } from 'node:buffer'
-import { Op } from '../../shared/link/frame.ts'
-import { close } from '../../shared/pgwire/frontend.ts'
+import { Op, Pin } from '../../shared/link/frame.ts'
+import { close, parse } from '../../shared/pgwire/frontend.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
 import { SessionStatements, type UnnamedStatement } from '../statements/session-statements.ts'
@@ -18,11 +18,14 @@ import { UnnamedPlace } from '../statements/unnamed-place.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { SHARED_PREFIX, type StatementRegistry } from '../statements/statement-registry.ts'
 import type { BatchBuilder, NamePlace } from './batch-builder.ts'
-import { classify } from './classify.ts'
+import { Asks, type BoundValues } from './asks.ts'
+import { classify, lastMentions } from './classify.ts'
+import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { ReplyTracker } from './reply-tracker.ts'
 import { LexMode } from './sql-lexer.ts'
+import type { SessionSettings } from './session-settings.ts'
 import type { Traffic } from './traffic.ts'
-import { IN_DOUBT, Trait } from './traits.ts'
+import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 
 const HEADER_BYTES = 5
 /** Postgres tells statement names apart by this many bytes (NAMEDATALEN - 1). */
@@ -42,6 +45,23 @@ const TRANSACTION_BYTES_MAX = 64
 /** Names of ours that no backend ever has; see error-names.ts for what becomes of the error. */
 export const ESCAPED_PREFIX = Buffer.from('mg::')
 export const LIMIT_NAME = Buffer.from('mg:!limit')
+/** By Refusal. */
+export const REFUSED_NAMES = [
+  LIMIT_NAME,
+  Buffer.from('mg:!synchronous_commit'),
+  Buffer.from('mg:!multigres.pooling'),
+]
+
+/** A SET, and a RESET, that change nothing wherever they run. */
+export const POOLING_SET = 'set exit_on_error to default'
+export const POOLING_RESET = 'reset exit_on_error'
+/** Remembered of statements under the client's own names; beyond it they may be anything. */
+const OWN_MAX = 10_000
+/** A statement by SQL's PREPARE: it writes at most; what its text asks for was asked then. */
+const BY_SQL_PREPARE = {
+  traits: Pin.SqlPrepare | Pin.AdvisoryLock | Trait.MayCommit | Trait.MayWrite,
+  mentions: undefined,
+}
 
 /** What a session's messages need from outside. */
 export type ExtendedContext = {
@@ -51,6 +71,9 @@ export type ExtendedContext = {
   lexMode: number
   traffic: Traffic
   statementsMax: number
+  settings: SessionSettings
+  /** Id of the reported values that the client was last told. */
+  vectorId: number
 }
 
 export class Extended {
@@ -58,13 +81,22 @@ export class Extended {
   readonly tracker: ReplyTracker
   /** All statements go under the client's own names; the session has a backend of its own. */
   ownNames = false
-  /** Pin and Trait bits of all statements that the last piece named. */
+  /** Ask and Trait bits of all statements that the last piece named. */
   traits = 0
+  readonly asks = new Asks()
+  /** Bind messages of the batch so far. */
+  binds = 0
+  /** A statement of the batch may change how the texts behind it are read. */
+  unsure = false
   /** The batch has an Execute. */
   executed = false
   /** The last piece made or needed a shared statement. */
   sharing = false
   readonly #place = new UnnamedPlace()
+  /** Statements that were prepared under the client's own names, while they are. */
+  readonly #own = new Map<string, { traits: number; mentions: Mentions | undefined }>()
+  /** All others under such names. */
+  #ownOther: { traits: number; mentions: undefined } = BY_SQL_PREPARE
   #mayTakeBack = false
   #large:
     | { of: UnnamedStatement; statement: SharedStatement; registry: StatementRegistry }
@@ -77,7 +109,8 @@ export class Extended {
 
   /** A batch begins, with a piece of extended messages or without. */
   begin(): void {
-    this.executed = false
+    this.executed = this.unsure = false
+    this.binds = 0
     this.tracker.begin()
     this.#place.beginBatch()
   }
@@ -94,6 +127,7 @@ export class Extended {
     { start, end, available }: { start: number; end: number; available: number },
   ): number {
     this.traits = 0
+    this.asks.clear()
     this.sharing = false
     this.#place.beginPiece()
     this.#mayTakeBack = true
@@ -122,7 +156,9 @@ export class Extended {
     const body = bytes.toString('latin1', nameEnd + 1, next)
     if (!TRANSACTION_CONTROL.test(body) || this.statements.get(name) !== undefined) return false
     const range = { start: nameEnd + 1, end: next }
-    const statement = registry.acquire(bytes, range, classify(bytes, nameEnd + 1, next - 3, 0))
+    const statement = registry.acquire(bytes, range, {
+      traits: classify(bytes, nameEnd + 1, next - 3, 0),
+    })
     if (statement === undefined) return false
     this.statements.parse(name, statement)
     this.statements.confirm()
@@ -147,7 +183,12 @@ export class Extended {
   /** The backend stays with nobody: the next batch may run on another. */
   released(): void {
     this.#place.released()
+    if (!this.ownNames) return
+    // The pooler has seen that no statement under a name of the client's is left.
     this.ownNames = false
+    this.#own.clear()
+    this.#ownOther = BY_SQL_PREPARE
+    this.statements.clear()
   }
 
   /** An error ended what was sent. */
@@ -221,28 +262,82 @@ export class Extended {
       this.statements.nothing()
       return
     }
-    const traits = classify(bytes, nameEnd + 1, textEnd, lexMode)
-    this.traits |= traits
-    if (nameStart === nameEnd) {
+    let traits = classify(bytes, nameEnd + 1, textEnd, lexMode)
+    const mentions = lastMentions(traits)
+    if (this.unsure) traits |= IN_DOUBT
+    if (mentions !== undefined && mentions.refusal !== Refusal.None) {
+      this.#refuse(builder, { at, next }, REFUSED_NAMES[mentions.refusal] ?? LIMIT_NAME)
+      this.statements.nothing()
+      return
+    }
+    // Nothing runs yet: what it leaves is asked when it is bound. Names must be known, though.
+    this.traits |= (traits & Trait.UsesNames) !== 0 ? traits : traits & ~ASK_BITS
+    if (mentions !== undefined && mentions.pooling !== Pooling.None) {
+      this.#parsePooling(context, { at, next, name }, { traits, mentions })
+    } else if (nameStart === nameEnd) {
       builder.op(Op.Parse, 0, at)
-      const statement = { parse: Buffer.from(bytes.subarray(at, next)), traits }
+      const statement = { parse: Buffer.from(bytes.subarray(at, next)), traits, mentions }
       this.statements.setUnnamed(statement)
       this.#place.put(statement)
     } else if (this.ownNames) {
       builder.op(Op.Parse, 0, at)
+      this.#noteOwn(name, { traits, mentions })
       this.statements.nothing()
     } else {
-      this.#parseNamed(context, bytes, { at, nameStart, nameEnd, next, traits })
+      this.#parseNamed(context, bytes, { at, nameStart, nameEnd, next, traits, mentions })
     }
+  }
+
+  /** `SET multigres.pooling`: Postgres gets a SET that changes nothing instead. */
+  #parsePooling(
+    { builder, registry, link }: ExtendedContext,
+    { at, next, name }: { at: number; next: number; name: string },
+    { traits, mentions }: { traits: number; mentions: Mentions },
+  ): void {
+    const message = parse(mentions.resets ? POOLING_RESET : POOLING_SET, { name })
+    if (name === '' || this.ownNames || this.statements.get(name) !== undefined) {
+      builder.op(Op.Parse, 0, at)
+      builder.replace(at, next, message)
+      const statement = { parse: message, traits, mentions }
+      if (name === '') {
+        this.statements.setUnnamed(statement)
+        this.#place.put(statement)
+      } else {
+        this.#noteOwn(name, statement)
+        this.statements.nothing()
+      }
+      return
+    }
+    const range = { start: HEADER_BYTES + Buffer.byteLength(name) + 1, end: message.length }
+    const verdict = { traits: traits | Trait.NotShared, mentions }
+    const statement = registry.acquireAnyway(message, range, verdict)
+    this.sharing = true
+    link.define(statement)
+    builder.op(Op.Parse, statement.id, at)
+    builder.replace(at, next, statement.definition)
+    this.statements.parse(name, statement)
+  }
+
+  /** A statement under the client's own name: what running it asks for. */
+  #noteOwn(name: string, verdict: { traits: number; mentions: Mentions | undefined }): void {
+    if (this.#own.size < OWN_MAX) this.#own.set(name, verdict)
+    else this.#ownOther = { traits: IN_DOUBT, mentions: undefined }
   }
 
   #parseNamed(
     context: ExtendedContext,
     bytes: Buffer,
-    message: { at: number; nameStart: number; nameEnd: number; next: number; traits: number },
+    message: {
+      at: number
+      nameStart: number
+      nameEnd: number
+      next: number
+      traits: number
+      mentions: Mentions | undefined
+    },
   ): void {
-    const { builder, registry, link } = context
-    const { at, nameStart, nameEnd, next, traits } = message
+    const { builder, registry, link, settings } = context
+    const { at, nameStart, nameEnd, next, traits, mentions } = message
     const name = nameOf(bytes, nameStart, nameEnd)
     const place = { at, nameStart, nameEnd, length: next - at - 1 }
     const present = this.statements.get(name)
@@ -258,9 +353,13 @@ export class Extended {
     }
     const room = this.statements.count < context.statementsMax
     const range = { start: nameEnd + 1, end: next }
-    const statement = room ? registry.acquire(bytes, range, traits) : undefined
+    const under =
+      (traits & Trait.Literal) === 0 ? settings.names : `${settings.literals}@${context.vectorId}`
+    const verdict = { traits, mentions, context: under }
+    const statement = room ? registry.acquire(bytes, range, verdict) : undefined
     if (statement === undefined) {
-      this.#refuseParse(builder, at, next)
+      this.#refuse(builder, { at, next }, LIMIT_NAME)
+      this.statements.nothing()
       return
     }
     link.define(statement)
@@ -269,20 +368,29 @@ export class Extended {
     this.statements.parse(name, statement)
   }
 
-  /** Over the limit. The error has to happen in the backend, so that what came before is undone. */
-  #refuseParse(builder: BatchBuilder, at: number, next: number): void {
-    const describe = Buffer.alloc(HEADER_BYTES + 2 + LIMIT_NAME.length)
+  /** The error has to happen in the backend, so that what came before is undone. */
+  #refuse(builder: BatchBuilder, { at, next }: { at: number; next: number }, name: Buffer): void {
+    const describe = Buffer.alloc(HEADER_BYTES + 2 + name.length)
     describe[0] = Frontend.Describe
     describe.writeInt32BE(describe.length - 1, 1)
     describe[HEADER_BYTES] = STATEMENT
-    describe.set(LIMIT_NAME, HEADER_BYTES + 1)
+    describe.set(name, HEADER_BYTES + 1)
     builder.replace(at, next, describe)
-    this.statements.nothing()
   }
 
   #bind(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
     const portalEnd = endOfString(bytes, at + HEADER_BYTES, next)
     const nameStart = portalEnd + 1
+    const nameEnd = portalEnd < 0 ? -1 : endOfString(bytes, nameStart, next)
+    this.binds++
+    if (nameEnd >= 0) {
+      const name = nameOf(bytes, nameStart, nameEnd)
+      if (this.#refusesBound(name, { bytes, at: nameEnd + 1, end: next })) {
+        this.tracker.sent(Frontend.Bind, true)
+        this.#refuse(context.builder, { at, next }, REFUSED_NAMES[Refusal.WeakCommit] ?? LIMIT_NAME)
+        return
+      }
+    }
     const name = portalEnd < 0 ? undefined : this.#use(context, bytes, { at, nameStart, next })
     this.tracker.sent(Frontend.Bind, name !== undefined, name)
     context.traffic.binds++
@@ -297,6 +405,41 @@ export class Extended {
     this.tracker.sent(Frontend.Describe, name !== undefined, name)
   }
 
+  /** Names of settings that come in the values of a Bind. True when one is refused. */
+  #refusesBound(name: string, values: BoundValues): boolean {
+    const { statements, asks } = this
+    const bound =
+      name === ''
+        ? statements.unnamed?.mentions?.bound
+        : (statements.get(name) ?? this.#own.get(name))?.mentions?.bound
+    if (bound === undefined || bound.length === 0) return false
+    for (const setting of bound) {
+      const traits = asks.takeBound(setting, values)
+      if ((traits & Trait.Refused) !== 0) return true
+      this.traits |= traits
+    }
+    return false
+  }
+
+  /** SQL runs any of the session's statements: it may do what they do. */
+  asksOfAll(asks: Asks): number {
+    let traits = 0
+    const add = ([, verdict]: [string, { traits: number; mentions: Mentions | undefined }]) => {
+      traits |= verdict.traits & ASK_BITS
+      if (verdict.mentions !== undefined) asks.take(verdict.mentions)
+    }
+    for (const entry of this.statements.entries()) add(entry)
+    for (const entry of this.#own) add(entry)
+    return traits
+  }
+
+  /** A statement runs, or is described: what it may leave behind is asked for. */
+  #asks({ traits, mentions }: { traits: number; mentions: Mentions | undefined }): void {
+    this.traits |= traits
+    if (mentions !== undefined) this.asks.take(mentions)
+    if ((traits & Trait.ChangesReading) !== 0) this.unsure = true
+  }
+
   /** A Bind or Describe of the statement named at `nameStart`. Its name when it was renamed. */
   #use(
     context: ExtendedContext,
@@ -307,11 +450,11 @@ export class Extended {
     if (nameEnd < 0) return undefined
     const place = { at, nameStart, nameEnd, length: bytes.readInt32BE(at + 1) }
     if (nameEnd === nameStart) return this.#useUnnamed(context, place) ? '' : undefined
+    const name = nameOf(bytes, nameStart, nameEnd)
     if (this.ownNames) {
-      this.traits |= Trait.MayCommit | Trait.MayWrite // whatever it is
+      this.#asks(this.#own.get(name) ?? this.statements.get(name) ?? this.#ownOther)
       return undefined
     }
-    const name = nameOf(bytes, nameStart, nameEnd)
     const statement = this.statements.get(name)
     if (statement === undefined) {
       return this.#escape(context.builder, bytes, place) ? name : undefined
@@ -324,7 +467,7 @@ export class Extended {
   #need({ builder, link }: ExtendedContext, statement: SharedStatement, at: number): void {
     link.define(statement)
     builder.op(Op.Need, statement.id, at)
-    this.traits |= statement.traits
+    this.#asks(statement)
     this.sharing = true
   }
 
@@ -332,7 +475,7 @@ export class Extended {
   #useUnnamed(context: ExtendedContext, place: NamePlace): boolean {
     const { builder } = context
     const { unnamed } = this.statements
-    this.traits |= unnamed?.traits ?? 0
+    if (unnamed !== undefined) this.#asks(unnamed)
     if (this.#place.holds(unnamed)) return false
     if (unnamed !== undefined && unnamed.parse.length > REPLAY_BYTES_MAX) {
       const statement = this.#unnamedAsShared(context, unnamed)
@@ -351,7 +494,7 @@ export class Extended {
     if (this.#large?.of === unnamed) return this.#large.statement
     this.#releaseLarge()
     const range = { start: HEADER_BYTES + 1, end: unnamed.parse.length }
-    const statement = registry.acquireAnyway(unnamed.parse, range, unnamed.traits)
+    const statement = registry.acquireAnyway(unnamed.parse, range, unnamed)
     this.#large = { of: unnamed, statement, registry }
     return statement
   }

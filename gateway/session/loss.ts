@@ -31,14 +31,13 @@ export type LossFacts = {
 
 /** The one table of it. */
 export function outcomeOf({ sent, inTransaction, pinned, traits }: LossFacts): Outcome {
+  const written = inTransaction
+    ? mayHaveCommitted(traits)
+    : (traits & (Trait.MayWrite | Trait.MayCommit)) !== 0
+  if (sent && written) return Outcome.Unknown
   if (pinned) return Outcome.SessionLost
-  if (inTransaction) {
-    return sent && mayHaveCommitted(traits) ? Outcome.Unknown : Outcome.FailedTransaction
-  }
-  if (!sent) return Outcome.Retry
-  return (traits & (Trait.MayWrite | Trait.MayCommit)) !== 0
-    ? Outcome.Unknown
-    : Outcome.ConnectionLost
+  if (inTransaction) return Outcome.FailedTransaction
+  return sent ? Outcome.ConnectionLost : Outcome.Retry
 }
 
 /** A write behind a ROLLBACK of the same batch is in no transaction block: its Sync commits it. */

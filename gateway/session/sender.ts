@@ -8,41 +8,39 @@
 // extended batch after an error, which nobody reads up to Sync.
 
 import { assert } from '../../shared/errors/assert.ts'
-import {
-  BATCH_HEAD_BYTES,
-  Flag,
-  FRAME_PAYLOAD_BYTES_MAX,
-  Op,
-  Pin,
-} from '../../shared/link/frame.ts'
+import { BATCH_HEAD_BYTES, Flag, FRAME_PAYLOAD_BYTES_MAX, Op } from '../../shared/link/frame.ts'
 import { parseComplete } from '../../shared/pgwire/backend.ts'
-import { flush, sync } from '../../shared/pgwire/frontend.ts'
+import { flush, query } from '../../shared/pgwire/frontend.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { now } from '../../shared/time/clock.ts'
-import { classify } from './classify.ts'
+import { askBatch } from './ask-batch.ts'
+import { Asks } from './asks.ts'
+import { classify, lastMentions } from './classify.ts'
 import { LATENCY_SAMPLE, LostTransaction, Mode, type SessionCore } from './core.ts'
-import type { Extended, ExtendedContext } from './extended.ts'
+import {
+  POOLING_RESET,
+  POOLING_SET,
+  REFUSED_NAMES,
+  type Extended,
+  type ExtendedContext,
+} from './extended.ts'
 import type { Failures } from './failures.ts'
 import { LENGTH_MAX } from './message-limits.ts'
+import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { Found, PIECE_BYTES } from './piece-scanner.ts'
+import { Preparations } from './preparations.ts'
 import { fatal } from './session-errors.ts'
-import { IN_DOUBT, PIN_BITS, Trait } from './traits.ts'
-import {
-  Before,
-  DISCARD_SEQUENCES,
-  FAIL_TRANSACTION,
-  functionCallTraits,
-  hasLiterals,
-  parseLiterals,
-  prepareOwnNames,
-  ready,
-  type Unit,
-} from './units.ts'
+import { IN_DOUBT, Trait } from './traits.ts'
+import { functionCallTraits, ready } from './units.ts'
 import { FINAL } from './upstream.ts'
 
 const HEADER_BYTES = 5
 const FLUSH = flush()
-const SYNC = sync()
+const REFUSED_QUERIES = REFUSED_NAMES.map((name) => query(`"${name.toString()}"`))
+const POOLING_SET_QUERY = query(POOLING_SET)
+const POOLING_RESET_QUERY = query(POOLING_RESET)
+/** What the one Query that is being sent asks for. */
+const simpleAsks = new Asks()
 const PARSED_AND_READY = Buffer.concat([parseComplete(), ready(TransactionStatus.Idle)])
 /** Room that a piece needs: names of ours and operations may more than double it. */
 const PIECE_ROOM_BYTES = 5 * (PIECE_BYTES / 2)
@@ -50,9 +48,11 @@ const PIECE_ROOM_BYTES = 5 * (PIECE_BYTES / 2)
 export class Sender {
   readonly #core: SessionCore
   readonly #failures: Failures
+  readonly #preparations: Preparations
 
   constructor(core: SessionCore, failures: Failures) {
     this.#core = core
+    this.#preparations = new Preparations(core)
     this.#failures = failures
   }
 
@@ -149,13 +149,16 @@ export class Sender {
     const until = Math.min(end, start + PIECE_BYTES)
     if (up.room < until - start + BATCH_HEAD_BYTES) return false
     const isQuery = bytes[start] === Frontend.Query
-    const traits = isQuery ? this.#traitsOf(bytes, start, next) : functionCallTraits(bytes, start)
+    let traits = isQuery ? this.#traitsOf(bytes, start, next) : functionCallTraits(bytes, start)
+    if (!begins && core.extended?.unsure === true) traits |= IN_DOUBT
+    const mentions = isQuery ? lastMentions(traits) : undefined
+    if ((traits & Trait.Refused) !== 0) traits = Trait.Refused
     if (begins) {
-      if (this.#runBefore(traits)) return true
+      if (this.#preparations.runBefore(traits)) return true
       this.#begin()
       core.extended?.begin()
-    } else if (this.#namesOwn(traits) && core.extended?.executed === false) {
-      return this.#syncFirst()
+    } else if (this.#preparations.namesOwn(traits) && core.extended?.executed === false) {
+      return this.#preparations.syncFirst()
     }
     if ((traits & Trait.ClearsStatements) !== 0) core.extended?.tracker.watchClears()
     core.queryNow = false
@@ -163,11 +166,60 @@ export class Sender {
     core.simple = true
     core.query = isQuery && this.#dropsUnnamed(bytes, start, next)
     core.mode = Mode.Final
+    const instead = mentions === undefined ? undefined : this.#instead(mentions)
+    if (instead !== undefined) {
+      this.#shipInstead(bytes, start, { next, begins, traits, instead })
+      return true
+    }
     window.start = window.scan = until
     core.passLeft = next - until
     core.passFlags = FINAL
-    this.#ship(bytes, start, { end: until, begins, pins: traits & PIN_BITS })
+    const pins = traits === 0 && !core.explicit ? 0 : this.#askSimple(traits, mentions, begins)
+    this.#ship(bytes, start, { end: until, begins, pins })
     return true
+  }
+
+  /** The Query that goes to the backend in place of the client's, if another does. */
+  #instead({ refusal, pooling, resets }: Mentions): Buffer | undefined {
+    const core = this.#core
+    if (refusal !== Refusal.None) {
+      // Its answer is an error that names the reason: see error-names.ts.
+      core.needExtended().tracker.followAll()
+      return REFUSED_QUERIES[refusal]
+    }
+    if (pooling === Pooling.None) return undefined
+    core.pooling = pooling
+    return resets ? POOLING_RESET_QUERY : POOLING_SET_QUERY
+  }
+
+  #shipInstead(
+    bytes: Buffer,
+    start: number,
+    query: { next: number; begins: boolean; traits: number; instead: Buffer },
+  ): void {
+    const core = this.#core
+    const { next, begins, traits, instead } = query
+    const { builder } = core.host
+    builder.begin(bytes, start)
+    builder.replace(start, next, instead)
+    builder.finish(next)
+    core.window.start = core.window.scan = next
+    core.up.sendBuilt(builder, begins, askBatch(core, traits, undefined), FINAL)
+  }
+
+  /** What a Query asks for. */
+  #askSimple(traits: number, mentions: Mentions | undefined, begins: boolean): number {
+    const core = this.#core
+    const { extended } = core
+    let all = traits
+    simpleAsks.clear()
+    if (mentions !== undefined) simpleAsks.take(mentions)
+    if ((traits & Trait.UsesNames) !== 0 && extended !== undefined) {
+      all |= extended.asksOfAll(simpleAsks)
+    }
+    if (!begins) simpleAsks.defines = []
+    if (simpleAsks.clears) core.clears = true
+    return askBatch(core, all, simpleAsks)
   }
 
   /** Any Query does but one that Postgres cannot read as a message. */
@@ -190,7 +242,6 @@ export class Sender {
   ): void {
     const core = this.#core
     const flags = core.passLeft === 0 ? FINAL : 0
-    if (pins !== 0) core.host.counters.pinRequests++
     const forget = (core.traits & Trait.Forget) !== 0
     if (begins && !forget && end - start <= FRAME_PAYLOAD_BYTES_MAX - BATCH_HEAD_BYTES) {
       core.up.sendBatch(pins, flags, bytes, start, end)
@@ -231,8 +282,11 @@ export class Sender {
     builder.begin(bytes, start)
     const available = window.end
     const over = extended.translate(this.#context(), bytes, { start, end, available })
+    if ((extended.traits & Trait.UsesNames) !== 0) {
+      extended.traits |= extended.asksOfAll(extended.asks)
+    }
     if (begins) {
-      if (this.#runBefore(extended.traits | ahead)) return true
+      if (this.#preparations.runBefore(extended.traits | ahead)) return true
       this.#begin()
     }
     if (more !== undefined) builder.replace(end, end, more)
@@ -246,8 +300,10 @@ export class Sender {
     core.passLeft = over
     core.passFlags = 0
     core.flushed = over === 0 && bytes[end - HEADER_BYTES] === Frontend.Flush
-    const pins = extended.traits & PIN_BITS
-    if (pins !== 0) core.host.counters.pinRequests++
+    if (extended.asks.pooling !== Pooling.None) core.pooling = extended.asks.pooling
+    if (extended.asks.clears) core.clears = true
+    if (!begins || !final || extended.binds !== 1) extended.asks.defines = []
+    const pins = askBatch(core, extended.traits, extended.asks)
     up.sendBuilt(builder, begins, pins, final ? FINAL : over === 0 ? Flag.Boundary : 0)
     return true
   }
@@ -407,7 +463,7 @@ export class Sender {
     }
     if (up.link === link && up.opened) return true
     core.mode = Mode.Waiting
-    if (up.link !== link) up.open(core.owner, link, core.request)
+    if (up.link !== link) up.open(core.owner, link, core.opening)
     return false
   }
 
@@ -420,92 +476,10 @@ export class Sender {
     if (core.waitingFromMs > 0) core.traffic.waitMs += core.sentMs - core.waitingFromMs
     core.waitingFromMs = 0
     core.traits = 0
+    core.pooling = Pooling.None
+    core.clears = false
     core.simple = core.query = core.failed = core.undone = false
     core.retained = true
-  }
-
-  /**
-   * Starts what must run before a batch with these traits. True: not yet the batch; what was done
-   * for it so far is taken back.
-   */
-  #runBefore(traits: number): boolean {
-    const core = this.#core
-    const { up, before } = core
-    if (core.lostTransaction === LostTransaction.Told) {
-      return this.#runUnit(Before.FailedTransaction, () => FAIL_TRANSACTION)
-    }
-    if (this.#namesOwn(traits)) {
-      const { statements } = core.needExtended()
-      return this.#runUnit(Before.OwnNames, () => prepareOwnNames(statements))
-    }
-    if ((traits & Pin.Sequence) !== 0 && !up.held && (before & Before.Sequences) === 0) {
-      return this.#runUnit(Before.Sequences, () => DISCARD_SEQUENCES)
-    }
-    return this.#changesLiterals(traits) && this.#parseLiterals(traits & PIN_BITS)
-  }
-
-  /** SQL names statements, and the backend does not know them by the client's names yet. */
-  #namesOwn(traits: number): boolean {
-    const { status, extended } = this.#core
-    if ((traits & (Trait.UsesNames | Pin.SqlPrepare)) === 0) return false
-    return status !== TransactionStatus.Failed && extended?.ownNames !== true
-  }
-
-  /**
-   * A held Query names statements that were prepared right before it, without a Sync. As nothing
-   * was executed, ours changes nothing: the Query is then a batch of its own, and can have what it
-   * needs.
-   */
-  #syncFirst(): boolean {
-    const core = this.#core
-    core.queryNow = false
-    core.unit = Before.Sync
-    core.mode = Mode.Unit
-    core.up.sendRaw(SYNC, 0, SYNC.length, FINAL)
-    return true
-  }
-
-  /**
-   * Settings change: a prepared statement keeps what its literals meant when it was prepared, so it
-   * may not be parsed for the first time on this backend afterwards.
-   */
-  #changesLiterals(traits: number): boolean {
-    const { extended, localSettings, status, up } = this.#core
-    if ((traits & (Pin.Settings | Trait.LocalSettings)) === 0 || extended === undefined)
-      return false
-    if (localSettings || extended.ownNames || status === TransactionStatus.Failed) return false
-    return up.held || (traits & PIN_BITS) !== 0 // else it would run on a backend that is let go
-  }
-
-  #parseLiterals(pins: number): boolean {
-    const core = this.#core
-    const { statements } = core.needExtended()
-    if (!hasLiterals(statements)) return false
-    return this.#runUnit(Before.Literals, () => parseLiterals(statements, pins))
-  }
-
-  /** `make` is called when nothing of the client's batch is prepared any more. */
-  #runUnit(which: number, make: () => Unit): boolean {
-    const core = this.#core
-    if ((core.before & which) !== 0) return false
-    core.before |= which
-    core.extended?.takeBack()
-    const unit = make()
-    core.unit = which
-    core.mode = Mode.Unit
-    core.up.begin()
-    const { builder } = core.host
-    builder.begin(unit.bytes, 0)
-    if (unit.forget) builder.op(Op.Forget, 0, 0)
-    for (const [at, statements] of unit.needs.entries()) {
-      for (const statement of statements) {
-        core.up.link?.define(statement)
-        builder.op(Op.Need, statement.id, at * HEADER_BYTES)
-      }
-    }
-    builder.finish(unit.bytes.length)
-    core.up.sendBuilt(builder, true, unit.pins, FINAL)
-    return true
   }
 
   /** Shared statements parsed under settings of this transaction alone must not stay. */
@@ -522,9 +496,17 @@ export class Sender {
     const { link } = up
     assert(link !== undefined, 'a batch has a link')
     const { lexMode } = down
-    const { traffic } = this.#core
-    const statementsMax = limits.preparedStatementsMax
-    return { registry, builder, link, lexMode, traffic, statementsMax }
+    const { traffic, settings } = this.#core
+    return {
+      registry,
+      builder,
+      link,
+      lexMode,
+      traffic,
+      statementsMax: limits.preparedStatementsMax,
+      settings,
+      vectorId: down.told?.id ?? 0,
+    }
   }
 }
 

@@ -8,6 +8,11 @@ export function fatal(condition: Condition, message: string): PgError {
   return new PgError(condition, message, { severity: 'FATAL' })
 }
 
+/** Why synchronous_commit may not be what it was to be. */
+export const WEAK_COMMIT_HINT =
+  'A commit is acknowledged when it is on as many nodes as the cluster promises: ' +
+  'use on or remote_apply.'
+
 /** The transaction is gone, and nothing of it was committed. */
 export function transactionLost(): PgError {
   return new PgError('serialization_failure', 'the transaction was lost with its backend', {

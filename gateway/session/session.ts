@@ -13,8 +13,10 @@ import type { Loss, Refusal, StreamOwner, StreamRequest } from '../poolers/poole
 import { LostTransaction, Mode, SessionCore } from './core.ts'
 import type { Extended } from './extended.ts'
 import { Failures } from './failures.ts'
+import { Pooling } from './mentions.ts'
 import { Sender } from './sender.ts'
-import { farewellOf, fatal, refusalError } from './session-errors.ts'
+import { farewellOf, fatal, refusalError, WEAK_COMMIT_HINT } from './session-errors.ts'
+import { holdSettings } from './session-settings.ts'
 import type { SessionHost } from './session-host.ts'
 import { viewOf, type SessionView } from './session-view.ts'
 import { Trait } from './traits.ts'
@@ -279,6 +281,19 @@ export class Session implements StreamOwner, Held {
     }
   }
 
+  onSettings(json: string): void {
+    const core = this.#core
+    core.hold(holdSettings(json))
+    if (core.settings.keepsCommitPolicy) return
+    // No statement said it in a way that could be read and refused.
+    this.terminate(
+      new PgError('feature_not_supported', 'the session has set synchronous_commit too low', {
+        severity: 'FATAL',
+        hint: WEAK_COMMIT_HINT,
+      }),
+    )
+  }
+
   onRefused(batch: number, refusal: Refusal): void {
     const core = this.#core
     const { up } = core
@@ -401,8 +416,23 @@ export class Session implements StreamOwner, Held {
     core.retained = false
     window.release()
     core.mode = Mode.Rest
+    if (core.pooling !== Pooling.None && !core.failed) this.#setPooling(core.pooling)
+    if (!up.pinned) core.askedPins = 0
     if (this.draining && this.idle) this.#endDrained()
     else if (window.waiting > 0 || this.#paused || this.#inputEnded) this.#pump()
+  }
+
+  /** The session wants a backend of its own, or none any more. */
+  #setPooling(pooling: number): void {
+    const core = this.#core
+    core.pooling = Pooling.None
+    core.explicit = pooling === Pooling.Session
+    // The pooler keeps what was asked for until the stream ends; another has the same settings.
+    const only = core.askedPins === 0 && core.settings.pairs !== undefined
+    if (!core.explicit && core.up.pinned && only && core.status === TransactionStatus.Idle) {
+      core.up.close()
+      core.extended?.released()
+    }
   }
 
   #afterUnit(status: number): void {
@@ -458,9 +488,11 @@ export class Session implements StreamOwner, Held {
 
   /** What the client believes to have prepared, now that the batch is over. */
   #settle(extended: Extended): void {
-    const { failed, undone, query, up } = this.#core
-    if (!failed) extended.statements.settle()
-    else if (!undone) extended.failed()
+    const { failed, undone, query, up, clears } = this.#core
+    if (!failed) {
+      extended.statements.settle()
+      if (clears) extended.statements.cleared()
+    } else if (!undone) extended.failed()
     if (query) extended.queried()
     if (!up.held) extended.released()
     extended.started()

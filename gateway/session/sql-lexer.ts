@@ -35,6 +35,18 @@ export const LexMode = {
   Utf8: 4,
 } as const
 
+/** How strings and quoted identifiers spell characters: see sql-literal.ts. */
+export const Style = {
+  /** Only a doubled quote stands for another. */
+  Plain: 0,
+  /** E'..', or any while standard_conforming_strings is off. */
+  Backslash: 1,
+  /** U&'..' and U&"..". */
+  Unicode: 2,
+  /** $$..$$: nothing is escaped. */
+  Dollar: 3,
+} as const
+
 const IDENT_START = 1
 const IDENT_PART = 2
 const SPACE = 4
@@ -58,11 +70,13 @@ const STAR = 0x2a
 export class SqlLexer {
   /** Code of the last Word or Quoted token. */
   code = 0
-  /** Content of the last String token. */
+  /** Content of the last String, Word or Quoted token. */
   start = 0
   end = 0
-  /** The last String token may stand for other characters than its bytes (escapes). */
+  /** The last String or Quoted token may stand for other characters than its bytes (escapes). */
   escaped = false
+  /** How the last String or Quoted token is written. */
+  style: number = Style.Plain
   #bytes: Uint8Array = new Uint8Array(0)
   #at = 0
   #end = 0
@@ -74,6 +88,11 @@ export class SqlLexer {
     this.#at = start
     this.#end = end
     this.#mode = mode
+  }
+
+  /** One past the last token. */
+  get at(): number {
+    return this.#at
   }
 
   /** The kind of the next token. */
@@ -146,6 +165,8 @@ export class SqlLexer {
       const prefixed = this.#prefixed((bytes[start] as number) | 0x20)
       if (prefixed !== Token.Other) return prefixed
     }
+    this.start = start
+    this.end = at
     this.code = wordCode(bytes, start, at, hash, false)
     return Token.Word
   }
@@ -169,12 +190,15 @@ export class SqlLexer {
       this.#at += 2
       const kind = this.#string(false)
       this.escaped = true
+      this.style = Style.Unicode
       return kind
     }
     if (quote === DOUBLE_QUOTE) {
       this.#at += 2
       const kind = this.#quoted()
       this.code = Word.SessionBound // it may spell any name: the classifier takes the worst
+      this.escaped = true
+      this.style = Style.Unicode
       return kind
     }
     return Token.Other
@@ -185,6 +209,7 @@ export class SqlLexer {
     const bytes = this.#bytes
     this.start = this.#at
     this.escaped = false
+    this.style = backslash ? Style.Backslash : Style.Plain
     for (let at = this.#at; at < this.#end; at++) {
       const byte = bytes[at] as number
       if (byte === BACKSLASH && backslash) {
@@ -233,10 +258,14 @@ export class SqlLexer {
     const bytes = this.#bytes
     const start = this.#at
     let hash: number = HASH_SEED
+    this.start = start
+    this.escaped = false
+    this.style = Style.Plain
     for (let at = start; at < this.#end; at++) {
       const byte = bytes[at] as number
       if (byte === DOUBLE_QUOTE) {
         if (bytes[at + 1] !== DOUBLE_QUOTE) {
+          this.end = at
           const code = wordCode(bytes, start, at, hash, true)
           this.code = code >= FIRST_FUNCTION ? code : Word.None
           this.#at = at + 1
@@ -267,6 +296,7 @@ export class SqlLexer {
     const tagBytes = at + 1 - open
     this.start = at + 1
     this.escaped = false
+    this.style = Style.Dollar
     for (at = this.start; at + tagBytes <= this.#end; at++) {
       if (bytes[at] !== DOLLAR || !this.#sameTag(open, at, tagBytes)) continue
       this.end = at

@@ -22,12 +22,15 @@ export const Word = {
   Discard: 18,
   Listen: 19,
   Load: 20,
-  Procedural: 21,
+  Call: 21,
   Declare: 22,
   Create: 23,
   Insert: 24,
   Explain: 25,
   Update: 26,
+  Do: 27,
+  /** They may undo what pins a session. */
+  Undoes: 28,
   // Keywords that matter inside a statement.
   All: 40,
   Transaction: 41,
@@ -42,7 +45,8 @@ export const Word = {
   Hold: 50,
   With: 51,
   To: 52,
-  Seed: 53,
+  As: 53,
+  Routine: 54,
   // Functions and relations that reach session state. From here on quoted names match too.
   SetConfig: 80,
   Setseed: 81,
@@ -55,6 +59,8 @@ export const Word = {
   StandardStrings: 88,
   SettingsView: 89,
   RunsText: 90,
+  AdvisoryUnlock: 91,
+  SynchronousCommit: 92,
 } as const
 
 /** The first code that a quoted identifier can have too. */
@@ -63,9 +69,9 @@ export const FIRST_FUNCTION = Word.SetConfig
 const SPELLINGS: readonly (readonly [number, string])[] = [
   [
     Word.Plain,
-    `delete merge values table savepoint release copy alter drop truncate grant revoke
+    `delete merge values table savepoint release copy alter truncate grant revoke
     comment analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security
-    import notify fetch move close unlisten`,
+    import notify fetch move`,
   ],
   [Word.Select, 'select'],
   [Word.Show, 'show'],
@@ -80,7 +86,9 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.Discard, 'discard'],
   [Word.Listen, 'listen'],
   [Word.Load, 'load'],
-  [Word.Procedural, 'do call'],
+  [Word.Do, 'do'],
+  [Word.Call, 'call'],
+  [Word.Undoes, 'drop close unlisten'],
   [Word.Declare, 'declare'],
   [Word.Create, 'create'],
   [Word.Insert, 'insert'],
@@ -99,7 +107,8 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.Hold, 'hold'],
   [Word.With, 'with'],
   [Word.To, 'to'],
-  [Word.Seed, 'seed'],
+  [Word.As, 'as'],
+  [Word.Routine, 'function procedure'],
   [Word.SetConfig, 'set_config'],
   [Word.Setseed, 'setseed'],
   [Word.Sequence, 'nextval currval lastval setval'],
@@ -107,6 +116,8 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
     Word.AdvisoryLock,
     `pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared`,
   ],
+  [Word.AdvisoryUnlock, 'pg_advisory_unlock pg_advisory_unlock_shared pg_advisory_unlock_all'],
+  [Word.SynchronousCommit, 'synchronous_commit'],
   [Word.PgTemp, 'pg_temp'],
   // Connections, origins, slots and backups that end with the session, and nothing sooner.
   [

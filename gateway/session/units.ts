@@ -31,10 +31,11 @@ export const Before = {
 
 /**
  * Puts a fresh backend into the state that the client was told: a failed transaction. From there on
- * all is Postgres's own: 25P02, and COMMIT answers ROLLBACK.
+ * all is Postgres's own: 25P02, and COMMIT answers ROLLBACK. It fails whatever the session's
+ * search_path has, and takes no snapshot: under default_transaction_deferrable one might wait.
  */
 export const FAIL_TRANSACTION: Unit = {
-  bytes: query("begin; select 1/0 /* multigres: the transaction's backend was lost */"),
+  bytes: query('begin; close "multigres: the transaction was lost with its backend"'),
   pins: 0,
   forget: false,
   needs: [],
@@ -60,15 +61,20 @@ const DEALLOCATE_ALL = Buffer.concat([
   close({ portal: OURS }),
 ])
 
+const NOTHING_TO_DO: Unit = { bytes: Buffer.alloc(0), pins: 0, forget: false, needs: [] }
+
 /**
  * Leaves on the backend the client's statements under its own names, for SQL that names them, and
- * none that sessions share: pg_prepared_statements would show them.
+ * none that sessions share. Without statements there is nothing to do, and no pins, but for SQL
+ * that looks at all there are.
  */
-export function prepareOwnNames(statements: SessionStatements): Unit {
+export function prepareOwnNames(statements: SessionStatements, traits: number): Unit {
+  if (statements.count === 0 && (traits & Pin.Unknown) === 0) return NOTHING_TO_DO
   const messages: Buffer[] = [DEALLOCATE_ALL]
   for (const [name, statement] of statements.entries()) messages.push(underName(name, statement))
   messages.push(SYNC)
-  return { bytes: Buffer.concat(messages), pins: Pin.SqlPrepare, forget: true, needs: [] }
+  const pins = Pin.SqlPrepare | (traits & Pin.Unknown)
+  return { bytes: Buffer.concat(messages), pins, forget: true, needs: [] }
 }
 
 /** Statements that one message of a unit may need: fewer than a frame's operations. */

@@ -84,6 +84,13 @@ export class Upstream {
     this.pinned = (pins & PinSummary.Session) !== 0
   }
 
+  /**
+   * Says what the batch that follows is about. Not part of the window: names are few.
+   */
+  sendNames(names: readonly string[], defines: readonly string[]): void {
+    this.#connection?.sendJson(Kind.Names, this.stream, 0, { names, defines })
+  }
+
   /** Sends a whole small batch that needs no change: the hot path of simple queries. */
   sendBatch(pins: number, flags: number, bytes: Buffer, start: number, end: number): void {
     const { link } = this

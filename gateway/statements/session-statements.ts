@@ -4,6 +4,7 @@
 // once a batch is over, the view holds exactly the changes that Postgres confirmed (an error undoes
 // those it did not reach), so that a Bind finds what a direct connection would find.
 
+import type { Mentions } from '../session/mentions.ts'
 import type { SharedStatement } from './shared-statement.ts'
 import type { StatementRegistry } from './statement-registry.ts'
 
@@ -19,8 +20,8 @@ type Change = {
 export type UnnamedStatement = {
   /** The whole Parse message. */
   parse: Buffer
-  /** Pin and Trait bits of its text. */
   traits: number
+  mentions: Mentions | undefined
 }
 
 /** The prepared statements of one session. */

@@ -1,3 +1,14 @@
+import type { Mentions } from '../session/mentions.ts'
+
+/** What a text says, for whoever prepares it. */
+export type Verdict = {
+  /** What a BATCH asks for, and Trait bits. */
+  readonly traits: number
+  readonly mentions?: Mentions | undefined
+  /** Settings that Postgres reads it under; it is shared among sessions with the same. */
+  readonly context?: string
+}
+
 /**
  * A prepared statement as backends know it: one definition for all sessions with the same bytes.
  */
@@ -7,8 +18,9 @@ export class SharedStatement {
   readonly name: Buffer
   /** The whole Parse message under that name. */
   readonly definition: Buffer
-  /** Pin and Trait bits of its text. */
   readonly traits: number
+  readonly mentions: Mentions | undefined
+  readonly context: string
   readonly hash: number
   /** Sessions (and batches under way) that hold it. */
   references = 1
@@ -19,14 +31,16 @@ export class SharedStatement {
     id: number
     name: Buffer
     definition: Buffer
-    traits: number
+    verdict: Verdict
     hash: number
     shared: boolean
   }) {
     this.id = options.id
     this.name = options.name
     this.definition = options.definition
-    this.traits = options.traits
+    this.traits = options.verdict.traits
+    this.mentions = options.verdict.mentions
+    this.context = options.verdict.context ?? ''
     this.hash = options.hash
     this.shared = options.shared
   }

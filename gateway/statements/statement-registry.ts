@@ -1,12 +1,12 @@
 // The prepared statements of all sessions of this gateway.
 //
-// Invariants: a statement is found again only by its exact bytes (text and parameter types); one
-// that a session holds is never evicted; an id is never used again, so that a late frame of an old
-// one cannot mean a new one.
+// Invariants: a statement is found again only by its exact bytes (text and parameter types) and the
+// settings that Postgres reads it under; one that a session holds is never evicted; an id is never
+// used again, so that a late frame of an old one cannot mean a new one.
 
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import { Trait } from '../session/traits.ts'
-import { SharedStatement } from './shared-statement.ts'
+import { SharedStatement, type Verdict } from './shared-statement.ts'
 
 /**
  * Every name of ours on a backend begins so. A client's own name that does is mapped out of the
@@ -51,30 +51,31 @@ export class StatementRegistry {
   acquire(
     bytes: Buffer,
     range: { start: number; end: number },
-    traits: number,
+    verdict: Verdict,
   ): SharedStatement | undefined {
     const { start, end } = range
-    const shared = (traits & Trait.NotShared) === 0
+    const shared = (verdict.traits & Trait.NotShared) === 0
     const hash = Bun.hash.xxHash32(bytes.subarray(start, end))
     if (shared) {
-      const found = this.#find(hash, bytes, start, end)
+      const found = this.#find(hash, bytes, { start, end }, verdict.context ?? '')
       if (found !== undefined) {
         if (found.references++ === 0) this.#unused.delete(found)
         return found
       }
     }
     if (!this.#makeRoom(end - start)) return undefined
-    return this.#add(bytes.subarray(start, end), { traits, hash, shared })
+    return this.#add(bytes.subarray(start, end), { verdict, hash, shared })
   }
 
   /** As `acquire`, also when there is no room: for what its client holds in memory anyway. */
   acquireAnyway(
     bytes: Buffer,
     range: { start: number; end: number },
-    traits: number,
+    verdict: Verdict,
   ): SharedStatement {
     const body = bytes.subarray(range.start, range.end)
-    return this.acquire(bytes, range, traits) ?? this.#add(body, { traits, hash: 0, shared: false })
+    const add = () => this.#add(body, { verdict, hash: 0, shared: false })
+    return this.acquire(bytes, range, verdict) ?? add()
   }
 
   /** A holder lets go. */
@@ -88,8 +89,14 @@ export class StatementRegistry {
     }
   }
 
-  #find(hash: number, bytes: Buffer, start: number, end: number): SharedStatement | undefined {
+  #find(
+    hash: number,
+    bytes: Buffer,
+    { start, end }: { start: number; end: number },
+    context: string,
+  ): SharedStatement | undefined {
     for (const candidate of this.#byHash.get(hash) ?? []) {
+      if (candidate.context !== context) continue
       const { definition, bodyStart } = candidate
       if (definition.compare(bytes, start, end, bodyStart) === 0) return candidate
     }
@@ -98,7 +105,7 @@ export class StatementRegistry {
 
   #add(
     body: Uint8Array,
-    { traits, hash, shared }: { traits: number; hash: number; shared: boolean },
+    { verdict, hash, shared }: { verdict: Verdict; hash: number; shared: boolean },
   ): SharedStatement {
     const id = ++this.#lastId
     const name = Buffer.from(`${SHARED_PREFIX.toString()}${this.#options.gatewayTag}:${id}`)
@@ -108,7 +115,7 @@ export class StatementRegistry {
     name.copy(definition, 5)
     definition[5 + name.length] = 0
     definition.set(body, 6 + name.length)
-    const statement = new SharedStatement({ id, name, definition, traits, hash, shared })
+    const statement = new SharedStatement({ id, name, definition, verdict, hash, shared })
     this.#count++
     this.bytes += definition.length
     if (shared) {

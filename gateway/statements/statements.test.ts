@@ -14,9 +14,9 @@ function newRegistry(options: { bytesMax?: number; unusedMax?: number } = {}) {
     unusedMax: options.unusedMax ?? 0,
     released: (id) => void released.push(id),
   })
-  const acquire = (text: string, traits = 0) => {
+  const acquire = (text: string, traits = 0, context = '') => {
     const bytes = Buffer.from(`${text}\0\0\0`)
-    return registry.acquire(bytes, { start: 0, end: bytes.length }, traits)
+    return registry.acquire(bytes, { start: 0, end: bytes.length }, { traits, context })
   }
   return { registry, released, acquire }
 }
@@ -28,6 +28,13 @@ describe('the registry', () => {
     expect(acquire('select 1')).toBe(one)
     expect(acquire('select 1 ')).not.toBe(one)
     expect(one?.references).toBe(2)
+  })
+
+  test('shares nothing that was prepared under other settings', () => {
+    const { acquire } = newRegistry()
+    const one = acquire('select 1', 0, '[["search_path","a"]]')
+    expect(acquire('select 1')).not.toBe(one)
+    expect(acquire('select 1', 0, '[["search_path","a"]]')).toBe(one)
   })
 
   test('never shares what Postgres reads by the clock', () => {
@@ -93,7 +100,7 @@ function playBatch(
     const counts = step < confirmed
     const name = random.pick(['a', 'b', 'c'])
     if (random.chance(0.2)) {
-      const statement = { parse: Buffer.from(name), traits: step }
+      const statement = { parse: Buffer.from(name), traits: step, mentions: undefined }
       session.setUnnamed(statement)
       if (counts) unnamed = statement
       else if (step === confirmed) unnamed = undefined // it failed, and dropped the one before

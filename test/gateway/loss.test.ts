@@ -12,7 +12,7 @@ import { startFakeShard } from './fake-shard.ts'
 const WRITE = 'insert into t values (1)'
 const READ = 'select a from t'
 const run = (text: string) => Buffer.concat([parse(text), bind(), execute(), sync()])
-const ends = (batch: FakeBatch) => /select 1\/0/.test(batch.text)
+const ends = (batch: FakeBatch) => batch.text.includes('close "multigres:')
 
 /** Transactions as Postgres would have them, and `during` for a batch whose text has the word. */
 function scripted(word: string, during: (batch: FakeBatch, pooler: FakePooler) => void) {
@@ -154,6 +154,35 @@ describe('a backend that is lost', () => {
       }
       expect(await frontend.untilClosed()).toEqual(['ErrorResponse FATAL 57P01'])
     }
+  })
+
+  test.each([
+    ['commit', '08007'],
+    [WRITE, '57P01'],
+    [READ, '57P01'],
+  ])('with a pin, when %s of a transaction was sent: %s', async (text, sqlstate) => {
+    await using shard = await startFakeShard()
+    const [pooler] = shard.poolers as [FakePooler]
+    pooler.script = (batch) => pooler.answer(batch, 'T', 3)
+    await using frontend = await shard.connect()
+    await frontend.query('begin; create temp table t (a int)')
+    pooler.script = (batch) => pooler.lose(batch, true)
+    frontend.send(query(text))
+    expect(await frontend.untilClosed()).toEqual([`ErrorResponse FATAL ${sqlstate}`])
+  })
+
+  test.each([
+    [WRITE, '08007'],
+    [READ, '57P01'],
+  ])('with a pin, when %s was sent outside of a transaction: %s', async (text, sqlstate) => {
+    await using shard = await startFakeShard()
+    const [pooler] = shard.poolers as [FakePooler]
+    pooler.script = (batch) => pooler.answer(batch, 'I', 2)
+    await using frontend = await shard.connect()
+    await frontend.query('create temp table t (a int)')
+    pooler.script = (batch) => pooler.lose(batch, true)
+    frontend.send(query(text))
+    expect(await frontend.untilClosed()).toEqual([`ErrorResponse FATAL ${sqlstate}`])
   })
 
   test('in the middle of a message: the socket closes without a word that would be data', async () => {

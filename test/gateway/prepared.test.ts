@@ -276,7 +276,7 @@ describe.each(VIAS)('via %s', (via) => {
   test('a hidden DEALLOCATE ALL is noticed', async () => {
     await using frontend = await connect()
     await lines(frontend, parse('select 1', { name: 'h' }))
-    await frontend.query("do $$ begin execute 'deallocate all'; end $$")
+    await frontend.query("do $$ begin execute 'deallocate ' || 'all'; end $$")
     const answer = await lines(frontend, ...named('h'))
     if (via === 'postgres') expect(answer).toContain('ErrorResponse ERROR 26000')
     else if (!answer.includes('DataRow 1')) {

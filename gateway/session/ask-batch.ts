@@ -1,0 +1,60 @@
+// From what a batch's texts may do to what is asked of the pooler.
+
+import { Look, Pin, PIN_MASK } from '../../shared/link/frame.ts'
+import type { Asks } from './asks.ts'
+import { COMMIT_SETTING } from './commit-policy.ts'
+import type { SessionCore } from './core.ts'
+import { ASK_BITS, Trait } from './traits.ts'
+
+/** What is pinned by these may have set anything, synchronous_commit too. */
+const UNSEEN = Pin.Unknown | Pin.NotCleanable | Pin.Settings
+/** Poolers look at what batches leave behind; until they do, everything that may stay pins. */
+const POOLERS_LOOK: boolean = false
+const NO_NAMES: readonly string[] = []
+/** JSON of the names of one batch: it must fit into a frame. */
+const NAMES_BYTES_MAX = 16 * 1024
+
+/** Pins and looks of a batch with these traits, for this session as it is. */
+export function maskOf(core: SessionCore, traits: number): number {
+  let mask = traits & ASK_BITS
+  if (core.explicit) mask |= Pin.Explicit
+  if ((traits & Trait.Resets) !== 0 && (!core.settings.empty || core.up.held)) {
+    mask |= Look.Settings
+  }
+  if ((mask & UNSEEN) !== 0) mask |= Look.Settings
+  if ((mask & Look.Pins) !== 0 && !core.up.pinned) mask &= ~Look.Pins
+  return mask
+}
+
+/** Sends the names that a batch is about, ahead of it. The mask that it asks with. */
+export function askBatch(core: SessionCore, traits: number, asks: Asks | undefined): number {
+  let mask = maskOf(core, traits)
+  if (mask === 0) return 0
+  if (!POOLERS_LOOK) mask = withoutLooks(mask, asks)
+  if ((mask & (Look.Settings | Look.AllSettings)) !== 0) {
+    const names = new Set(asks?.names ?? NO_NAMES)
+    if (bytesOf(names) > NAMES_BYTES_MAX) {
+      mask |= Pin.Settings | Pin.NotCleanable
+      names.clear()
+    }
+    if ((mask & UNSEEN) !== 0) names.add(COMMIT_SETTING)
+    if (names.size > 0) core.up.sendNames([...names], asks?.defines ?? NO_NAMES)
+  }
+  core.host.counters.pinRequests++
+  core.askedPins |= mask & PIN_MASK & ~Pin.Explicit
+  return mask
+}
+
+function withoutLooks(mask: number, asks: Asks | undefined): number {
+  let pins = mask & PIN_MASK
+  if ((mask & (Look.Settings | Look.AllSettings)) !== 0) pins |= Pin.Settings
+  if ((mask & Look.AllSettings) !== 0) pins |= Pin.Unknown | Pin.NotCleanable
+  if (asks?.names.some((name) => name.includes('.')) === true) pins |= Pin.NotCleanable
+  return pins
+}
+
+function bytesOf(names: ReadonlySet<string>): number {
+  let bytes = 0
+  for (const name of names) bytes += 6 * name.length // as JSON may escape it
+  return bytes
+}
