@@ -1,6 +1,6 @@
 // `cluster start`: supervises a cluster in the foreground, has a detached process do so, or shows
 // the cluster that runs already.
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { now, sleep } from '../../shared/time/clock.ts'
 import { RefusedError } from '../errors.ts'
 import { commandHelp } from '../help.ts'
@@ -8,6 +8,7 @@ import { clusterPaths, newMarker, readMarker, writeMarker } from '../local/clust
 import { connectionHelp, processTable, startView } from '../local/describe.ts'
 import { tryLock, type Lock } from '../local/lock.ts'
 import { prepareCluster, type PreparedCluster } from '../local/prepare.ts'
+import { removeFolder } from '../local/remove.ts'
 import { removeOutside } from '../local/postgres-home.ts'
 import { readRequest, refuseLastingChanges, refuseOtherFlags } from '../local/request.ts'
 import type { StartRequest } from '../local/request.ts'
@@ -103,7 +104,7 @@ async function prepare(request: StartRequest, made: boolean): Promise<PreparedCl
   } catch (error) {
     if (made) {
       removeOutside(readMarker(request.dir)?.dataRoot)
-      rmSync(request.dir, { recursive: true, force: true })
+      removeFolder(request.dir)
     }
     throw error
   }

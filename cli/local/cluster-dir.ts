@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path'
 import { RefusedError, messageOf } from '../errors.ts'
 import { writeFileWhole } from './files.ts'
 
-const MARKER = 'multigres.json'
+/** The file that marks a folder as ours. */
+export const MARKER = 'multigres.json'
 const FORMAT_VERSION = 1
 const OWNER_ONLY = 0o700
 
