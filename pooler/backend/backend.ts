@@ -16,6 +16,7 @@ import { MessageScanner } from '../../shared/pgwire/message-scanner.ts'
 import { Backend as Message, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { PoolMember, type CloseReason } from '../pool/pool-member.ts'
 import type { Pool } from '../pool/pool.ts'
+import { NO_SETTINGS, type SettingsSet, type SettingsTable } from '../settings/settings-set.ts'
 import { sendCancel } from './cancel-connection.ts'
 import { CLOSED_UNEXPECTEDLY, endsSession, lossOf, type Loss } from './loss.ts'
 import { Forwarder } from './forwarder.ts'
@@ -53,6 +54,7 @@ export interface BackendOwner {
 /** What backends report to whoever keeps them, and share. */
 export interface BackendHost {
   readonly vectors: VectorTable
+  readonly settings: SettingsTable
   readonly limits: { readonly cancelTimeoutMs: number; readonly messageBytesMax: number }
   /** Milliseconds of the owner's clock, coarse. */
   nowMs: number
@@ -110,7 +112,9 @@ export class Backend extends PoolMember<Backend> {
   pid = 0
   /** Status byte of the last ReadyForQuery. */
   status: number = IDLE
-  /** The vector it reports; interned when it changes. Also its pool flavor. */
+  /** What its last session left it with, held once. Also its pool flavor. */
+  settings: SettingsSet = NO_SETTINGS
+  /** The vector it reports; interned when it changes. */
   parameters: ParameterVector | undefined
   /** What it reported when it started: the reset values of its sessions. */
   initialParameters: ParameterVector | undefined
@@ -162,6 +166,7 @@ export class Backend extends PoolMember<Backend> {
     this.#host = host
     this.#socketPath = socketPath
     this.sinceMs = this.bornMs = host.nowMs
+    this.flavor = this.settings
     this.#scanner = this.#newScanner(INTEREST)
     Bun.connect({ unix: socketPath, socket: HANDLERS, data: this }).catch(() => this.#refused())
   }
@@ -193,6 +198,13 @@ export class Backend extends PoolMember<Backend> {
   /** Bytes that the kernel has not taken yet. */
   get unsentBytes(): number {
     return this.#out.waiting
+  }
+
+  /** It has `settings` from here on; they were held for it. */
+  hold(settings: SettingsSet): void {
+    this.#host.settings.drop(this.settings)
+    this.settings = settings
+    this.flavor = settings
   }
 
   /** From here to the next ReadyForQuery what it sends is `owner`'s batch. */
@@ -311,6 +323,7 @@ export class Backend extends PoolMember<Backend> {
     if (this.opening) return this.#refused()
     this.#phase = Phase.Closed
     this.#out.clear()
+    this.hold(NO_SETTINGS)
     const loss = this.#loss ?? CLOSED_UNEXPECTEDLY
     const owner = this.owner
     this.owner = undefined
@@ -521,7 +534,7 @@ export class Backend extends PoolMember<Backend> {
 
   #intern(): void {
     this.#parametersChanged = false
-    this.parameters = this.flavor = this.#host.vectors.intern(this.#reported)
+    this.parameters = this.#host.vectors.intern(this.#reported)
   }
 }
 

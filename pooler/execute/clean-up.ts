@@ -13,6 +13,7 @@ const DISCARD_ALL = query('DISCARD ALL')
 /** The statements that make `backend` like new after a session with `pins`; undefined: close it. */
 export function cleaningOf(backend: Backend, pins: number): readonly Buffer[] | undefined {
   if ((pins & BEYOND_CLEANING) !== 0) return undefined
+  if (pins !== 0 && backend.settings.customs.size > 0) return undefined // names stay too
   const statements: Buffer[] = []
   if (backend.status !== TransactionStatus.Idle) statements.push(ROLLBACK)
   if (pins !== 0) statements.push(DISCARD_ALL)

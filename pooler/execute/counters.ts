@@ -9,6 +9,12 @@ export class Counters {
   released = 0
   /** Batches that got a backend which another session had had before. */
   handOvers = 0
+  /** Looks at what a session holds, and those that found no answer: they pin. */
+  looks = 0
+  looksFailed = 0
+  /** Backends given a session's settings, and those that would not take them. */
+  settingUnits = 0
+  settingUnitsFailed = 0
   lost = 0
   sessions = 0
   cancels = 0

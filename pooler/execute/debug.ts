@@ -5,7 +5,8 @@ import type { Backend } from '../backend/backend.ts'
 import { MemberState } from '../pool/pool-member.ts'
 import type { Executor } from './executor.ts'
 import type { PlainSession } from './plain-session.ts'
-import { Stream, StreamState } from './stream.ts'
+import { StreamState } from './stream-state.ts'
+import { Stream } from './stream.ts'
 
 const PIN_NAMES: readonly (readonly [number, string])[] = Object.entries(Pin).map(
   ([name, bit]) => [bit, name.replace(/[A-Z]/g, (c) => ` ${c.toLowerCase()}`).trim()] as const,

@@ -2,8 +2,8 @@
 // for the system's own questions.
 //
 // Invariants:
-// - No batch starts unless this node serves, under exactly the rule that the gateway named; those of
-//   sessions that read from followers start only while this node follows.
+// - No batch starts unless this node serves, under exactly the rule that the gateway named; those
+//   of sessions that read from followers start only while this node follows.
 // - When serving or following ends, every session that rests on it has lost its backend before the
 //   change returns to its author.
 // - A backend is handed on only when it says 'I', is on a message boundary, has taken all that was
@@ -19,9 +19,14 @@ import { lossOf, type Loss } from '../backend/loss.ts'
 import { VectorTable } from '../backend/parameters.ts'
 import type { Pool, PoolKey } from '../pool/pool.ts'
 import { PoolSet } from '../pool/pool-set.ts'
+import { HandOver } from '../settings/hand-over.ts'
+import { Look } from '../settings/look.ts'
+import { NO_SETTINGS, SettingsTable } from '../settings/settings-set.ts'
 import type { ServingState } from '../term/serving-state.ts'
+import { Aftermath } from './aftermath.ts'
 import { Abandoned, CleanUp, cleaningOf } from './clean-up.ts'
 import { Counters } from './counters.ts'
+import { DEFAULTS_SQL, Generations } from './generations.ts'
 import { QuietProof } from './quiet-proof.ts'
 import { healthOf, type Identity } from './health.ts'
 import type { ExecutorLimits, PostgresLimits } from './limits.ts'
@@ -48,6 +53,7 @@ const ADMIN = { user: 'multigres', database: 'postgres' }
 const ADMIN_TIMEOUT_MS = 5000
 const ADMIN_STATEMENTS = {
   login: LOGIN_SQL,
+  defaults: DEFAULTS_SQL,
   wal_position: WAL_POSITION_SQL,
   wait_event: 'select wait_event from pg_catalog.pg_stat_activity where pid = $1',
   limits: `select pg_catalog.sum(setting::int) filter (where name = 'max_connections'),
@@ -55,6 +61,8 @@ const ADMIN_STATEMENTS = {
     from pg_catalog.pg_settings
     where name in ('max_connections', 'superuser_reserved_connections', 'reserved_connections')`,
 }
+/** Settings of all sessions and backends as JSON; equal ones count once. */
+const SETTINGS_BYTES_ALL_MAX = 64 * 1024 * 1024
 const NOWHERE = '/nonexistent/postgres-is-not-known-yet'
 
 /** Runs the sessions of all links on the backends of one Postgres. */
@@ -64,6 +72,8 @@ export class Executor implements BackendHost {
   readonly limits: ExecutorLimits
   readonly pools: PoolSet<Backend>
   readonly vectors = new VectorTable()
+  readonly settings = new SettingsTable(SETTINGS_BYTES_ALL_MAX)
+  readonly generations: Generations
   readonly links = new Set<LinkSession>()
   readonly counters = new Counters()
   readonly admin: AdminConnection
@@ -89,9 +99,11 @@ export class Executor implements BackendHost {
       timeoutMs: ADMIN_TIMEOUT_MS,
     })
     this.walPosition = new WalPosition(this.admin)
+    this.generations = new Generations(this.admin, options.log)
     const open = (pool: Pool<Backend>): Backend =>
       new Backend(pool, this, this.#socketPath() ?? NOWHERE)
     this.pools = new PoolSet<Backend>({ open, random }, this.limits, this.nowMs)
+    this.generations.pools = this.pools
   }
 
   /** Where Postgres listens; undefined while it is not known. */
@@ -121,7 +133,10 @@ export class Executor implements BackendHost {
   poolOf(key: PoolKey): Pool<Backend> {
     const pool = this.pools.pool(key)
     this.counters.sessions++
-    if (pool !== undefined) return pool
+    if (pool !== undefined) {
+      pool.defaults ??= this.generations.known(key)
+      return pool
+    }
     const text = `too many pools: variants of startup options (limit ${this.limits.poolsMax})`
     throw new PgError('too_many_connections', text, FATAL)
   }
@@ -240,6 +255,7 @@ export class Executor implements BackendHost {
       return
     }
     const statements = cleaningOf(backend, pins)
+    const discards = pins !== 0
     const clean = backend.unsentBytes === 0 && backend.forwarder.atBoundary && !backend.unsettled
     if (statements === undefined || !clean) {
       backend.kill()
@@ -249,6 +265,7 @@ export class Executor implements BackendHost {
       new CleanUp(backend, statements, (cleaned) => {
         if (cleaned) this.counters.cleaned++
         else this.counters.cleaningFailed++
+        if (cleaned && discards) backend.hold(NO_SETTINGS)
         if (cleaned) this.release(backend)
         else backend.kill()
       })
@@ -314,6 +331,7 @@ export class Executor implements BackendHost {
   tick(nowMs: number): void {
     this.nowMs = nowMs
     this.pools.tick(nowMs)
+    this.generations.tick(nowMs)
     for (const pool of this.pools.pools.values()) {
       for (const backend of pool.members) this.#checkDeadline(backend)
     }
@@ -384,7 +402,14 @@ export class Executor implements BackendHost {
 }
 
 function isUnit(owner: BackendOwner | undefined): boolean {
-  return owner instanceof Abandoned || owner instanceof CleanUp || owner instanceof QuietProof
+  return (
+    owner instanceof Abandoned ||
+    owner instanceof CleanUp ||
+    owner instanceof QuietProof ||
+    owner instanceof Aftermath ||
+    owner instanceof Look ||
+    owner instanceof HandOver
+  )
 }
 
 const FATAL = { severity: 'FATAL' } as const

@@ -83,6 +83,7 @@ export class LinkSession implements LinkHandler {
           stream.data(flags, value, bytes, start, end)
           break
         case Kind.Names:
+          stream.names(bytes.toString('utf8', start, end))
           break
         case Kind.Credit:
           stream.credit(value)
@@ -205,9 +206,9 @@ export class LinkSession implements LinkHandler {
 
   #open(id: number, text: string): void {
     try {
-      const { key, client, session, reads } = readOpen(text)
+      const { key, client, session, reads, settings } = readOpen(text)
       const pool = this.executor.poolFor(key, reads)
-      const stream = new Stream(this, pool, { id, client, session, reads })
+      const stream = new Stream(this, pool, { id, client, session, reads, settings })
       this.streams.set(id, stream)
       stream.open()
     } catch (error) {

@@ -8,6 +8,8 @@ export type OpenRequest = {
   session: number
   /** It reads from this node as from a follower, and is refused where that does not follow. */
   reads: boolean
+  /** What it holds already: it comes from another pooler. */
+  settings: readonly (readonly [string, string])[]
 }
 
 /** Startup options of one session; more are no client's. */
@@ -20,7 +22,7 @@ const CLIENT_CHARS_MAX = 100
  * @throws PgError protocol_violation when it is malformed, feature_not_supported for replication.
  */
 export function readOpen(text: string): OpenRequest {
-  const { user, database, options, client, session, reads } = parseObject(text)
+  const { user, database, options, client, session, reads, settings } = parseObject(text)
   if (!isName(user) || !isName(database) || !isOptions(options)) throw malformed()
   if (options.some(([name]) => name === 'replication')) {
     const message = 'replication connections are not supported'
@@ -31,6 +33,7 @@ export function readOpen(text: string): OpenRequest {
     client: typeof client === 'string' ? client.slice(0, CLIENT_CHARS_MAX) : '',
     session: typeof session === 'number' ? session : 0,
     reads: reads === true,
+    settings: settings === undefined ? [] : readPairs(settings),
   }
 }
 
@@ -55,6 +58,9 @@ type Fields = {
   readonly session?: unknown
   readonly roles?: unknown
   readonly reads?: unknown
+  readonly settings?: unknown
+  readonly names?: unknown
+  readonly defines?: unknown
 }
 
 /** A text that can stand in a startup packet. */
@@ -64,6 +70,11 @@ function isName(value: unknown): value is string {
 
 function isOptions(value: unknown): value is [string, string][] {
   return Array.isArray(value) && value.length <= OPTIONS_MAX && value.every(isPair)
+}
+
+function readPairs(value: unknown): [string, string][] {
+  if (!Array.isArray(value) || !value.every(isPair)) throw malformed()
+  return value as [string, string][]
 }
 
 function isPair(value: unknown): boolean {

@@ -25,6 +25,7 @@ import type { Loss } from '../backend/loss.ts'
 import { OutBuffer } from '../backend/out-buffer.ts'
 import { PoolWaiter, type Refusal as PoolRefusal } from '../pool/pool-waiter.ts'
 import type { Pool, PoolKey } from '../pool/pool.ts'
+import { NO_SETTINGS } from '../settings/settings-set.ts'
 import type { Executor } from './executor.ts'
 import { loginAnswer } from './login.ts'
 import { pinRefusal, poolRefusal } from './refusal.ts'
@@ -154,6 +155,11 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
       ]),
     )
     if (this.#inputEnded) this.onEnd()
+  }
+
+  /** Nobody carries settings for it: it begins with what a fresh backend has. */
+  override suits(backend: Backend): boolean {
+    return backend.settings === NO_SETTINGS
   }
 
   override refused(reason: PoolRefusal): void {

@@ -1,6 +1,7 @@
 import { close, sync } from '../../shared/pgwire/frontend.ts'
 import { Backend as Message } from '../../shared/pgwire/message-types.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Loss } from '../backend/loss.ts'
 
 /** Close is used for its answer alone: nothing else is answered so, and an unknown name is fine. */
 const PROBE = Buffer.concat([close({ statement: 'multigres quiet' }), sync()])
@@ -14,12 +15,14 @@ const READY_FOR_QUERY_BYTES = 6
 export class QuietProof implements BackendOwner {
   readonly #backend: Backend
   readonly #done: (quiet: boolean) => void
+  readonly #lost: ((loss: Loss) => void) | undefined
   #first: number | undefined
   #bytes = 0
 
-  constructor(backend: Backend, done: (quiet: boolean) => void) {
+  constructor(backend: Backend, done: (quiet: boolean) => void, lost?: (loss: Loss) => void) {
     this.#backend = backend
     this.#done = done
+    this.#lost = lost
     backend.beginBatch(this)
     backend.write(PROBE, 0, PROBE.length)
   }
@@ -43,5 +46,7 @@ export class QuietProof implements BackendOwner {
 
   backendCancelDone(): void {}
 
-  backendLost(): void {}
+  backendLost(loss: Loss): void {
+    this.#lost?.(loss)
+  }
 }

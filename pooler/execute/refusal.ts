@@ -21,6 +21,13 @@ export const CANCELED: Refusal = {
   message: USER_CANCEL.message,
 }
 
+/** The answer to a batch whose session's settings no backend could be given. */
+export const UNFIT: Refusal = {
+  code: 'pool_wait',
+  sqlstate: '08006',
+  message: 'no backend could be given the settings of this session',
+}
+
 /** Limits that a refusal names. */
 export type NamedLimits = {
   readonly poolSize: number

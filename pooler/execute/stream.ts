@@ -3,57 +3,53 @@
 // Invariants:
 // - At most one batch at a time. It has a backend from its first byte on until the backend's
 //   ReadyForQuery; without one it waits, and its frames are held (at most one window of them).
-// - The backend stays after ReadyForQuery while a transaction is open or a pin is set, and is given
-//   back otherwise.
-// - Towards the gateway no more bytes are under way than it gave credit for. What a backend sent
-//   beyond that is `pending`, and the backend is not read until it has left.
+// - A batch runs only on a backend that holds the session's settings: it did so already, or a unit
+//   of its own has made it so and succeeded.
+// - READY leaves once the session's state is known: what the batch may have changed is looked at
+//   before. The backend stays then while a transaction is open or a pin is set, and is given back
+//   otherwise.
+// - A backend is not read while much of what it sent waits for the gateway's credit.
 // - The gateway hears of a batch's end once: READY, REFUSED, LOST or CLOSED.
 import { assert } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import {
   BATCH_HEAD_BYTES,
-  CREDIT_BYTES_MIN,
   Flag,
-  FRAME_PAYLOAD_BYTES_MAX,
   Kind,
   LostStatus,
   Pin,
-  PIN_MASK,
   PinSummary,
-  STREAM_WINDOW_BYTES,
 } from '../../shared/link/frame.ts'
+import { readyForQuery } from '../../shared/pgwire/backend.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { now } from '../../shared/time/clock.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
+import type { ParameterVector } from '../backend/parameters.ts'
 import { PoolWaiter, type Refusal as PoolRefusal } from '../pool/pool-waiter.ts'
 import type { Pool } from '../pool/pool.ts'
+import { BatchEnd, type BatchEndOwner } from './batch-end.ts'
+import { Concern, concernsOf } from './database-command.ts'
+import { Fitting, type FittingOwner } from './fitting.ts'
+import { limitReached, readsTooSlowly, whenLeftUnfinished } from './client-limits.ts'
+import { HeldFrames } from './held-frames.ts'
+import { InboundWindow } from './inbound-window.ts'
 import type { LinkSession } from './link-session.ts'
-import { mayCloseDatabase } from './database-command.ts'
-import { PendingQueue } from './pending-queue.ts'
-import { CANCELED, pinRefusal, poolRefusal, type Refusal } from './refusal.ts'
+import { Outbound } from './outbound.ts'
+import { CANCELED, pinRefusal, poolRefusal, UNFIT, type Refusal } from './refusal.ts'
+import { SessionState } from './session-state.ts'
+import { broken, StreamState, TOO_MANY_SETTINGS, type StreamHello } from './stream-state.ts'
 
-export const StreamState = {
-  /** Its user, database and options are being tried on a backend. */
-  Opening: 0,
-  /** No batch; it may have a backend. */
-  Idle: 1,
-  /** The batch waits for a backend, or for a cancel of the last one to end. */
-  Waiting: 2,
-  Running: 3,
-  Closed: 4,
-} as const
-export type StreamState = (typeof StreamState)[keyof typeof StreamState]
-
-/** Pending bytes above which a backend is not read, nor given back at its ReadyForQuery. */
-const KEPT_PENDING_BYTES_MAX = 64 * 1024
 const IDLE = TransactionStatus.Idle
-
-type HeldFrame = { flags: number; bytes: Buffer }
+/** The ReadyForQuery that ends a batch at rest, held while the backend is looked at. */
+const READY = readyForQuery(IDLE)
 
 /** A session of a gateway. */
-export class Stream extends PoolWaiter<Backend> implements BackendOwner {
+export class Stream
+  extends PoolWaiter<Backend>
+  implements BackendOwner, FittingOwner, BatchEndOwner
+{
   readonly id: number
   readonly pool: Pool<Backend>
   /** Who it is, for people: the client's address and the gateway's session number. */
@@ -63,8 +59,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   readonly reads: boolean
   state: StreamState = StreamState.Opening
   backend: Backend | undefined
-  /** Session pins that the gateway asked for; they last until the session ends. */
-  pins = 0
+  readonly kept: SessionState
   /** The batch under way or, at rest, the last one. */
   batch = 0
   /** Since when the batch, or the rest, lasts. */
@@ -77,14 +72,15 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   /** Of them, those on a backend that another session had before. */
   handOvers = 0
   readonly #link: LinkSession
-  readonly #pending = new PendingQueue()
-  #held: HeldFrame[] = []
-  #heldBytes = 0
-  #waitsFromMs = 0
-  #window = STREAM_WINDOW_BYTES // towards the gateway
-  #uncredited = 0 // bytes received and not given credit for
-  #credited = 0 // of them, those that the next CREDIT tells
-  #unwritten = 0 // of them, those that the backend's socket has not taken
+  readonly #outbound: Outbound
+  readonly #fitting: Fitting
+  readonly #held = new HeldFrames()
+  readonly #inbound: InboundWindow
+  readonly #end: BatchEnd
+  /** Its batch failed before it began: the rest of it is dropped. */
+  #skips = false
+  /** What the gateway was last told that the backend reports. */
+  #told: ParameterVector | undefined
   #givesBackLate = false // the batch is over, but too much of its answer is pending
   #creditedMs = 0 // when the gateway last gave credit
 
@@ -96,13 +92,20 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.client = hello.client
     this.session = hello.session
     this.reads = hello.reads
+    this.#outbound = new Outbound(link, this)
+    this.#fitting = new Fitting(link.executor, this)
+    this.#end = new BatchEnd(link.executor, this)
+    this.#inbound = new InboundWindow(link.connection, hello.id)
+    this.kept = new SessionState(link.executor.settings)
+    if (!this.kept.bring(hello.settings)) throw new PgError(...TOO_MANY_SETTINGS)
+    this.wantedFlavor = this.kept.settings
     this.sinceMs = link.executor.nowMs
     pool.sessions++
   }
 
   /** Bytes that wait for the gateway's credit. */
   get pendingBytes(): number {
-    return this.#pending.bytes
+    return this.#outbound.bytes
   }
 
   /** It would lose something if it were cut now. */
@@ -113,17 +116,18 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   /** Every reason that keeps a backend with this session now. */
   get pinReasons(): number {
     if (this.backend === undefined) return 0
-    let reasons = this.pins
+    let reasons = this.kept.pins
     if (this.backend.status !== IDLE) reasons |= Pin.Transaction
     if (this.state === StreamState.Running && !this.finalSeen) reasons |= Pin.Batch
-    if (this.#pending.bytes > 0) reasons |= Pin.SlowClient
+    if (this.#outbound.bytes > 0) reasons |= Pin.SlowClient
     return reasons
   }
 
   /** Tries the session's key on a backend, unless one exists that was accepted with it. */
   open(): void {
     for (const member of this.pool.members) {
-      if (member.open && member.initialParameters !== undefined) return this.#opened(member)
+      if (member.retired || !member.open) continue // one that is retired began with other defaults
+      if (member.initialParameters !== undefined) return this.#opened(member)
     }
     const backend = this.#link.executor.pools.acquire(this.pool, this)
     if (backend !== undefined) this.granted(backend)
@@ -135,7 +139,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     if (this.backend?.forwarder.atBoundary === false) throw broken('a batch began in a message')
     if (end - start < BATCH_HEAD_BYTES) throw broken('a batch without its head')
     const { executor } = this.#link
-    this.#received(end - start)
+    this.#inbound.received(end - start)
     this.batch = value
     this.finalSeen = false
     this.state = StreamState.Waiting
@@ -143,51 +147,66 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.#link.batchBegan()
     const refusal = executor.refusalFor(this, bytes, start)
     if (refusal !== undefined) return this.#refuse(refusal)
-    const pins = bytes.readUInt32BE(start + 16) & PIN_MASK
-    if ((pins & ~this.pins) !== 0 && !this.#addPins(pins)) return
+    const mask = bytes.readUInt32BE(start + 16)
+    if (mask !== 0 && !this.#ask(mask)) return
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
-    if (backend !== undefined && backend.cancels === 0) {
+    const raw = start + BATCH_HEAD_BYTES
+    if (backend !== undefined && backend.cancels === 0 && this.#fits(backend)) {
       if (!this.#begin(backend)) return
-      const raw = start + BATCH_HEAD_BYTES
-      if (mayCloseDatabase(flags, bytes, raw, end)) executor.closeIdle(this.pool.key.database)
+      this.#announce(flags, bytes, raw, end)
       this.#forward(flags, bytes, raw, end)
       this.#consumed(end - start)
     } else if (this.state === StreamState.Waiting) {
-      this.#hold(flags, bytes, start + BATCH_HEAD_BYTES, end, BATCH_HEAD_BYTES)
+      this.#held.add(flags, 0, bytes, raw, end, BATCH_HEAD_BYTES)
+      if (backend !== undefined && backend !== this.backend) this.#fitting.begin(backend)
     }
   }
 
+  /** A NAMES frame. @throws PgError when it is malformed. */
+  names(text: string): void {
+    this.kept.name(text)
+  }
+
   /**
-   * A DATA frame. Its statements need the pins of `mask` from here on: they came behind the batch's start.
+   * A DATA frame. Its statements need what `mask` says: they came behind the batch's start.
    * @throws PgError when the gateway breaks the protocol.
    */
   data(flags: number, mask: number, bytes: Buffer, start: number, end: number): void {
-    const pins = mask & PIN_MASK
-    this.#received(end - start)
+    this.#inbound.received(end - start)
     if (this.state === StreamState.Waiting) {
-      this.pins |= pins
-      this.#hold(flags, bytes, start, end, 0)
-      return
+      if (mask !== 0) this.kept.ask(mask)
+      this.#held.add(flags, mask, bytes, start, end, 0)
+    } else if (this.#end.underWay) {
+      this.#held.add(flags, mask, bytes, start, end, 0) // it came too late to be of the batch
+    } else {
+      this.#take(flags, mask, bytes, start, end)
+      this.#consumed(end - start)
     }
-    if ((pins & ~this.pins) !== 0 && !this.#addLatePins(pins)) return
+  }
+
+  #take(flags: number, mask: number, bytes: Buffer, start: number, end: number): void {
+    const { backend } = this
     // Behind the end of its batch: copy data that Postgres ignores too, or what was refused.
-    if (this.backend?.running === true) this.#forward(flags, bytes, start, end)
-    else this.backend?.forwarder.forwardStray(flags, bytes, start, end)
-    this.#consumed(end - start)
+    if (backend?.running !== true) {
+      if (this.#skips && (flags & Flag.Final) !== 0) this.#endSkipping()
+      else backend?.forwarder.forwardStray(flags, bytes, start, end)
+    } else {
+      if (mask !== 0) this.kept.ask(mask)
+      if (mask === 0 || this.#pinOrEnd(backend)) this.#forward(flags, bytes, start, end)
+    }
   }
 
   /** A CREDIT frame. @throws PgError when it is more than was ever sent. */
   credit(bytes: number): void {
-    this.#window += bytes
     this.#creditedMs = this.#link.executor.nowMs
-    if (this.#window > STREAM_WINDOW_BYTES) throw broken('more credit than bytes')
-    if (!this.#pending.empty) this.flush()
+    if (!this.#outbound.credit(bytes)) throw broken('more credit than bytes')
   }
 
   /** A CANCEL frame: ends batch `batch` if it is under way. */
   cancel(batch: number): void {
     if (batch !== this.batch) return
     if (this.state === StreamState.Waiting) this.#refuse(CANCELED)
+    else if (this.#end.underWay) return // it is over: nothing of it can be hit
     else if (this.backend?.running === true) void this.#link.executor.cancelRunning(this.backend)
   }
 
@@ -199,11 +218,14 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     if (midBatch || this.state === StreamState.Waiting) this.#link.batchEnded()
     this.state = StreamState.Closed
     this.pool.sessions--
-    executor.pools.withdraw(this)
     this.#dropHeld()
-    this.#pending.clear()
+    this.#withdraw()
+    this.#outbound.clear()
+    const unknown = this.#end.stop()
     const backend = this.#letGo()
-    if (backend !== undefined) executor.endSession(backend, this.pins)
+    if (unknown) backend?.kill()
+    else if (backend !== undefined) executor.endSession(backend, this.kept.traces)
+    this.kept.close()
   }
 
   /** Ends the session from this side; the gateway hears `error` as the client's last message. */
@@ -220,28 +242,23 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
       return this.#link.openFailed(this, fromPgError(error))
     }
     this.reject(refusal)
+    const ran = this.#end.stop()
     const backend = this.#letGo()
     if (backend === undefined) return
-    this.#lost(backend.running && backend.batchSent, refusal)
+    this.#lost(ran || (backend.running && backend.batchSent), refusal)
     backend.kill()
   }
 
   /** Limits of a backend held by a client that leaves a batch unfinished or reads nothing. */
   checkLimits(nowMs: number): void {
     const { backend } = this
-    const { executor } = this.#link
     if (backend === undefined) return
-    const { unfinishedBatchMs, slowClientMs } = executor.limits
-    if (!this.#pending.empty) {
-      const sinceMs = Math.max(this.#creditedMs, backend.sinceMs)
-      if (slowClientMs > 0 && nowMs - sinceMs >= slowClientMs) {
-        this.terminate(limitReached('the client did not read for slow_client_timeout'))
-      }
-    } else if (backend.running && !this.finalSeen && unfinishedBatchMs > 0) {
-      if (nowMs - backend.sinceMs < unfinishedBatchMs) return
-      backend.sinceMs = nowMs
-      // It may as well be busy with what it got so far: only one that waits for the client is cut.
-      void executor.whenWaitingForClient(backend, () =>
+    const { executor } = this.#link
+    const creditedMs = this.#outbound.empty ? undefined : this.#creditedMs
+    if (readsTooSlowly(executor, backend, creditedMs, nowMs)) {
+      this.terminate(limitReached('the client did not read for slow_client_timeout'))
+    } else if (creditedMs === undefined && !this.finalSeen) {
+      whenLeftUnfinished(executor, backend, nowMs, () =>
         this.terminate(limitReached('a batch was left unfinished for unfinished_batch_timeout')),
       )
     }
@@ -254,35 +271,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
 
   /** Sends what waits, as far as credit and link allow. */
   flush(): void {
-    const { connection } = this.#link
-    const pending = this.#pending
-    while (!pending.empty) {
-      if (connection.congested) {
-        this.#link.waitForDrain(this)
-        return
-      }
-      const { kind, flags, status, pins, value } = pending
-      const room = kind === Kind.Data ? this.#window : FRAME_PAYLOAD_BYTES_MAX
-      const size = Math.min(pending.firstBytes, room, FRAME_PAYLOAD_BYTES_MAX)
-      if (size === 0) return
-      if (kind === Kind.Data) this.#window -= size
-      const last = size === pending.firstBytes
-      const { firstBuffer: bytes, start } = pending
-      connection.send(
-        last ? kind : Kind.Data,
-        this.id,
-        last ? flags : 0,
-        status,
-        pins,
-        value,
-        bytes,
-        start,
-        start + size,
-      )
-      pending.take(size)
-      if (last && (kind !== Kind.Data || (flags & Flag.Ready) !== 0)) this.#ended()
-    }
-    this.#drained()
+    this.#outbound.flush()
   }
 
   override granted(backend: Backend): void {
@@ -292,7 +281,12 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
       return
     }
     assert(this.state === StreamState.Waiting, 'a backend is granted to who waits')
-    if (this.#begin(backend)) this.#forwardHeld()
+    if (this.#fits(backend)) this.fitted(backend)
+    else this.#fitting.begin(backend)
+  }
+
+  override suits(backend: Backend): boolean {
+    return this.state === StreamState.Opening || this.#fitting.suits(backend)
   }
 
   override refused(reason: PoolRefusal): void {
@@ -303,60 +297,51 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   }
 
   backendData(bytes: Buffer, start: number, end: number, flags: number, status: number): void {
-    let pins = 0
-    let value = 0
     if ((flags & Flag.Ready) !== 0) {
-      pins = status === IDLE ? 0 : PinSummary.Transaction
-      if (this.pins !== 0) pins |= PinSummary.Session
-      const vector = (this.backend as Backend).parameters
-      this.wantedFlavor = vector
-      value = this.#link.vectorId(vector)
       this.finalSeen = true
-    } else if (this.state !== StreamState.Running && this.pins === 0 && status === IDLE) {
-      return // said at rest: not of this session
-    } else if ((flags & (Flag.CopyIn | Flag.CopyBoth)) !== 0) {
-      this.finalSeen = false // the backend waits for the client again
-    }
-    const { connection } = this.#link
-    const size = end - start
-    const fits = size <= this.#window && size <= FRAME_PAYLOAD_BYTES_MAX
-    if (fits && this.#pending.empty && !connection.congested) {
-      this.#window -= size
-      connection.send(Kind.Data, this.id, flags, status, pins, value, bytes, start, end)
-      if ((flags & Flag.Ready) !== 0) this.#ended()
+      const backend = this.backend as Backend
+      if (this.#end.holdsReady(backend, status)) {
+        this.#send(flags & ~Flag.Ready, bytes, start, end - READY.length) // all but that
+      } else {
+        this.#sendReady(backend.parameters, flags, status, bytes, start, end)
+      }
       return
     }
-    this.#pending.add(Kind.Data, flags, status, pins, value, bytes, start, end)
-    this.#pending.inUse = bytes
-    this.flush()
-    if (this.#pending.bytes > KEPT_PENDING_BYTES_MAX) this.backend?.pause()
+    if (this.state !== StreamState.Running && this.kept.pins === 0 && status === IDLE) {
+      return // said at rest: not of this session
+    }
+    if ((flags & (Flag.CopyIn | Flag.CopyBoth)) !== 0) {
+      this.finalSeen = false // the backend waits for the client again
+    }
+    this.#send(flags, bytes, start, end)
   }
 
   backendKeeps(chunk: Buffer): boolean {
-    this.#pending.inUse = undefined
-    return this.#pending.keeps(chunk)
+    return this.#outbound.keeps(chunk)
   }
 
   backendReady(status: number): void {
-    if (this.pins !== 0 || status !== IDLE) return
-    if (this.#pending.bytes <= KEPT_PENDING_BYTES_MAX) this.#giveBack()
-    else this.#givesBackLate = true
+    if (this.#end.start(this.backend)) return
+    if (this.kept.pins !== 0 || status !== IDLE) return
+    if (this.#outbound.full) this.#givesBackLate = true
+    else this.#giveBack()
   }
 
   backendDrained(): void {
-    const bytes = this.#unwritten
-    this.#unwritten = 0
-    this.#giveCredit(bytes)
+    this.#inbound.written()
   }
 
   backendCancelDone(): void {
     const { backend } = this
-    if (this.state !== StreamState.Waiting || backend === undefined) return
-    if (this.#begin(backend)) this.#forwardHeld()
+    if (this.state === StreamState.Waiting && backend !== undefined) this.fitted(backend)
   }
 
   backendLost(loss: Loss): void {
     const sent = this.backend?.running === true && this.backend.batchSent
+    this.#backendLost(sent, loss)
+  }
+
+  #backendLost(sent: boolean, loss: Loss): void {
     this.backend = undefined
     this.#givesBackLate = false
     this.backendDrained() // what was not written never will be; the window is whole again
@@ -367,39 +352,121 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.state = StreamState.Idle
     const { initialParameters } = backend
     assert(initialParameters !== undefined, 'an open backend has reported its parameters')
+    this.#told = initialParameters
     this.#link.opened(this, initialParameters)
   }
 
-  /** Adds session pins; on a backend it has already they take effect now. False: it was refused. */
-  #addPins(pins: number): boolean {
+  /** Notes what a batch asks for; its pins take effect now on a backend it has. False: refused. */
+  #ask(mask: number): boolean {
     const { executor } = this.#link
-    if (this.backend !== undefined && !executor.pools.pin(this.backend)) {
-      this.#refuse(pinRefusal(executor.limits))
-      return false
-    }
-    this.pins |= pins
-    return true
+    const before = this.kept.pins
+    this.kept.ask(mask)
+    if (this.kept.pins === before || this.backend === undefined) return true
+    if (executor.pools.pin(this.backend)) return true
+    this.kept.pins = before
+    this.#refuse(pinRefusal(executor.limits))
+    return false
   }
 
-  /** Pins for a batch that runs: it cannot be refused any more, the session ends without them. */
-  #addLatePins(pins: number): boolean {
-    const { backend } = this
+  /** For a batch that runs: it cannot be refused any more, the session ends without its pins. */
+  #pinOrEnd(backend: Backend): boolean {
     const { executor } = this.#link
-    if (backend?.running !== true) return true // behind the end of its batch: nothing will run
-    if (!executor.pools.pin(backend)) {
-      const { message } = pinRefusal(executor.limits)
-      this.terminate(new PgError('too_many_connections', message, { severity: 'FATAL' }))
-      return false
+    if (this.kept.pins === 0 || executor.pools.pin(backend)) return true
+    const { message } = pinRefusal(executor.limits)
+    this.terminate(new PgError('too_many_connections', message, { severity: 'FATAL' }))
+    return false
+  }
+
+  /** It holds this session's settings already. */
+  #fits(backend: Backend): boolean {
+    return backend === this.backend || backend.settings === this.kept.settings
+  }
+
+  fitted(backend: Backend): void {
+    if (this.#begin(backend)) this.#forwardHeld()
+  }
+
+  wantsFresh(): void {
+    this.wantedFlavor = undefined
+    const fresh = this.#link.executor.pools.acquire(this.pool, this)
+    if (fresh !== undefined) this.granted(fresh)
+  }
+
+  /** The batch fails with Postgres's error; the rest of it is dropped, up to its end. */
+  unfit(error: Buffer | undefined): void {
+    this.wantedFlavor = this.kept.settings
+    if (error === undefined || error.length === 0) return this.#refuse(UNFIT)
+    const { final } = this.#held
+    this.#dropHeld()
+    this.kept.forgetBackend()
+    this.state = StreamState.Running
+    this.#skips = true
+    this.#send(Flag.Error | Flag.Boundary, error, 0, error.length)
+    if (final) this.#endSkipping()
+  }
+
+  #endSkipping(): void {
+    this.#skips = false
+    this.finalSeen = true
+    this.#sendReady(this.#told, Flag.Ready | Flag.Boundary, IDLE, READY, 0, READY.length)
+  }
+
+  lostBehind(loss: Loss): void {
+    this.#dropHeld()
+    this.#backendLost(true, loss)
+  }
+
+  heard(message: Buffer): void {
+    this.#send(Flag.Boundary, message, 0, message.length)
+  }
+
+  known(backend: Backend): void {
+    const { kept } = this
+    backend.owner = this
+    if (!this.#pinOrEnd(backend)) return
+    const news = kept.news()
+    if (news !== undefined) {
+      const json = Buffer.from(news)
+      this.#outbound.send(Kind.Settings, 0, 0, 0, 0, json, 0, json.length)
     }
-    this.pins |= pins
-    return true
+    const { parameters, status } = backend
+    this.#sendReady(parameters, Flag.Ready | Flag.Boundary, status, READY, 0, READY.length)
+    this.backendReady(status)
+    if (!this.#held.empty) this.#takeLate()
+  }
+
+  /** What came while the backend was looked at came behind the end of its batch. */
+  #takeLate(): void {
+    const { bytes } = this.#held
+    for (const { flags, mask, bytes: raw } of this.#held.take()) {
+      this.#take(flags, mask, raw, 0, raw.length)
+    }
+    this.#consumed(bytes)
+  }
+
+  #sendReady(
+    vector: ParameterVector | undefined,
+    flags: number,
+    status: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const session = this.kept.pins === 0 ? 0 : PinSummary.Session
+    const pins = status === IDLE ? session : session | PinSummary.Transaction
+    this.#told = vector
+    const value = this.#link.vectorId(vector)
+    this.#outbound.send(Kind.Data, flags, status, pins, value, bytes, start, end)
+  }
+
+  #send(flags: number, bytes: Buffer, start: number, end: number): void {
+    if (end > start) this.#outbound.send(Kind.Data, flags, 0, 0, 0, bytes, start, end)
   }
 
   /** The batch starts on `backend`. False when its pins were refused, and with them the batch. */
   #begin(backend: Backend): boolean {
     const { executor } = this.#link
-    if (this.pins !== 0 && !backend.pinned && !executor.pools.pin(backend)) {
-      this.pins = 0
+    if (this.kept.pins !== 0 && !backend.pinned && !executor.pools.pin(backend)) {
       executor.release(backend)
       this.#refuse(pinRefusal(executor.limits))
       return false
@@ -407,6 +474,9 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.backend = backend
     this.state = StreamState.Running
     this.sinceMs = executor.nowMs
+    this.#end.batchBegins(backend)
+    this.#fitting.freshOnly = false
+    this.wantedFlavor = this.kept.settings
     if (backend.lastSession !== this.session) this.#takenOver(backend)
     backend.beginBatch(this)
     return true
@@ -419,20 +489,20 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     backend.forwarder.forward(this.#link, flags, bytes, start, end)
   }
 
+  /** Looks at a batch's first words for the few that concern others than its session. */
+  #announce(flags: number, bytes: Buffer, start: number, end: number): void {
+    const concerns = concernsOf(flags, bytes, start, end)
+    if ((concerns & Concern.Database) !== 0) this.#link.executor.closeIdle(this.pool.key.database)
+    if ((concerns & Concern.Defaults) !== 0) this.#end.changesDefaults = true
+  }
+
   #forwardHeld(): void {
-    const held = this.#held
-    this.#link.waited(this.pool.key.database, now() - this.#waitsFromMs)
-    const bytes = this.#heldBytes
-    this.#held = []
-    this.#heldBytes = 0
+    this.#link.waited(this.pool.key.database, now() - this.#held.sinceMs)
+    const { bytes } = this.#held
+    const held = this.#held.take()
     try {
       const [first] = held
-      if (
-        first !== undefined &&
-        mayCloseDatabase(first.flags, first.bytes, 0, first.bytes.length)
-      ) {
-        this.#link.executor.closeIdle(this.pool.key.database)
-      }
+      if (first !== undefined) this.#announce(first.flags, first.bytes, 0, first.bytes.length)
       for (const frame of held) this.#forward(frame.flags, frame.bytes, 0, frame.bytes.length)
     } catch (error) {
       if (!(error instanceof PgError)) throw error
@@ -442,26 +512,26 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.#consumed(bytes)
   }
 
-  /** Keeps a copy of a frame's bytes[start, end); `more` of its payload were read already. */
-  #hold(flags: number, bytes: Buffer, start: number, end: number, more: number): void {
-    if (this.#held.length === 0) this.#waitsFromMs = now()
-    this.#held.push({ flags, bytes: Buffer.from(bytes.subarray(start, end)) })
-    this.#heldBytes += end - start + more
-  }
-
   #dropHeld(): void {
-    const bytes = this.#heldBytes
-    this.#held = []
-    this.#heldBytes = 0
-    if (bytes > 0 && this.state !== StreamState.Closed) this.#giveCredit(bytes)
+    const { bytes } = this.#held
+    this.#held.take()
+    if (bytes > 0 && this.state !== StreamState.Closed) this.#inbound.give(bytes)
   }
 
   #refuse(refusal: Refusal): void {
-    this.#link.executor.pools.withdraw(this)
+    this.#withdraw()
     this.state = StreamState.Idle
     this.#dropHeld()
+    if (this.backend === undefined) this.kept.forgetBackend()
     this.#link.connection.sendJson(Kind.Refused, this.id, this.batch, refusal)
     this.#link.refused(refusal.code)
+  }
+
+  /** Waits no more; a backend that is being made ready goes to the next. */
+  #withdraw(): void {
+    this.#link.executor.pools.withdraw(this)
+    this.#fitting.giveUp()
+    this.wantedFlavor = this.kept.settings
   }
 
   /** The backend is gone; the gateway hears so behind what it sent. */
@@ -469,15 +539,14 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     const { sqlstate, message } = loss
     const body = Buffer.from(JSON.stringify({ sqlstate, message }))
     const status = sent ? LostStatus.Sent : LostStatus.NothingSent
-    this.pins = 0
+    this.kept.forgetBackend()
     this.finalSeen = true
     this.#link.executor.counters.lost++
-    this.#pending.add(Kind.Lost, 0, status, 0, this.batch, body, 0, body.length)
-    this.flush()
+    this.#outbound.send(Kind.Lost, 0, status, 0, this.batch, body, 0, body.length)
   }
 
   /** The frame that ends a batch has left. */
-  #ended(): void {
+  ended(): void {
     if (this.state !== StreamState.Running) return
     this.state = StreamState.Idle
     this.batches++
@@ -486,7 +555,7 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
   }
 
   /** All pending has left: the backend is read again, or given back at last. */
-  #drained(): void {
+  drained(): void {
     const { backend } = this
     if (backend === undefined) return
     backend.resume()
@@ -515,39 +584,14 @@ export class Stream extends PoolWaiter<Backend> implements BackendOwner {
     this.backend = undefined
     this.#givesBackLate = false
     if (backend?.owner === this) backend.owner = undefined
-    if (backend !== undefined && this.#unwritten > 0) this.backendDrained()
+    if (backend !== undefined) this.backendDrained()
     return backend
-  }
-
-  /** Counts against the window what the gateway sent. */
-  #received(bytes: number): void {
-    this.#uncredited += bytes
-    if (this.#uncredited > STREAM_WINDOW_BYTES) throw broken('the window was exceeded')
   }
 
   /** `bytes` of payload went to the backend, or nowhere. */
   #consumed(bytes: number): void {
-    if (this.backend !== undefined && this.backend.unsentBytes > 0) this.#unwritten += bytes
-    else this.#giveCredit(bytes)
+    if (this.state === StreamState.Closed) return
+    const { backend } = this
+    this.#inbound.consumed(bytes, backend !== undefined && backend.unsentBytes > 0)
   }
-
-  #giveCredit(bytes: number): void {
-    this.#credited += bytes
-    if (this.#credited < CREDIT_BYTES_MIN || this.state === StreamState.Closed) return
-    this.#uncredited -= this.#credited
-    this.#link.connection.send(Kind.Credit, this.id, 0, 0, 0, this.#credited)
-    this.#credited = 0
-  }
-}
-
-/** What an OPEN frame says about a session, besides its pool. */
-export type StreamHello = { id: number; client: string; session: number; reads: boolean }
-
-function limitReached(why: string): PgError {
-  const message = `terminating connection: ${why}`
-  return new PgError('idle_session_timeout', message, { severity: 'FATAL' })
-}
-
-function broken(what: string): PgError {
-  return new PgError('protocol_violation', `link: ${what}`, { severity: 'FATAL' })
 }

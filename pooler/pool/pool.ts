@@ -31,6 +31,8 @@ export class Pool<M extends PoolMember<M>> {
   failures = 0
   retryAtMs = 0
   lastUsedMs: number
+  /** What its sessions begin with, as it was when its present backends were opened; the owner's. */
+  defaults: string | undefined
   /** A backend was accepted with this key once; cleared when Postgres refuses it. */
   validated = false
   /** The ErrorResponse with which Postgres last refused a backend of this key; the owner's. */

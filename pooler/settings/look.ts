@@ -22,6 +22,8 @@ const MESSAGE_BYTES_MAX = 1024 * 1024
 export interface LookOwner {
   /** The backend is nobody's; undefined: it could not be told. */
   looked(answer: LookAnswer | undefined): void
+  /** A notification came meanwhile; the whole message. */
+  lookHeard(message: Buffer): void
   /** The backend was lost. */
   lookLost(loss: Loss): void
 }
@@ -31,7 +33,7 @@ export class Look implements BackendOwner {
   readonly #backend: Backend
   readonly #owner: LookOwner
   #request: LookRequest
-  #reader = new MessageReader({ messageBytesMax: MESSAGE_BYTES_MAX })
+  readonly #reader = new MessageReader({ messageBytesMax: MESSAGE_BYTES_MAX })
   #rows: LookRow[] = []
   #failed = false
   #givingUp = false
@@ -45,12 +47,14 @@ export class Look implements BackendOwner {
 
   backendData(bytes: Buffer, start: number, end: number, flags: number): void {
     if ((flags & Flag.Error) !== 0) this.#failed = true
-    if (this.#failed) return
     this.#reader.feed(Buffer.from(bytes.subarray(start, end)))
     while (this.#reader.next() !== undefined) {
       const message = decodeBackend(this.#reader)
-      if (message.name !== 'DataRow') continue
-      this.#rows.push(message.values.map((value) => value?.toString('latin1') ?? null))
+      if (message.name === 'DataRow') {
+        this.#rows.push(message.values.map((value) => value?.toString('latin1') ?? null))
+      } else if (message.name === 'NotificationResponse') {
+        this.#owner.lookHeard(Buffer.from(this.#reader.message()))
+      }
     }
   }
 
@@ -62,7 +66,6 @@ export class Look implements BackendOwner {
     this.#request = { ...this.#request, whole: true }
     this.#failed = false
     this.#rows = []
-    this.#reader = new MessageReader({ messageBytesMax: MESSAGE_BYTES_MAX })
     this.#ask(this.#givingUp ? giveUpMessages() : lookMessages(this.#request, true))
   }
 

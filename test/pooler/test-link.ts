@@ -166,7 +166,13 @@ export class TestStream {
   }
 
   async open(options: OpenOptions = {}): Promise<string> {
-    const { user = 'postgres', database = 'postgres', options: startup = [], reads, settings } = options
+    const {
+      user = 'postgres',
+      database = 'postgres',
+      options: startup = [],
+      reads,
+      settings,
+    } = options
     const who = { user, database, options: startup, reads, settings }
     const hello = { ...who, client: '127.0.0.1:1', session: this.id }
     this.#link.connection.sendJson(Kind.Open, this.id, 0, hello)

@@ -1,0 +1,111 @@
+// What is done with a backend between the end of a batch and the READY that its gateway hears: a
+// cancel under way is waited for, a backend that may not be quiet is proven so, changed defaults of
+// roles and databases are noticed, and the session's state is looked at. Nothing of the client's
+// runs on the backend meanwhile.
+import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Loss } from '../backend/loss.ts'
+import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
+import { Look, type LookOwner } from '../settings/look.ts'
+import { QuietProof } from './quiet-proof.ts'
+import { SessionState } from './session-state.ts'
+
+/** What is to be done, and who waits for it. */
+export type AftermathOptions = {
+  readonly request: LookRequest
+  /** Done before the look; it does not fail. */
+  readonly first: (() => Promise<void>) | undefined
+  /** A notification that came meanwhile: a whole message. */
+  readonly heard: (message: Buffer) => void
+  /** The backend is nobody's; without an answer nothing could be told. */
+  readonly done: (answer: LookAnswer | undefined) => void
+  readonly lost: (loss: Loss) => void
+}
+
+/** One aftermath; `stop` ends it without a word, and the backend is no more of use then. */
+export class Aftermath implements BackendOwner, LookOwner {
+  readonly #backend: Backend
+  readonly #options: AftermathOptions
+  #stopped = false
+
+  constructor(backend: Backend, options: AftermathOptions) {
+    this.#backend = backend
+    this.#options = options
+  }
+
+  start(): void {
+    this.#backend.owner = this
+    this.#backend.resume()
+    if (this.#backend.cancels === 0) this.#begin()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#backend.owner = undefined
+  }
+
+  looked(answer: LookAnswer | undefined): void {
+    if (!this.#stopped) this.#options.done(answer)
+  }
+
+  lookHeard(message: Buffer): void {
+    if (!this.#stopped) this.#options.heard(message)
+  }
+
+  lookLost(loss: Loss): void {
+    this.backendLost(loss)
+  }
+
+  backendData(): void {} // said at rest: it is nobody's
+
+  backendReady(): void {}
+
+  backendKeeps(): boolean {
+    return false
+  }
+
+  backendDrained(): void {}
+
+  backendCancelDone(): void {
+    this.#begin()
+  }
+
+  backendLost(loss: Loss): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.#options.lost(loss)
+  }
+
+  #begin(): void {
+    const { first } = this.#options
+    if (first === undefined) this.#prove()
+    else void first().then(() => this.#prove())
+  }
+
+  #prove(): void {
+    if (this.#stopped) return
+    const backend = this.#backend
+    if (backend.unsentBytes > 0 || !backend.forwarder.atBoundary) return this.#end(undefined)
+    if (!backend.unsettled) return this.#look()
+    new QuietProof(
+      backend,
+      (quiet) => {
+        backend.unsettled = !quiet
+        if (this.#stopped) return
+        if (quiet) this.#look()
+        else this.#end(undefined)
+      },
+      (loss) => this.backendLost(loss),
+    )
+  }
+
+  #look(): void {
+    const { request } = this.#options
+    if (SessionState.isEmpty(request)) this.#end({ settings: undefined, pins: 0 })
+    else new Look(this.#backend, request, this)
+  }
+
+  #end(answer: LookAnswer | undefined): void {
+    this.#backend.owner = undefined
+    this.#options.done(answer)
+  }
+}

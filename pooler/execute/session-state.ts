@@ -1,0 +1,182 @@
+// What a session holds on its backend, as far as the pooler knows: its pins and its settings. Pure.
+//
+// Invariants:
+// - What a batch may have changed is asked about before its READY leaves (`looks`), or, in a
+//   transaction, before the READY that ends it; until then it counts as held.
+// - A pin is dropped only when a look said so. What no look could tell pins the session for good.
+// - `settings` is what another backend must hold before a batch of this session may run there.
+import { PgError } from '../../shared/errors/pg-error.ts'
+import {
+  Look,
+  Pin,
+  PIN_MASK,
+  SETTINGS_BYTES_MAX,
+  VERIFIABLE_PINS,
+} from '../../shared/link/frame.ts'
+import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
+import { isPlainName } from '../settings/quoting.ts'
+import {
+  isCustomName,
+  NO_SETTINGS,
+  type SettingPair,
+  type SettingsSet,
+  type SettingsTable,
+} from '../settings/settings-set.ts'
+import { parseObject } from './open-frame.ts'
+
+/** Settings with a startup value of their own that a named look reads; more are read as a whole. */
+const NAMED_MAX = 40
+/** Names that a session may hold or have asked for; beyond it keeps its backend. */
+const NAMES_MAX = 400
+const LOOK_MASK = Look.Settings | Look.AllSettings | Look.Pins
+const SETTINGS_LOOKS = Look.Settings | Look.AllSettings
+/** What is told when the settings are not known. */
+const UNKNOWN = 'null'
+const NONE: ReadonlySet<string> = new Set()
+
+/** The state of one session. */
+export class SessionState {
+  /** Every session pin, those that may not be real included. */
+  pins = 0
+  /** What is to be looked at before the next READY at rest: `Look` bits and new pins. */
+  looks = 0
+  settings: SettingsSet = NO_SETTINGS
+  readonly #table: SettingsTable
+  readonly #names = new Set<string>()
+  #defines = NONE
+  /** A name was named that cannot be asked for. */
+  #unreadable = false
+  /** The last look could not tell the settings. */
+  #unknown = false
+  #told: string = NO_SETTINGS.json
+
+  constructor(table: SettingsTable) {
+    this.#table = table
+  }
+
+  /** A batch with `mask` starts, or goes on. */
+  ask(mask: number): void {
+    const pins = mask & PIN_MASK
+    this.looks |= (mask & LOOK_MASK) | (pins & VERIFIABLE_PINS & ~this.pins)
+    this.pins |= pins
+  }
+
+  /** A NAMES frame. @throws PgError protocol_violation. */
+  name(text: string): void {
+    const { names = [], defines = [] } = parseObject(text)
+    if (!isTexts(names) || !isTexts(defines)) {
+      throw new PgError('protocol_violation', 'link: malformed names', { severity: 'FATAL' })
+    }
+    for (const name of [...names, ...defines]) this.#addName(name.toLowerCase())
+    this.#defines = defines.length === 0 ? NONE : new Set(defines.map((name) => name.toLowerCase()))
+  }
+
+  /** What OPEN says that the session brings. False when it cannot be held. */
+  bring(pairs: readonly SettingPair[]): boolean {
+    const set = this.#table.hold(pairs)
+    if (set === undefined) return false
+    this.settings = set
+    this.#told = set.json
+    return true
+  }
+
+  /** Whether it may run on a backend that holds `held`: none of its names is news to it. */
+  suits(held: SettingsSet): boolean {
+    for (const name of held.customs) {
+      if (!this.settings.customs.has(name) && !this.#defines.has(name)) return false
+    }
+    return true
+  }
+
+  /**
+   * What a backend with `held` is to hold for this session, held once more: its settings, and ''
+   * for the names that its next statement sets.
+   */
+  target(held: SettingsSet): SettingsSet | undefined {
+    const more = [...held.customs].filter((name) => !this.settings.customs.has(name))
+    if (more.length === 0) return this.#table.keep(this.settings)
+    return this.#table.hold([...this.settings.pairs, ...more.map((name) => [name, ''] as const)])
+  }
+
+  /** The question of the next look. */
+  request(): LookRequest {
+    const { looks } = this
+    const sticky = (this.pins & ~VERIFIABLE_PINS) !== 0
+    const asked = ((looks & Look.Pins) === 0 ? looks : this.pins) & this.pins & VERIFIABLE_PINS
+    const pins = sticky ? 0 : asked
+    if ((looks & SETTINGS_LOOKS) === 0) return { names: undefined, whole: false, pins }
+    const names = [...new Set([...this.#names, ...this.settings.pairs.map(([name]) => name)])]
+    const many = names.filter((name) => !isCustomName(name)).length > NAMED_MAX
+    return { names, whole: many || (looks & Look.AllSettings) !== 0, pins }
+  }
+
+  /** Whether `request` asks for nothing. */
+  static isEmpty(request: LookRequest): boolean {
+    return request.names === undefined && request.pins === 0
+  }
+
+  /** The look for `request` is over. What another backend cannot be given pins from here on. */
+  learn(request: LookRequest, answer: LookAnswer | undefined): void {
+    const customs = [...this.#names].some(isCustomName)
+    if (answer !== undefined) {
+      this.pins = (this.pins & ~request.pins) | answer.pins
+      if (answer.settings !== undefined) this.#hold(answer.settings)
+    }
+    if (answer === undefined || this.#unreadable || this.#unknown) {
+      this.pins |= customs || this.#unreadable ? Pin.Settings | Pin.NotCleanable : Pin.Settings
+      this.#unknown = true
+    }
+    this.#nothingAsked()
+  }
+
+  /** What a SETTINGS frame must say now; undefined when it was said already. */
+  news(): string | undefined {
+    const now = this.#unknown ? UNKNOWN : this.settings.json
+    if (now === this.#told) return undefined
+    this.#told = now
+    return now
+  }
+
+  /** The backend is gone, or there was none: nothing is left there. */
+  forgetBackend(): void {
+    this.pins = 0
+    this.#nothingAsked()
+  }
+
+  /** The session is over. */
+  close(): void {
+    this.#table.drop(this.settings)
+    this.settings = NO_SETTINGS
+  }
+
+  /** What cleaning must undo if the session ended now. */
+  get traces(): number {
+    const names = [...this.#names].some(isCustomName) ? Pin.NotCleanable : 0
+    return this.pins | (this.looks === 0 ? 0 : Pin.Settings | names)
+  }
+
+  #hold(pairs: readonly SettingPair[]): void {
+    const set = this.#table.hold(pairs)
+    this.#unknown = set === undefined || set.json.length > SETTINGS_BYTES_MAX
+    if (set === undefined) return
+    this.#table.drop(this.settings)
+    this.settings = set
+  }
+
+  #addName(name: string): void {
+    if (!isPlainName(name)) this.#unreadable ||= /[^\0-\x7f]/.test(name)
+    else if (this.#names.size < NAMES_MAX) this.#names.add(name)
+    else this.#unreadable = true
+  }
+
+  #nothingAsked(): void {
+    this.looks = 0
+    this.#unreadable = false
+    if (this.#names.size > 0) this.#names.clear()
+    this.#defines = NONE
+  }
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((text) => typeof text === 'string')
+}
