@@ -13,6 +13,7 @@ import { PgError } from '../../shared/errors/pg-error.ts'
 import { Flag, Kind } from '../../shared/link/frame.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
+import { terminate } from '../../shared/pgwire/frontend.ts'
 import { now, timer } from '../../shared/time/clock.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
@@ -25,6 +26,9 @@ import { ReplyBoundary } from './reply-boundary.ts'
 
 /** A client that is told why it ends gets this long to read it. */
 const LINGER_MS = 5000
+
+/** The message Terminate. */
+const TERMINATE = terminate()
 
 /** What replication sessions need from the gateway. */
 export interface ReplicationHost {
@@ -58,6 +62,7 @@ export class ReplicationSession implements StreamOwner {
   readonly #startedMs = now()
   #input: Buffer[] = []
   #inputEnded = false
+  #leaves = false // the client has said that it goes, or is gone
   #opening: PromiseWithResolvers<ParameterVector> | undefined
   #begun = false
   #ending = false // what is written goes out, nothing follows
@@ -155,6 +160,7 @@ export class ReplicationSession implements StreamOwner {
   /** Bytes of the client; nobody writes into them afterwards. */
   data(chunk: Buffer): void {
     if (this.#closed || this.#ending) return
+    this.#leaves = chunk.length >= 5 && TERMINATE.equals(chunk.subarray(-5))
     this.#input.push(chunk)
     this.#pump()
   }
@@ -168,7 +174,7 @@ export class ReplicationSession implements StreamOwner {
 
   /** The client sends nothing more: the walsender hears so behind what it sent. */
   end(): void {
-    this.#inputEnded = true
+    this.#inputEnded = this.#leaves = true
     this.#pump()
   }
 
@@ -238,7 +244,8 @@ export class ReplicationSession implements StreamOwner {
 
   onClosed(message: Buffer): void {
     this.#up.forget()
-    this.#finish(message)
+    const unsaid = message.length === 0 && !this.#leaves && !this.#replies.saidError
+    this.#finish(unsaid ? fromPgError(shutdown('the walsender is gone')) : message)
   }
 
   onCredit(bytes: number): void {

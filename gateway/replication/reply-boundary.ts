@@ -24,6 +24,11 @@ export class ReplyBoundary {
     return this.#held === 0 && this.#left === 0
   }
 
+  /** The last whole message was an ErrorResponse: the client knows why it ends. */
+  get saidError(): boolean {
+    return this.onBoundary && this.#header[0] === Backend.ErrorResponse
+  }
+
   /** Bytes that go to the client. */
   feed(bytes: Buffer, start: number, end: number): void {
     for (let at = start; at < end;) {
