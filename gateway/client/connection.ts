@@ -240,7 +240,9 @@ export class Connection {
     }
     const host = this.#host
     refuseUnbuilt(startup, this.#reads)
-    if (startup.database === CONSOLE_DATABASE) return await this.#enterConsole(startup, version)
+    if (startup.database === CONSOLE_DATABASE && startup.replication !== true) {
+      return await this.#enterConsole(startup, version)
+    }
     const options = sessionSettings(startup)
     const { user, database } = startup
     host.counters.logins++
@@ -259,6 +261,9 @@ export class Connection {
   async #enterConsole(startup: StartupMessage, version: number): Promise<void> {
     const { user } = startup
     const host = this.#host
+    if (startup.replication !== false) {
+      throw fatal('feature_not_supported', 'the admin console has nothing to replicate')
+    }
     host.counters.logins++
     const role = await this.#authenticate(startup)
     if (this.#ended) return

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { TABLES } from '../../gateway/console/columns.ts'
 import { startCluster, type Cluster } from '../support/cluster.ts'
-import { addressOf, Admin, connectTo } from './admin.ts'
+import { addressOf, Admin, connectTo, type ShownRow } from './admin.ts'
 import { startPgBouncerConsole, type PgBouncerConsole } from './pgbouncer.ts'
 
 let cluster: Cluster
@@ -56,11 +56,13 @@ for (const what of ITS) {
   })
 }
 
-test('lists, totals and states have the names of PgBouncer', async () => {
+test('LISTS and TOTALS have the rows of PgBouncer', async () => {
   if (bouncer === undefined) return
-  for (const [what, column] of [['LISTS', 'list']] as const) {
-    const names = (rows: readonly Readonly<Record<string, string | null>>[]): unknown[] =>
-      rows.map((row) => row[column])
+  for (const [what, column] of [
+    ['LISTS', 'list'],
+    ['TOTALS', 'name'],
+  ] as const) {
+    const names = (rows: readonly ShownRow[]): unknown[] => rows.map((row) => row[column])
     const theirs = names(await bouncer.admin.show(what))
     expect(names(await ours.show(what))).toEqual(expect.arrayContaining(theirs))
   }

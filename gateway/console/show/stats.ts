@@ -33,6 +33,8 @@ const BYTES: Partial<Record<FigureName, string>> = {
   received: 'bytes_received',
   sent: 'bytes_sent',
 }
+/** TOTALS has others again. */
+const SUM: Partial<Record<FigureName, string>> = { received: 'client_bytes', sent: 'server_bytes' }
 const AVERAGE: Partial<Record<FigureName, string>> = { received: 'recv' }
 
 const US_PER_MS = 1000
@@ -92,7 +94,7 @@ export class Stats implements Disposable {
     const periodMs = this.#newer.atMs - this.#older.atMs
     const averages = averageOf(sum(this.#older), sum(this.#newer), periodMs)
     const row = (prefix: string, figures: Figures): Row[] =>
-      FIGURE_NAMES.map((name) => ({ name: prefix + name, value: figures[name] }))
+      FIGURE_NAMES.map((name) => ({ name: prefix + (SUM[name] ?? name), value: figures[name] }))
     return [...row('total_', sum(this.#sample())), ...row('avg_', averages)]
   }
 
