@@ -1,8 +1,8 @@
 import { afterAll, expect, test } from 'bun:test'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { newMarker, readMarker, writeMarker } from './cluster-dir.ts'
+import { newMarker, readMarker, refuseForeignOwner, writeMarker } from './cluster-dir.ts'
 import { tryLock } from './lock.ts'
 
 const base = mkdtempSync(join(tmpdir(), 'mg-dir-'))
@@ -28,6 +28,13 @@ test('a marker is found again, in a folder for its owner only', () => {
   writeMarker(dir, marker)
   expect(readMarker(dir)).toEqual(marker)
   expect(statSync(dir).mode & 0o777).toBe(0o700)
+})
+
+test("another user's cluster is refused, whoever we are", () => {
+  const dir = join(base, 'theirs')
+  writeMarker(dir, newMarker({}, []))
+  expect(() => refuseForeignOwner(dir)).not.toThrow()
+  expect(() => refuseForeignOwner(dir, userInfo().uid + 1)).toThrow(`${dir} belongs to the user`)
 })
 
 test('a damaged marker, or one of a later version, is refused', () => {

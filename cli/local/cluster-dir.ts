@@ -1,7 +1,8 @@
 // The folder of one local cluster. Invariant: nothing is written into, or removed from, a folder
 // that does not carry our marker, `multigres.json`, unless it was empty or absent.
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { RefusedError, messageOf } from '../errors.ts'
 import { writeFileWhole } from './files.ts'
@@ -83,6 +84,16 @@ export function writeMarker(dir: string, marker: Marker): void {
   } catch (error) {
     throw new RefusedError(`cannot write to ${dir}: ${messageOf(error)}`)
   }
+}
+
+/**
+ * Refuses another user's cluster: root would take it, and everything in it, away from that one.
+ * @throws RefusedError.
+ */
+export function refuseForeignOwner(dir: string, user = userInfo().uid): void {
+  const owner = statSync(join(dir, MARKER), { throwIfNoEntry: false })?.uid ?? user
+  if (owner === user) return
+  throw new RefusedError(`${dir} belongs to the user of id ${owner}: start it as that user`)
 }
 
 /** A marker for a cluster that does not exist yet. */

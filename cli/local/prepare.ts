@@ -2,7 +2,13 @@
 // plan. Complaints that need no cluster to be found are all made here.
 import { join, resolve } from 'node:path'
 import { RefusedError } from '../errors.ts'
-import { clusterPaths, newMarker, writeMarker, type ClusterPaths } from './cluster-dir.ts'
+import {
+  clusterPaths,
+  newMarker,
+  refuseForeignOwner,
+  writeMarker,
+  type ClusterPaths,
+} from './cluster-dir.ts'
 import type { Marker } from './cluster-dir.ts'
 import { makeFolders } from './folders.ts'
 import { memberIds, planCluster, portSlots, type ClusterPlan } from './plan.ts'
@@ -52,6 +58,7 @@ export async function prepareCluster(
 ): Promise<PreparedCluster> {
   const { options } = request
   const paths = clusterPaths(resolve(options.dir))
+  refuseForeignOwner(paths.dir)
   const settings = settingsOf(request)
   const etcd = findEtcd(options.topology)
   const home = await preparePostgres(options.postgres, paths)
