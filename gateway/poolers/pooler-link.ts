@@ -290,8 +290,6 @@ export class PoolerLink implements LinkHandler {
       case Kind.Refused:
         owner?.onRefused(value, JSON.parse(payload.toString()) as Refusal)
         break
-      case Kind.Settings: // what the session holds; nobody here needs it yet
-        break
       case Kind.Lost:
         owner?.onLost(value, status !== 0, readLoss(payload))
         break

@@ -8,8 +8,6 @@ import { ASK_BITS, Trait } from './traits.ts'
 
 /** What is pinned by these may have set anything, synchronous_commit too. */
 const UNSEEN = Pin.Unknown | Pin.NotCleanable | Pin.Settings
-/** Poolers look at what batches leave behind; until they do, everything that may stay pins. */
-const POOLERS_LOOK: boolean = false
 const NO_NAMES: readonly string[] = []
 /** JSON of the names of one batch: it must fit into a frame. */
 const NAMES_BYTES_MAX = 16 * 1024
@@ -30,7 +28,6 @@ export function maskOf(core: SessionCore, traits: number): number {
 export function askBatch(core: SessionCore, traits: number, asks: Asks | undefined): number {
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
-  if (!POOLERS_LOOK) mask = withoutLooks(mask, asks)
   if ((mask & (Look.Settings | Look.AllSettings)) !== 0) {
     const names = new Set(asks?.names ?? NO_NAMES)
     if (bytesOf(names) > NAMES_BYTES_MAX) {
@@ -43,14 +40,6 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
   core.host.counters.pinRequests++
   core.askedPins |= mask & PIN_MASK & ~Pin.Explicit
   return mask
-}
-
-function withoutLooks(mask: number, asks: Asks | undefined): number {
-  let pins = mask & PIN_MASK
-  if ((mask & (Look.Settings | Look.AllSettings)) !== 0) pins |= Pin.Settings
-  if ((mask & Look.AllSettings) !== 0) pins |= Pin.Unknown | Pin.NotCleanable
-  if (asks?.names.some((name) => name.includes('.')) === true) pins |= Pin.NotCleanable
-  return pins
 }
 
 function bytesOf(names: ReadonlySet<string>): number {
