@@ -168,7 +168,7 @@ export class Console implements CommandRunner, Disposable {
     return { tag: command.verb }
   }
 
-  /** @throws PgError invalid_catalog_name: a slip of the pen would stop nothing, and say nothing. */
+  /** @throws PgError invalid_catalog_name: a slip of the pen would do nothing, and say nothing. */
   async #mustExist(database: string | undefined): Promise<void> {
     const server = this.#server
     if (database === undefined || server.pauses.holds(database)) return

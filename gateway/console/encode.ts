@@ -66,7 +66,9 @@ function binaryNumeric(value: bigint): Buffer {
   for (let left = value < 0n ? -value : value; left > 0n; left /= NUMERIC_BASE) {
     digits.unshift(Number(left % NUMERIC_BASE))
   }
-  const head = [digits.length, Math.max(0, digits.length - 1), value < 0n ? NEGATIVE : 0, 0]
+  const weight = Math.max(0, digits.length - 1)
+  while (digits.at(-1) === 0) digits.pop() // Postgres sends none at the end
+  const head = [digits.length, weight, value < 0n ? NEGATIVE : 0, 0]
   const bytes = Buffer.alloc(2 * (head.length + digits.length))
   for (const [index, word] of [...head, ...digits].entries()) bytes.writeUInt16BE(word, 2 * index)
   return bytes

@@ -4,7 +4,7 @@ import { PgError } from '../../shared/errors/pg-error.ts'
 export type Token = { readonly kind: 'word' | 'name' | 'string' | 'sign'; readonly text: string }
 
 const SPACE = /\s+|--[^\n]*(?:\n|$)/y
-const WORD = /[\p{L}\p{N}_$.:/+-]+/uy
+const WORD = /(?:[\p{L}\p{N}_$.:+]|-(?!-))+/uy
 const NAME = /"((?:[^"]|"")*)"/y
 const STRING = /'((?:[^']|'')*)'/y
 

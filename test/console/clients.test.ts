@@ -55,8 +55,8 @@ test.skipIf('skipped' in psql)('psql goes on after a command that is none', asyn
   expect(out).toContain('paused|no')
 })
 
-test('postgres.js, which prepares everything', async () => {
-  const sql = postgres(url, { max: 1, onnotice: () => {} })
+test('postgres.js, which prepares everything, without its look at pg_type', async () => {
+  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} })
   const pools = await sql.unsafe('show pools')
   const prepared = await sql.unsafe('show stats_totals', [], { prepare: true })
   await sql.end()
@@ -69,7 +69,8 @@ test('node-postgres, simple and by name', async () => {
   await client.connect()
   const { rows } = await client.query('SHOW DATABASES')
   const named = await client.query({ name: 'lists', text: 'SHOW LISTS', values: [] })
-  await expect(client.query('SHOW NOTHING')).rejects.toMatchObject({ code: '42601' })
+  const refused = await client.query('SHOW NOTHING').catch((error: unknown) => error)
+  expect(refused).toMatchObject({ code: '42601' })
   const after = await client.query('SHOW STATE')
   await client.end()
   expect(rows.map((row: { name: string }) => row.name)).toContain('multigres')
