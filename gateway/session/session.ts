@@ -2,8 +2,10 @@
 // waiting, and what the answers of backends mean. sender.ts is the other direction.
 
 import { assert } from '../../shared/errors/assert.ts'
-import { PgError } from '../../shared/errors/pg-error.ts'
+import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
 import { Flag } from '../../shared/link/frame.ts'
+import { sqlstateOf } from '../../shared/pgwire/error-fields.ts'
+import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { now, timer } from '../../shared/time/clock.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
@@ -225,9 +227,20 @@ export class Session implements StreamOwner, Held {
   onFailed(message: Buffer): void {
     const opening = this.#opening
     this.#opening = undefined
-    if (opening === undefined) return this.onClosed(message)
+    if (opening === undefined) return this.#onMoveFailed(message)
     this.#core.up.forget()
     opening.reject(message)
+  }
+
+  /** Where it was to go nobody serves any more: nothing has started, so it waits for another. */
+  #onMoveFailed(message: Buffer): void {
+    const core = this.#core
+    if (sqlstateOf(message, HEADER_BYTES) !== CONDITIONS.cannot_connect_now.sqlstate) {
+      return this.onClosed(message)
+    }
+    core.up.forget()
+    if (core.mode === Mode.Waiting && !this.#waits()) this.#failures.wait()
+    this.#pump()
   }
 
   onClosed(message: Buffer): void {

@@ -1,5 +1,7 @@
 // A pooler's end of a link that says what a test wants it to say, and writes down what it gets.
 // There is no Postgres behind it: the answers of batches are made here.
+import { PgError } from '../../shared/errors/pg-error.ts'
+import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { makeVerifier, formatVerifier } from '../../shared/scram/verifier.ts'
 import { BATCH_HEAD_BYTES, Flag, Kind, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
 import { LinkAccept } from '../../shared/link/link-accept.ts'
@@ -37,6 +39,9 @@ export type Script = (batch: FakeBatch, pooler: FakePooler) => void
 const { Idle, InTransaction, Failed } = TransactionStatus
 const HEALTH_MS = 100
 const VERIFIER = formatVerifier(makeVerifier('postgres', { iterations: 100 }))
+const NOT_SERVING = fromPgError(
+  new PgError('cannot_connect_now', 'another leads', { severity: 'FATAL' }),
+)
 const VECTOR = JSON.stringify([
   ['client_encoding', 'UTF8'],
   ['standard_conforming_strings', 'on'],
@@ -55,6 +60,8 @@ export class FakePooler implements Disposable {
   script: Script = (batch) => this.answer(batch)
   connection: LinkConnection | undefined
   silent = false
+  /** So many streams are refused from now on, as by a pooler that does not serve. */
+  opensRefused = 0
   readonly #listener: Bun.TCPSocketListener<LinkAccept | undefined>
   readonly #beat: ReturnType<typeof setInterval>
   #standing: Required<Standing>
@@ -154,6 +161,11 @@ export class FakePooler implements Disposable {
     switch (kind) {
       case Kind.Open:
         this.opens.push(JSON.parse(payload.toString()) as Record<string, unknown>)
+        if (this.opensRefused > 0) {
+          this.opensRefused--
+          this.connection?.send(Kind.Failed, stream, 0, 0, 0, 0, NOT_SERVING)
+          break
+        }
         this.connection?.send(Kind.Parameters, 0, 0, 0, 0, 1, Buffer.from(VECTOR))
         this.connection?.send(Kind.Opened, stream, 0, 0, 0, 1)
         break

@@ -108,6 +108,19 @@ describe('a session', () => {
     expect(await whereIs(frontend)).toBe(next.id)
   })
 
+  test('that is refused where it was to move waits, and goes to whoever serves then', async () => {
+    await using shard = await startShard(2)
+    const [one, other] = shard.followers as [FakePooler, FakePooler]
+    await using frontend = await shard.connect()
+    const first = await whereIs(frontend)
+    const [left, next] = first === one.id ? [one, other] : [other, one]
+    left.stand({ notReadable: 'it restarts' })
+    await untilReadable(shard, 1)
+    next.opensRefused = 1
+    expect(await whereIs(frontend)).toBe(next.id)
+    expect(next.opens).toHaveLength(2)
+  })
+
   test('moves back, with others one by one, when a follower is there again', async () => {
     await using shard = await startShard(2)
     const [one, other] = shard.followers as [FakePooler, FakePooler]
