@@ -63,6 +63,11 @@ const SAID: Readonly<Record<number, Said>> = {
     message: 'multigres.pooling can only be set to session or transaction',
     hint: 'Use SET multigres.pooling as a statement of its own, without LOCAL.',
   },
+  [Refusal.ConsoleDatabase]: {
+    code: '0A000',
+    message: 'a database cannot have the name "multigres"',
+    hint: 'It is the name of the admin console: nobody could connect to it.',
+  },
 }
 
 /** What a client hears of a message that we have replaced by one that fails. */

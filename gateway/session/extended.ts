@@ -50,6 +50,7 @@ export const REFUSED_NAMES = [
   LIMIT_NAME,
   Buffer.from('mg:!synchronous_commit'),
   Buffer.from('mg:!multigres.pooling'),
+  Buffer.from('mg:!multigres'),
 ]
 
 /** A SET, and a RESET, that change nothing wherever they run. */

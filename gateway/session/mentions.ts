@@ -11,6 +11,7 @@ import {
   weakens,
 } from './commit-guard.ts'
 import { COMMIT_SETTING, keepsCommitPolicy } from './commit-policy.ts'
+import { takesConsoleName } from './console-database.ts'
 import { changesReading, isKeptByPostgres, readsLiterals } from './setting-names.ts'
 import { readReset, readSet, type Setting } from './set-statement.ts'
 import { Token } from './sql-lexer.ts'
@@ -20,7 +21,7 @@ import { IN_DOUBT, Trait } from './traits.ts'
 import { COMMAND_TRAITS, FUNCTION_TRAITS } from './word-traits.ts'
 
 /** Why a text is not run. */
-export const Refusal = { None: 0, WeakCommit: 1, Pooling: 2 } as const
+export const Refusal = { None: 0, WeakCommit: 1, Pooling: 2, ConsoleDatabase: 3 } as const
 
 /** What `SET multigres.pooling` asks for. */
 export const Pooling = { None: 0, Session: 1, Transaction: 2 } as const
@@ -98,6 +99,7 @@ class Reader {
     else if (code === Word.Do) this.#do(tokens)
     else if (code === Word.Create) this.#create(tokens)
     if (ALTERS.has(first?.text ?? '') && setsWeakCommit(tokens)) this.#refuse(Refusal.WeakCommit)
+    if (takesConsoleName(tokens)) this.#refuse(Refusal.ConsoleDatabase)
     this.#calls(tokens, code === Word.Prepare)
     this.#settingsView(tokens)
   }

@@ -61,6 +61,7 @@ export const Word = {
   RunsText: 90,
   AdvisoryUnlock: 91,
   SynchronousCommit: 92,
+  ConsoleDatabase: 93,
 } as const
 
 /** The first code that a quoted identifier can have too. */
@@ -118,6 +119,7 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   ],
   [Word.AdvisoryUnlock, 'pg_advisory_unlock pg_advisory_unlock_shared pg_advisory_unlock_all'],
   [Word.SynchronousCommit, 'synchronous_commit'],
+  [Word.ConsoleDatabase, 'multigres'],
   [Word.PgTemp, 'pg_temp'],
   // Connections, origins, slots and backups that end with the session, and nothing sooner.
   [

@@ -114,7 +114,7 @@ describe('as at Postgres', () => {
   test('the extended protocol is refused in a walsender', async () => {
     await same(async (via) => {
       await using frontend = await connect(via, 'database')
-      frontend.send(messages.parse('', 'select 1'), messages.sync())
+      frontend.send(messages.parse('select 1'), messages.sync())
       return await frontend.untilReadyForQuery()
     })
   })
