@@ -210,9 +210,9 @@ export class TestStream {
   /** Sends more of the running batch. */
   more(
     messages: Buffer | readonly Buffer[],
-    options: { final?: boolean; ops?: readonly TestOp[] } = {},
+    options: { final?: boolean; ops?: readonly TestOp[]; mask?: number } = {},
   ): void {
-    const { final = false, ops = [] } = options
+    const { final = false, ops = [], mask = 0 } = options
     let raw = Buffer.isBuffer(messages) ? messages : Buffer.concat(messages)
     let table = opTable(ops)
     do {
@@ -221,7 +221,7 @@ export class TestStream {
       raw = raw.subarray(room)
       const flags =
         (table.length > 0 ? Flag.HasOps : 0) | (final && raw.length === 0 ? Flag.Final : 0)
-      this.#push(Kind.Data, flags, 0, Buffer.concat([table, part]))
+      this.#push(Kind.Data, flags, mask, Buffer.concat([table, part]))
       table = Buffer.alloc(0)
     } while (raw.length > 0)
   }
