@@ -1,7 +1,10 @@
 // Goal: only administrators are in the console, and those who may only look do nothing else.
 // Method: a cluster of one node; superusers, named users, others and wrong passwords knock.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { startCluster, type Cluster } from '../support/cluster.ts'
+import { until } from '../support/until.ts'
 import { addressOf, Admin, connectTo } from './admin.ts'
 
 let cluster: Cluster
@@ -78,6 +81,21 @@ test('a full gateway can still be looked at', async () => {
   expect(third).toMatchObject({ fields: { code: '53300' } })
   await using boss = await enter('boss')
   expect(await boss.row('POOLS', { database: 'postgres' })).toMatchObject({ cl_active: '2' })
+})
+
+test('while nobody leads the console is open, and says so', async () => {
+  const { shards } = await cluster.status()
+  const { http } = shards[0]?.poolers[0] ?? { http: '' }
+  const token = readFileSync(join(cluster.dir, 'secrets', 'token'), 'utf8').trim()
+  const lameduck = (method: string): Promise<Response> =>
+    fetch(`${http}/lameduck`, { method, headers: { authorization: `Bearer ${token}` } })
+  await using before = await enter('boss')
+  expect((await lameduck('POST')).status).toBe(200)
+  await until(async () => (await before.show('LEADERS')).length === 0)
+  await using during = await enter('boss')
+  expect(await during.show('POOLERS')).toMatchObject([{ serving: 'no', connected: 'yes' }])
+  expect((await lameduck('DELETE')).status).toBe(200)
+  await until(async () => (await before.show('LEADERS')).length === 1)
 })
 
 test('a replication connection to the console is no console', async () => {
