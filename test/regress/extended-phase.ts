@@ -4,7 +4,7 @@ import { compareExchanges } from './extended/compare.ts'
 import type { Mode } from './extended/exchange.ts'
 import { PSQL_OWN, runExtended, type ExtendedResult } from './extended/run.ts'
 import type { Phase } from './phase.ts'
-import { addUp, type PoolReport, type TestRow } from './report.ts'
+import { addUp, heldBy, type PoolReport, type TestRow } from './report.ts'
 
 /** Runs it twice without the gateway and once for each pool size; a report for each of these. */
 export async function extendedPhase(phase: Phase, mode: Mode): Promise<PoolReport[]> {
@@ -33,9 +33,10 @@ function compareAll(
   const rows = new Map<string, TestRow>()
   let [statements, noise, differing] = [0, 0, 0]
   for (const test of tests) {
-    const figures = addUp(result.sessions.get(test) ?? [])
+    const sessions = result.sessions.get(test) ?? []
+    const did = { figures: addUp(sessions), held: heldBy(sessions) }
     if (PSQL_OWN.has(test)) {
-      rows.set(test, { verdict: 'skipped', figures })
+      rows.set(test, { verdict: 'skipped', ...did })
       continue
     }
     const of = ({ exchanges }: ExtendedResult) => exchanges.get(test) ?? []
@@ -43,7 +44,7 @@ function compareAll(
     statements += comparison.statements
     noise += comparison.noise
     differing += comparison.differing
-    rows.set(test, { verdict: comparison.differing === 0 ? 'same' : 'differs', figures })
+    rows.set(test, { verdict: comparison.differing === 0 ? 'same' : 'differs', ...did })
     if (comparison.differing === 0) continue
     out.save(join('differences', result.name, `${test}.txt`), Buffer.from(comparison.text))
   }

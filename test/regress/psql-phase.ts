@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { judge, unifiedDiff, type Answer } from './compare.ts'
 import type { Phase } from './phase.ts'
 import { runSuite, type RunResult } from './psql-run.ts'
-import { addUp, type PoolReport, type TestRow } from './report.ts'
+import { addUp, heldBy, type PoolReport, type TestRow } from './report.ts'
 
 /** Runs it twice without the gateway and once for each pool size; a report for each of these. */
 export async function psqlPhase(phase: Phase): Promise<PoolReport[]> {
@@ -50,7 +50,8 @@ async function compareAll(
   for (const test of tests) {
     const answers = direct.map((run) => answerOf(run, test))
     const verdict = judge(answerOf(result, test), answers)
-    rows.set(test, { verdict, figures: addUp(result.sessions.get(test) ?? []) })
+    const sessions = result.sessions.get(test) ?? []
+    rows.set(test, { verdict, figures: addUp(sessions), held: heldBy(sessions) })
     if (verdict === 'same') continue
     const diff = await unifiedDiff(
       { name: `direct/${test}`, text: answers[0]?.text ?? '' },

@@ -12,7 +12,12 @@ import { timer } from '../../shared/time/clock.ts'
 export type Upstream = { host: string; port: number } | { path: string }
 
 /** What the pooler says of one session. */
-export type PoolFigures = { readonly released: number; readonly handOvers: number }
+export type PoolFigures = {
+  readonly released: number
+  readonly handOvers: number
+  /** What keeps its backend at the end. */
+  readonly pins: readonly string[]
+}
 
 /** What one session did. */
 export type SessionFigures = {

@@ -2,7 +2,11 @@ import type { Verdict } from './compare.ts'
 import type { SessionFigures } from './relay.ts'
 
 /** What one run through the gateway says of one test. */
-export type TestRow = { readonly verdict: Verdict; readonly figures: Figures }
+export type TestRow = {
+  readonly verdict: Verdict
+  readonly figures: Figures
+  readonly held: Held
+}
 
 /** Sums over the sessions of a test. */
 export type Figures = {
@@ -16,6 +20,9 @@ export type Figures = {
   /** Sessions that were gone before the pooler could be asked about them. */
   readonly unknown: number
 }
+
+/** Batches outside of transactions that kept their backend, by the pins of their session's end. */
+export type Held = ReadonlyMap<string, number>
 
 /** A run through the gateway, test by test. */
 export type PoolReport = {
@@ -41,21 +48,33 @@ export function addUp(sessions: readonly SessionFigures[]): Figures {
   }
 }
 
+/** What kept backends from others. */
+export function heldBy(sessions: readonly SessionFigures[]): Held {
+  const held = new Map<string, number>()
+  for (const { idle, pool } of sessions) {
+    const batches = idle - (pool?.released ?? idle)
+    const name = pool?.pins.join(' + ') || 'nothing any more'
+    if (batches > 0) held.set(name, (held.get(name) ?? 0) + batches)
+  }
+  return held
+}
+
 const NONE = addUp([])
 
 /** One line for each test, then the sums. */
 export function tableOf(tests: readonly string[], reports: readonly PoolReport[]): string {
   const width = Math.max(...tests.map((test) => test.length), 'all tests'.length)
   const head = ['batches', 'released', 'of idle', 'hand-overs', 'result']
-  const cell = (text: string): string => text.padStart(10)
+  const cell = (text: string): string => text.padStart(11)
   const lines = [
-    `${''.padEnd(width)}${reports.map(({ title }) => `  ${title.padStart(50)}`).join('')}`,
+    `${''.padEnd(width)}${reports.map(({ title }) => `  ${title.padStart(55)}`).join('')}`,
     `${'test'.padEnd(width)}${reports.map(() => `  ${head.map(cell).join('')}`).join('')}`,
   ]
   for (const test of tests) {
     const cells = reports.map(({ rows }) => {
-      const row = rows.get(test) ?? { verdict: 'missing' as const, figures: NONE }
-      return `  ${[...figureCells(row.figures), row.verdict].map(cell).join('')}`
+      const row = rows.get(test)
+      const cells = [...figureCells(row?.figures ?? NONE), row?.verdict ?? 'missing']
+      return `  ${cells.map(cell).join('')}`
     })
     lines.push(`${test.padEnd(width)}${cells.join('')}`)
   }
@@ -90,6 +109,15 @@ export function percent(part: number, whole: number): string {
   return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)} %`
 }
 
+function heldText(report: PoolReport): string {
+  const held = new Map<string, number>()
+  for (const row of report.rows.values()) {
+    for (const [name, batches] of row.held) held.set(name, (held.get(name) ?? 0) + batches)
+  }
+  const most = [...held].toSorted(([, a], [, b]) => b - a)
+  return most.map(([name, batches]) => `${name} ${batches}`).join(', ') || 'nothing'
+}
+
 /** A run in a few lines. */
 export function summaryOf(report: PoolReport): string {
   const { batches, idle, released, handOvers, hung, unknown } = totalOf(report)
@@ -104,6 +132,7 @@ export function summaryOf(report: PoolReport): string {
     ...(report.note === undefined ? [] : [`  ${report.note}`]),
     `  batches: ${batches}, released unpinned: ${released} = ${percent(released, batches)}; ` +
       `of the ${idle} outside of transactions ${percent(released, idle)}`,
+    `  kept, by what pins the session at its end: ${heldText(report)}`,
     `  hand-overs between sessions: ${handOvers}; hung: ${hung}, not asked about: ${unknown}`,
   ]
   return `${lines.join('\n')}\n`

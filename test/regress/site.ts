@@ -31,7 +31,7 @@ const LEFT_OVER = `
   union all select 'drop role ' || pg_catalog.quote_ident(rolname) from pg_catalog.pg_roles
     where rolname like 'regress%'`
 
-type StreamRow = { client?: string; released?: number; hand_overs?: number }
+type StreamRow = { client?: string; released?: number; hand_overs?: number; pins?: string[] }
 
 /** A cluster of one node in a folder of its own. Dispose it. */
 export class Site implements AsyncDisposable {
@@ -91,7 +91,8 @@ export class Site implements AsyncDisposable {
     const rows = (await response.json()) as StreamRow[]
     const row = rows.find(({ client }) => client?.endsWith(`:${port}`))
     if (row === undefined) return undefined
-    return { released: row.released ?? 0, handOvers: row.hand_overs ?? 0 }
+    const { released = 0, hand_overs: handOvers = 0, pins = [] } = row
+    return { released, handOvers, pins }
   }
 
   /** Makes the suite's database anew; nothing of an earlier run is left. */
