@@ -11,6 +11,8 @@ import { PoolSet, type PoolLimits } from './pool-set.ts'
 class Member extends PoolMember<Member> {
   static made = 0
   readonly name = ++Member.made
+  /** Only waiters that know this too can take it; a new one suits all. */
+  knows: string | undefined
   readonly #onShut: (member: Member, reason: CloseReason) => void
 
   constructor(pool: Pool<Member>, onShut: (member: Member, reason: CloseReason) => void) {
@@ -26,6 +28,7 @@ class Member extends PoolMember<Member> {
 class Waiter extends PoolWaiter<Member> {
   member: Member | undefined
   refusal: Refusal | undefined
+  knows: string | undefined
   onGrant: ((member: Member) => void) | undefined
   readonly #world: World
 
@@ -34,7 +37,12 @@ class Waiter extends PoolWaiter<Member> {
     this.#world = world
   }
 
+  override suits(member: Member): boolean {
+    return member.knows === undefined || member.knows === this.knows
+  }
+
   granted(member: Member): void {
+    expect(this.suits(member)).toBe(true)
     this.#world.granted(this, member)
     this.member = member
     this.onGrant?.(member)
@@ -96,16 +104,18 @@ class World {
     return member
   }
 
-  acquire(pool: Pool<Member>, flavor?: object): Waiter {
+  acquire(pool: Pool<Member>, flavor?: object, knows?: string): Waiter {
     const waiter = new Waiter(this)
     waiter.wantedFlavor = flavor
+    waiter.knows = knows
     const before = this.waiters.filter((entry) => entry.pool === pool).length
     const idle = this.idle.filter((member) => member.pool === pool)
     this.waiters.push({ waiter, pool, sinceMs: this.nowMs })
     const member = this.set.acquire(pool, waiter)
-    if (before === 0 && idle.length > 0) {
-      const suits = (one: Member): boolean => flavor === undefined || one.flavor === flavor
-      expect(member).toBe(idle.findLast(suits) ?? idle.at(-1))
+    const wanted = idle.findLast((one) => flavor !== undefined && one.flavor === flavor)
+    const found = wanted ?? idle.findLast((one) => waiter.suits(one))
+    if (found !== undefined) {
+      expect(member).toBe(found)
     } else {
       expect(member).toBeUndefined()
       if (waiter.refusal !== undefined) expect(before).toBe(this.limits.waitersMax)
@@ -115,8 +125,13 @@ class World {
   }
 
   granted(waiter: Waiter, member: Member): void {
-    const at = this.waiters.findIndex((entry) => entry.pool === member.pool)
-    expect(this.waiters[at]?.waiter).toBe(waiter)
+    // In order; passed over is only whom nothing free suits.
+    const at = this.waiters.findIndex((entry) => entry.waiter === waiter)
+    const free = this.idle.filter((one) => one.pool === member.pool)
+    for (const entry of this.waiters.slice(0, at)) {
+      if (entry.pool !== member.pool) continue
+      expect(free.some((one) => entry.waiter.suits(one))).toBe(false)
+    }
     this.waiters.splice(at, 1)
     if (this.opening.includes(member)) move(member, [this.opening], this.busy)
     else move(member, [this.idle, this.busy, this.pinned], this.busy)
@@ -171,7 +186,14 @@ class World {
     expect(pool.waiting).toBe(queue.length)
     expect(unpinned - of(this.closing).length).toBeLessThanOrEqual(this.limits.poolSize)
     if (queue.length === 0) return
-    expect(pool.idle).toEqual([])
+    for (const { waiter } of queue) {
+      expect(pool.idle.filter((member) => waiter.suits(member))).toEqual([])
+    }
+    // Whom nothing free suits has another on its way, where Postgres takes new ones.
+    if (pool.idle.length > 0 && pool.retryAtMs <= this.nowMs && unpinned >= this.limits.poolSize) {
+      const coming = of(this.opening).length + of(this.closing).length
+      expect(coming).toBeGreaterThanOrEqual(Math.min(queue.length, 1))
+    }
     const mayOpen =
       unpinned < this.limits.poolSize &&
       of(this.opening).length < queue.length &&
@@ -209,16 +231,21 @@ function pick<T>(list: readonly T[], random: () => number): T | undefined {
 }
 
 const FLAVORS = [undefined, {}, {}]
+const NAMES = [undefined, undefined, 'x', 'y']
 
 function step(world: World, waiters: Waiter[], random: () => number): void {
   const names = ['a', 'b', 'c', 'd', 'e']
   const dice = random()
   if (dice < 0.3) {
-    waiters.push(world.acquire(world.pool(pick(names, random) ?? 'a'), pick(FLAVORS, random)))
+    const pool = world.pool(pick(names, random) ?? 'a')
+    const flavor = pick(FLAVORS, random)
+    waiters.push(world.acquire(pool, flavor, flavor && pick(NAMES, random)))
   } else if (dice < 0.5) {
     const member = pick([...world.busy, ...world.pinned], random)
     if (member === undefined) return
-    member.flavor = pick(FLAVORS, random)
+    const knows = pick(NAMES, random)
+    member.knows ??= knows
+    member.flavor = member.knows === undefined ? pick(FLAVORS, random) : {}
     world.release(member)
   } else if (dice < 0.65) {
     const member = pick(world.opening, random)
@@ -378,6 +405,34 @@ describe('PoolSet', () => {
     for (let i = 0; i < 50_000; i++) set.acquire(world.pool('a'), new Quick())
     set.release(holder?.member as Member)
     expect(served).toBe(50_000)
+  })
+
+  test('a free backend that suits nobody makes place', () => {
+    const world = worldOf({ poolSize: 1 })
+    const first = fill(world, 'a', 1)[0]?.member as Member
+    first.knows = 'x'
+    world.release(first)
+    const plain = world.acquire(world.pool('a'))
+    expect(world.shuts).toEqual(['unsuitable'])
+    world.removed(first)
+    world.opened(world.opening[0] as Member)
+    expect(plain.member).toBeDefined()
+    expect(plain.member).not.toBe(first)
+  })
+
+  test('who is passed over gets the next one that is opened', () => {
+    const world = worldOf({ poolSize: 2 })
+    const holders = fill(world, 'a', 2).map((waiter) => waiter.member as Member)
+    const plain = world.acquire(world.pool('a'))
+    const other = world.acquire(world.pool('a'), undefined, 'x')
+    for (const holder of holders) holder.knows = 'x'
+    world.release(holders[0] as Member)
+    expect(world.shuts).toEqual(['unsuitable']) // for who waits longer
+    world.release(holders[1] as Member)
+    expect(other.member).toBe(holders[1] as Member)
+    world.removed(holders[0] as Member)
+    world.opened(world.opening[0] as Member)
+    expect(plain.member).toBeDefined()
   })
 
   test('lifetimes of backends opened together end apart', () => {
