@@ -47,7 +47,11 @@ const writer = () => Frontend.connect(address(cluster.url))
 const plain = (pooler: PoolerView) =>
   Frontend.connect({ host: '127.0.0.1', port: pooler.data_port })
 
-async function poolers(): Promise<{ leader: PoolerView; followers: PoolerView[] }> {
+type Poolers = { leader: PoolerView; followers: PoolerView[] }
+/** Who leads now, and who does not; waits for a leader. */
+const poolers = (): Promise<Poolers> => until(whoLeads, RECOVERED)
+
+async function whoLeads(): Promise<Poolers> {
   const [shard] = (await cluster.status()).shards
   const leader = shard?.poolers.find(({ role, serving }) => role === 'leader' && serving)
   if (shard === undefined || leader === undefined) throw new Error('nobody leads')
@@ -287,6 +291,12 @@ function readOn(clients: readonly Frontend[]) {
   return { stop, reads: () => reads, errors }
 }
 
+/** Waits, in transaction after transaction, for its standby to become a primary, and writes. */
+const WRITES_ONCE_IT_CAN = `do $$ begin
+  while pg_is_in_recovery() loop commit; perform pg_sleep(0.001); end loop;
+  commit; insert into t values (42);
+end $$`
+
 /** Its pooler and pgctld fall silent, its Postgres dies: the supervisor starts nothing again. */
 function silence(node: PoolerView): () => void {
   const stopped = [node.pid, node.pgctld_pid].map(Number)
@@ -311,7 +321,7 @@ describe('a leader', () => {
       const places = followers.map(({ postgres }) => postgres.port)
       expect(places).toContain(await portOf(another))
       await until(async () => {
-        const found = await poolers()
+        const found = await whoLeads()
         return found.leader.postgres.pid !== leader.postgres.pid
       }, RECOVERED_SOON)
       await write()
@@ -325,14 +335,19 @@ describe('a leader', () => {
   test(
     'that was a follower takes no reads; its sessions go on at one that follows it',
     async () => {
+      await write()
       const { leader, followers } = await poolers()
       const clients = [await reader(), await reader(), await reader(), await reader()]
       const ports = await Promise.all(clients.map(portOf))
       for (const client of clients) await client.query('begin; select 1')
       const looks = await Promise.all(followers.map(plain))
+      const lurkers = [await reader(), await reader()]
+      const lurking = await Promise.all(lurkers.map(portOf))
+      expect(lurking.toSorted()).toEqual(followers.map(({ postgres }) => postgres.port).toSorted())
+      for (const lurker of lurkers) lurker.send(query(WRITES_ONCE_IT_CAN))
       const back = silence(leader)
       try {
-        const found = await until(poolers, RECOVERED)
+        const found = await poolers()
         expect(followers.map(({ id }) => id)).toContain(found.leader.id)
         const promoted = found.leader.postgres.port
         expect(ports).toContain(promoted)
@@ -347,6 +362,11 @@ describe('a leader', () => {
         const look = looks[followers.findIndex(({ id }) => id === found.leader.id)]
         expect(await look?.untilClosed()).toContain('ErrorResponse FATAL 57P01')
         await closeAll(looks)
+        const lurker = lurkers[lurking.indexOf(promoted)]
+        expect(await lurker?.untilClosed()).toEqual(['ErrorResponse FATAL 08006'])
+        await using main = await writer()
+        expect(await main.row('select count(*) from t where a = 42')).toEqual(['0'])
+        await closeAll(lurkers)
       } finally {
         back()
       }
