@@ -37,4 +37,4 @@ test('the name is refused with 0A000, in both protocols, and nothing else is', a
     expect((await frontend.query(text))[0]).toStartWith('CommandComplete')
   }
   await frontend.query('drop database other')
-})
+}, 30_000)
