@@ -343,7 +343,7 @@ describe('a leader', () => {
       const looks = await Promise.all(followers.map(plain))
       const lurkers = [await reader(), await reader()]
       const lurking = await Promise.all(lurkers.map(portOf))
-      expect(lurking.toSorted()).toEqual(followers.map(({ postgres }) => postgres.port).toSorted())
+      expect(new Set(lurking)).toEqual(new Set(followers.map(({ postgres }) => postgres.port)))
       for (const lurker of lurkers) lurker.send(query(WRITES_ONCE_IT_CAN))
       const back = silence(leader)
       try {
