@@ -106,12 +106,15 @@ function dataPort(plan: ClusterPlan, id: string): string {
   return agent === undefined ? '-' : String(agent.postgresPort)
 }
 
-/** How to connect, for a person: with psql, without TLS and with. */
+/** How to connect, for a person: with psql, without TLS and with, and to followers. */
 export function connectionHelp({ plan }: ClusterState, password: string): string {
   const url = clusterUrl(plan, password)
   const ca = plan.sslRootCert
+  const replicaPort = plan.gateways[0]?.replicaPort
+  const replica = replicaPort === undefined ? [] : [gatewayUrl(plan, replicaPort, password)]
   return [
     `psql "${url}"`,
+    ...replica.map((reads) => `psql "${reads}"   (reads from followers)`),
     ...(ca === undefined ? [] : [`psql "${url}?sslmode=verify-full&sslrootcert=${encodeURI(ca)}"`]),
   ].join('\n')
 }
