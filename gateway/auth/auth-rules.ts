@@ -33,7 +33,7 @@ host all,replication all all scram-sha-256`
 const DEFAULT_CA_TEXT = `hostssl all,replication all all scram-sha-256 clientcert=verify-ca
 ${DEFAULT_TEXT}`
 
-/** What is wrong with the rules file `path`, for one line of an error; undefined when it is good. */
+/** What is wrong with the rules file `path`, in one line; undefined when it is good. */
 export function complaintAboutRules(path: string): string | undefined {
   const { problems } = read(path)
   return problems.length === 0 ? undefined : `is no rules file: ${problems.join('; ')}`

@@ -27,7 +27,7 @@ export class Replications implements ReplicationHost {
     this.log = options.log
     const { router } = options
     router.onLeader(() => {
-      for (const session of [...this.#sessions]) session.leaderIs(router.leader)
+      for (const session of this.#sessions) session.leaderIs(router.leader)
     })
   }
 

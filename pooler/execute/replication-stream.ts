@@ -160,7 +160,10 @@ export class ReplicationStream {
 
   opened(socket: Bun.Socket<ReplicationStream>): void {
     this.#socket = socket
-    if (this.#state === State.Closed) return void socket.terminate()
+    if (this.#state === State.Closed) {
+      socket.terminate()
+      return
+    }
     const packet = replicationStartup(this.request)
     this.#out.write(socket, packet, 0, packet.length)
   }

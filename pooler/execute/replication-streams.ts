@@ -70,7 +70,7 @@ export class ReplicationStreams implements ReplicationOwner {
   cut(why: string): void {
     const message = `terminating connection: ${why}`
     const error = new PgError('admin_shutdown', message, { severity: 'FATAL' })
-    for (const stream of [...this.#streams.values()]) stream.terminate(error)
+    for (const stream of this.#streams.values()) stream.terminate(error)
   }
 
   waitForDrain(stream: ReplicationStream): void {
@@ -109,7 +109,8 @@ function checkedSocket(executor: Executor, text: string): string {
   let streams = 0
   for (const link of executor.links) streams += link.replication.size
   if (streams >= limits.replicationMax) {
-    const message = `too many replication connections on this pooler (limit ${limits.replicationMax})`
+    const limit = `limit ${limits.replicationMax}`
+    const message = `too many replication connections on this pooler (${limit})`
     throw new PgError('too_many_connections', message, { severity: 'FATAL' })
   }
   const path = executor.socketPath()
