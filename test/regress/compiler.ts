@@ -7,7 +7,8 @@ import { Apt, DEBIAN_CACHE_DIR, run, type Progress } from './apt.ts'
 export type Compiler = { run(args: readonly string[]): Promise<void> }
 
 const ROOT = join(DEBIAN_CACHE_DIR, 'gcc')
-const NEEDED = ['gcc', 'libc6-dev', 'libc6']
+/** The last two are on every machine, but not below the folder that gcc is told to look in. */
+const NEEDED = ['gcc', 'libc6-dev', 'libc6', 'libgcc-s1']
 
 /** The machine's, or Debian's gcc extracted into the cache, which then brings its own C library. */
 export async function findCompiler(apt: Apt, progress: Progress): Promise<Compiler> {

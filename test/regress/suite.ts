@@ -58,13 +58,15 @@ async function make(apt: Apt, progress: Progress): Promise<Suite> {
     const work = await mkdtemp(join(CACHE_DIR, 'making-'))
     try {
       await chmod(work, OPEN_TO_ALL)
-      await fetchAll(apt, { major, version, work }, progress)
+      const failure = await fetchAll(apt, { major, version, work }, progress).catch(messageOf)
+      if (failure !== undefined) {
+        failures.push(`${version}: ${failure}`)
+        progress(`PostgreSQL ${version} cannot be had whole, looking for an older one`)
+        continue
+      }
       await compile(await findCompiler(apt, progress), { major, work }, progress)
       await rename(work, join(CACHE_DIR, `${version}.v${LAYOUT}`))
       return await describe(version)
-    } catch (error) {
-      failures.push(`${version}: ${error instanceof Error ? error.message : String(error)}`)
-      progress(`PostgreSQL ${version} cannot be had whole, looking for an older one`)
     } finally {
       await rm(work, { recursive: true, force: true })
     }
@@ -72,6 +74,10 @@ async function make(apt: Apt, progress: Progress): Promise<Suite> {
   throw new Error(
     `no PostgreSQL ${major} with its source: ${failures.join('; ') || 'none offered'}`,
   )
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 type Making = { readonly major: number; readonly version: string; readonly work: string }
