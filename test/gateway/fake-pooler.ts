@@ -33,6 +33,9 @@ export type FakeBatch = {
   text: string
 }
 
+/** A NAMES frame. */
+export type FakeNames = { names: string[]; defines: string[] }
+
 /** What it does with a batch. */
 export type Script = (batch: FakeBatch, pooler: FakePooler) => void
 
@@ -55,6 +58,8 @@ export class FakePooler implements Disposable {
   /** Numbers of batches that were to be cancelled. */
   readonly cancels: number[] = []
   readonly closed: number[] = []
+  /** What NAMES frames said. */
+  readonly names: FakeNames[] = []
   /** What streams were opened for, as it came. */
   readonly opens: Record<string, unknown>[] = []
   script: Script = (batch) => this.answer(batch)
@@ -96,6 +101,11 @@ export class FakePooler implements Disposable {
     const bytes = Buffer.concat([commandComplete(this.id), readyForQuery(byte)])
     const flags = Flag.Boundary | Flag.Ready
     this.connection?.send(Kind.Data, batch.stream, flags, byte, pins, 1, bytes)
+  }
+
+  /** What the session of a batch holds now. */
+  settings(batch: FakeBatch, pairs: readonly (readonly [string, string])[] | null): void {
+    this.connection?.sendJson(Kind.Settings, batch.stream, 0, pairs)
   }
 
   /** Part of an answer. */
@@ -174,6 +184,9 @@ export class FakePooler implements Disposable {
         break
       case Kind.Batch:
         this.#onBatch({ stream, flags, value }, payload)
+        break
+      case Kind.Names:
+        this.names.push(JSON.parse(payload.toString()) as FakeNames)
         break
       case Kind.Cancel:
         this.cancels.push(value)

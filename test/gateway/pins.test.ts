@@ -1,0 +1,174 @@
+// Goal: a session keeps a backend while it must, and no longer; what it sets goes where it goes.
+// Method: through gateway and pooler to a real Postgres; after each statement the gateway is asked
+// whether the session is pinned.
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { bind, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
+import type { Frontend } from '../support/frontend.ts'
+import { startHarness, type Harness } from './harness.ts'
+
+let harness: Harness
+beforeAll(async () => {
+  harness = await startHarness()
+}, 30_000)
+afterAll(() => harness[Symbol.asyncDispose]())
+
+const connect = (): Promise<Frontend> => harness.connect('gateway')
+/** Whether the one session there is keeps its backend. */
+const pinned = (): boolean =>
+  [...harness.gateway.sessions.values()].some((one) => one.view().pinned)
+const run = (text: string) => [parse(text), bind(), execute(), sync()]
+/** Another session at work: it takes a backend that was let go. */
+async function other(): Promise<void> {
+  await using frontend = await connect()
+  await frontend.query("begin; set local work_mem = '77MB'; select 1; commit")
+}
+
+describe('a session that', () => {
+  test.each([
+    "set work_mem = '5MB'",
+    "set timezone = 'Asia/Tokyo'; reset timezone",
+    "set app.tenant = 'one'",
+    "begin; set local app.tenant = 'one'; commit",
+    "select set_config('app.tenant', 'one', true)",
+    'set role none',
+    'discard all',
+    'create temp table pins_one (a int); drop table pins_one',
+    'begin; create temp table pins_two (a int) on commit drop; commit',
+    'listen pins; unlisten pins',
+    'prepare pins as select 1; deallocate pins',
+    'select pg_advisory_lock(1), pg_advisory_unlock(1)',
+    'declare pins cursor with hold for select 1; close pins',
+    "do $$ begin set work_mem = '6MB'; perform set_config('app.x', '1', false); end $$",
+  ])('%s is free again', async (text) => {
+    await using frontend = await connect()
+    for (const one of text.startsWith('do') ? [text] : text.split('; ')) await frontend.query(one)
+    expect(frontend.errors).toEqual([])
+    expect(pinned()).toBe(false)
+  })
+
+  test.each([
+    ['create temp table pins_held (a int)', 'drop table pins_held'],
+    ['create temp table pins_held (a int)', 'discard temp'],
+    ['listen pins', 'unlisten *'],
+    ['prepare pins as select 1', 'deallocate pins'],
+    ['prepare pins as select 1', 'discard all'],
+    ['select pg_advisory_lock(2)', 'select pg_advisory_unlock_all()'],
+    ['declare pins cursor with hold for select 1', 'close all'],
+    ["do $$ begin execute 'create temp table pins_do (a int)'; end $$", 'drop table pins_do'],
+  ])('%s is pinned until %s', async (hold, give) => {
+    for (const via of ['simple', 'extended']) {
+      await using frontend = await connect()
+      const say = async (text: string): Promise<void> => {
+        if (via === 'simple') await frontend.query(text)
+        else {
+          frontend.send(...run(text))
+          await frontend.untilReadyForQuery()
+        }
+      }
+      await say(hold)
+      expect(pinned()).toBe(true)
+      await frontend.query('select 1')
+      expect(pinned()).toBe(true)
+      await say(give)
+      expect(frontend.errors).toEqual([])
+      expect(pinned()).toBe(false)
+    }
+  })
+
+  test.each([
+    "select set_config('app.' || 'x', '1', false)",
+    'select setseed(0.5)',
+    'select nextval($$pins_seq$$)',
+    "do $$ begin execute 'set app.' || 'x = 1'; end $$",
+  ])('%s stays pinned', async (text) => {
+    await using frontend = await connect()
+    await frontend.query('create sequence if not exists pins_seq')
+    await frontend.query(text)
+    await frontend.query('discard all')
+    expect(pinned()).toBe(true)
+  })
+})
+
+describe('SET multigres.pooling', () => {
+  test('keeps a backend until it is taken back, and no backend knows the name', async () => {
+    await using frontend = await connect()
+    expect(await frontend.query("set multigres.pooling = 'session'")).toEqual([
+      'CommandComplete SET',
+      'ReadyForQuery idle',
+    ])
+    expect(pinned()).toBe(true)
+    const pid = await frontend.row('select pg_backend_pid()')
+    await frontend.query("set work_mem = '5MB'")
+    await other()
+    expect(await frontend.row('select pg_backend_pid()')).toEqual(pid)
+    const name = "select current_setting('multigres.pooling', true)"
+    expect(await frontend.row(name)).toEqual([null])
+    expect(await frontend.query('reset multigres.pooling')).toEqual([
+      'CommandComplete RESET',
+      'ReadyForQuery idle',
+    ])
+    expect(pinned()).toBe(false)
+    await other()
+    expect(await frontend.row('show work_mem')).toEqual(['5MB'])
+    expect(pinned()).toBe(false)
+  })
+
+  test('by extended messages, and in a transaction', async () => {
+    await using frontend = await connect()
+    await frontend.query('begin')
+    frontend.send(...run("set multigres.pooling to 'session'"))
+    expect(await frontend.untilReadyForQuery()).toEqual([
+      'ParseComplete',
+      'BindComplete',
+      'CommandComplete SET',
+      'ReadyForQuery transaction',
+    ])
+    await frontend.query('commit')
+    expect(pinned()).toBe(true)
+    frontend.send(parse("set multigres.pooling to 'transaction'", { name: 's' }), sync())
+    await frontend.untilReadyForQuery()
+    expect(pinned()).toBe(true)
+    frontend.send(bind({ statement: 's' }), execute(), sync())
+    expect(await frontend.untilReadyForQuery()).toContain('CommandComplete SET')
+    expect(pinned()).toBe(false)
+  })
+
+  test('gives nothing back while something else is held', async () => {
+    await using frontend = await connect()
+    await frontend.query("set multigres.pooling = 'session'")
+    await frontend.query('create temp table pins_kept (a int)')
+    await frontend.query("set multigres.pooling = 'transaction'")
+    expect(pinned()).toBe(true)
+    expect(await frontend.row('select count(*) from pins_kept')).toEqual(['0'])
+  })
+
+  test('is refused where it cannot be', async () => {
+    await using frontend = await connect()
+    for (const text of [
+      "set local multigres.pooling = 'session'",
+      "set multigres.pooling = 'sometimes'",
+      "select 1; set multigres.pooling = 'session'",
+    ]) {
+      expect((await frontend.query(text))[0]).toBe('ErrorResponse ERROR 0A000')
+    }
+    expect(pinned()).toBe(false)
+  })
+})
+
+describe('synchronous_commit that nobody could read', () => {
+  test.each([
+    "select set_config('synchronous' || '_commit', 'off', false)",
+    "do $$ begin execute 'set synchronous' || '_commit = off'; end $$",
+    "update pg_settings set setting = 'off' where name like 'synchronous%commit'",
+  ])('%s ends the session, and reaches no other', async (text) => {
+    const frontend = await connect()
+    frontend.send(...run(text))
+    const lines = await frontend.untilClosed()
+    expect(lines.at(-1)).toBe('ErrorResponse FATAL 0A000')
+    expect(lines).not.toContain('ReadyForQuery idle')
+    for (let i = 0; i < 3; i++) {
+      await using next = await connect()
+      expect(await next.row('show synchronous_commit')).toEqual(['on'])
+    }
+  })
+})
