@@ -42,6 +42,7 @@ import type { ClientSocket } from './client-socket.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import { DirectTls } from './direct-tls.ts'
 import { Intake } from './intake.ts'
+import { protectionOf } from './protection.ts'
 import { bunTlsOptions, type TlsIdentity } from './tls.ts'
 
 const YES = Buffer.from('S')
@@ -75,6 +76,7 @@ export class Connection {
   #certificate: ClientCertificate | undefined
   #rule: HbaRule | undefined // that it was admitted by
   #place: Disposable | undefined // as a stranger
+  #protection = ''
   #upgraded = false // the raw socket's bytes are ciphertext now
   #sslDone = false
   #gssDone = false
@@ -107,9 +109,9 @@ export class Connection {
     return this.#unix ? '' : `${this.#raw.localAddress}:${this.#raw.localPort}`
   }
 
-  /** What secures it; empty for nothing. */
+  /** What secures it, as `TLSv1.3/CIPHER`; empty for nothing. */
   get tls(): string {
-    return this.#tls === undefined ? '' : 'TLS'
+    return this.#protection
   }
 
   /** Who it is and the line of the rules that it was admitted by, for people. */
@@ -398,6 +400,7 @@ export class Connection {
 
   /** TLS is up, and the client has shown its certificate or none. */
   secured(socket: CertifiedSocket): void {
+    this.#protection = protectionOf(socket)
     const certificate = this.#tls?.ca === undefined ? undefined : certificateOf(socket)
     if (certificate === 'refused') this.terminate()
     else this.#certificate = certificate

@@ -18,7 +18,7 @@ import { decodeFrontend, type FrontendMessage } from '../../shared/pgwire/fronte
 import type { FormatCode, Target } from '../../shared/pgwire/frontend.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import { wallTimeMs } from '../../shared/time/clock.ts'
+import { timer, wallTimeMs } from '../../shared/time/clock.ts'
 import type { ClientSession } from '../client/client-session.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import { Output } from '../session/output.ts'
@@ -52,6 +52,8 @@ export type ConsoleSessionOptions = {
 const MESSAGE_BYTES_MAX = 1024 * 1024
 /** What a client may send ahead of the command that runs. */
 const AHEAD_BYTES_MAX = 1024 * 1024
+/** What a client gets to read its last message. */
+const LINGER_MS = 5000
 /** Statements and portals of one client. */
 const NAMES_MAX = 1000
 
@@ -107,7 +109,12 @@ export class ConsoleSession implements ClientSession {
 
   data(chunk: Buffer): void {
     if (this.#closed) return
-    this.#reader.feed(chunk)
+    try {
+      this.#reader.feed(chunk)
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error
+      return this.#end(asFatal(error))
+    }
     if (!this.#working) void this.#work()
     else if (this.#reader.buffered > AHEAD_BYTES_MAX) {
       this.#end(fatal('program_limit_exceeded', 'too much was sent ahead of a running command'))
@@ -236,11 +243,13 @@ export class ConsoleSession implements ClientSession {
     for (const command of commands) {
       const outcome = await this.#run(command)
       const columns = columnsOf(command)
+      const answer: Buffer[] = []
       if (columns !== undefined) {
-        this.#say(describeColumns(columns))
-        for (const row of outcome.rows ?? []) this.#say(encodeRow(columns, row))
+        answer.push(describeColumns(columns))
+        for (const row of outcome.rows ?? []) answer.push(encodeRow(columns, row))
       }
-      this.#say(commandComplete(outcome.tag))
+      answer.push(commandComplete(outcome.tag))
+      this.#say(Buffer.concat(answer))
     }
   }
 
@@ -291,11 +300,13 @@ export class ConsoleSession implements ClientSession {
     const { tag, rows = [] } = portal.outcome
     const columns = columnsOf(command)
     const end = rowsMax > 0 ? Math.min(rows.length, portal.sent + rowsMax) : rows.length
+    const answer: Buffer[] = []
     if (columns !== undefined) {
-      for (const row of rows.slice(portal.sent, end)) this.#say(encodeRow(columns, row, formats))
+      for (const row of rows.slice(portal.sent, end)) answer.push(encodeRow(columns, row, formats))
     }
     portal.sent = end
-    this.#say(end < rows.length ? portalSuspended() : commandComplete(tag))
+    answer.push(end < rows.length ? portalSuspended() : commandComplete(tag))
+    this.#say(Buffer.concat(answer))
   }
 
   async #run(command: Command): Promise<Outcome> {
@@ -326,6 +337,7 @@ export class ConsoleSession implements ClientSession {
     if (error !== undefined) this.#say(fromPgError(error))
     this.close()
     this.#socket.end()
+    timer(LINGER_MS, () => this.#socket.terminate(), { ref: false })
   }
 }
 

@@ -28,6 +28,7 @@ export const CONSOLE_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ['DateStyle', 'ISO'],
   ['TimeZone', 'GMT'],
   ['standard_conforming_strings', 'on'],
+  ['is_superuser', 'on'],
   ['integer_datetimes', 'on'],
 ])
 
@@ -127,21 +128,21 @@ export class Console implements CommandRunner, Disposable {
     const { signal } = session.stopping
     switch (command.verb) {
       case 'PAUSE':
-        await this.#mustExist(command.database)
+        await this.#mustExist(command.database, session.user)
         await act.pause(server, command.database, signal)
         break
       case 'RESUME':
         act.resume(server, command.database)
         break
       case 'KILL':
-        await this.#mustExist(command.database)
+        await this.#mustExist(command.database, session.user)
         act.kill(server, command.database)
         break
       case 'KILL_CLIENT':
         act.killClient(server, command.session)
         break
       case 'DISABLE':
-        await this.#mustExist(command.database)
+        await this.#mustExist(command.database, session.user)
         act.disable(server, command.database)
         break
       case 'ENABLE':
@@ -154,11 +155,11 @@ export class Console implements CommandRunner, Disposable {
         act.set(server, command.name, command.value)
         break
       case 'RECONNECT':
-        await this.#mustExist(command.database)
+        await this.#mustExist(command.database, session.user)
         act.reconnect(server, command.database)
         break
       case 'WAIT_CLOSE':
-        await this.#mustExist(command.database)
+        await this.#mustExist(command.database, session.user)
         await act.waitClose(server, { database: command.database, token: this.#token, signal })
         break
       case 'SHUTDOWN':
@@ -169,11 +170,11 @@ export class Console implements CommandRunner, Disposable {
   }
 
   /** @throws PgError invalid_catalog_name: a slip of the pen would do nothing, and say nothing. */
-  async #mustExist(database: string | undefined): Promise<void> {
+  async #mustExist(database: string | undefined, user: string): Promise<void> {
     const server = this.#server
     if (database === undefined || server.pauses.holds(database)) return
     for (const [known] of server.traffic.entries()) if (known === database) return
-    const question = { user: 'postgres', database, roles: undefined }
+    const question = { user, database, roles: undefined }
     const { databaseFound } = await server.askLeader(question)
     if (!databaseFound) {
       throw new PgError('invalid_catalog_name', `no such database: ${database}`)

@@ -14,7 +14,7 @@ let cluster: Cluster
 let url: string
 
 beforeAll(async () => {
-  cluster = await startCluster({ poolers: 1 })
+  cluster = await startCluster({ poolers: 1, tls: 'auto' })
   url = cluster.url.replace(/\/postgres$/, '/multigres')
 }, 120_000)
 
@@ -157,6 +157,24 @@ test('an error in an extended batch skips up to Sync, and runs nothing', async (
   expect((await frontend.untilReadyForQuery()).at(-2)).toBe('ErrorResponse ERROR 08P01')
   frontend.send(bind({ statement: 'gone' }), sync())
   expect((await frontend.untilReadyForQuery())[0]).toBe('ErrorResponse ERROR 26000')
+})
+
+test('clients over TLS are shown with what secures them', async () => {
+  await using admin = await connect()
+  for (const how of ['request', 'direct'] as const) {
+    const parameters = { application_name: how }
+    await using _client = await connectTo(cluster, { tls: { how }, parameters })
+    const row = await admin.row('CLIENTS', { application_name: how })
+    expect(row['tls']).toMatch(/^TLSv1\.3\/\w*AES/)
+  }
+})
+
+test('a message that cannot be ends the session, and nothing else', async () => {
+  await using admin = await connect()
+  await using broken = await connect()
+  broken.frontend.send(Buffer.from([0x51, 0, 0, 0, 1, 0]))
+  expect(await broken.frontend.untilClosed()).toEqual(['ErrorResponse FATAL 08P01'])
+  expect(await admin.show('STATE')).toHaveLength(4)
 })
 
 test('what drivers say around commands does no harm', async () => {

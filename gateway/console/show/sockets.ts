@@ -41,6 +41,7 @@ export function isOurs({ backend, client }: Server): boolean {
 export function serverState({ backend }: Server): 'active' | 'idle' | 'tested' | 'new' {
   if (backend.state === 'opening') return 'new'
   if (backend.session !== null) return 'active'
+  if (backend.state === 'closing') return 'tested'
   if (backend.owner === null) return 'idle'
   return backend.owner === 'PlainSession' ? 'active' : 'tested'
 }
