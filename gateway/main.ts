@@ -35,6 +35,7 @@ export function main(argv: readonly string[], env: Env): Promise<number> {
 async function start(context: ServiceContext<typeof gatewayFields>): Promise<RunningService> {
   const { config, log, metrics, owned, secrets } = context
   checkTlsFiles(config.values)
+  checkPorts(config.values)
   const { grpcPort, database, shard, topology: spec, stateDir } = config.values
   const topology = owned.use(await connectTopology(spec, { log }))
   const poolers = owned.use(
@@ -49,7 +50,9 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
   )
   const address = `${CONTROL_ADDRESS}:${grpcPort}`
   const rpc = owned.use(await startRpcServer({ address, token: secrets.token, log }))
-  await checkPort(config.values, gateways, log)
+  const { id, listen, port, replicaPort } = config.values
+  await checkPort({ id, listen, port, field: 'port' }, gateways, log)
+  await checkPort({ id, listen, port: replicaPort, field: 'replica_port' }, gateways, log)
   const pidPrefix = await choosePrefix(config.values.id, gateways)
   const { token } = secrets
   const secret = await secrets.read(LINK_SECRET)
@@ -94,6 +97,12 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
 const cacheIn = (stateDir: string | undefined, name: string): { cacheFile?: string } =>
   stateDir === undefined ? {} : { cacheFile: join(stateDir, `${name}.json`) }
 
+/** @throws ConfigError for one port of two kinds: both would listen, and get half of the clients. */
+function checkPorts({ port, replicaPort }: GatewayConfig): void {
+  if (port === 0 || port !== replicaPort) return
+  throw new ConfigError(['--port and --replica-port are the same'])
+}
+
 /** @throws ConfigError for a half of a pair, and for files that are not there. */
 function checkTlsFiles({ tlsCertFile, tlsKeyFile, tlsClientCaFile }: GatewayConfig): void {
   const problems: string[] = []
@@ -124,6 +133,9 @@ function recordOf(
     grpc: `${CONTROL_ADDRESS}:${grpcPort}`,
     port: server.port,
     socket: server.listeners.socketPath ?? '',
+    ...(server.listeners.replicaPort === undefined
+      ? {}
+      : { replicaPort: server.listeners.replicaPort }),
     pidPrefix,
     cancel: `${host}:${server.listeners.cancelPort}`,
   }

@@ -6,6 +6,15 @@ import type { Logger } from '../../shared/log/logger.ts'
 import type { GatewaySource } from '../cancel/forward.ts'
 import { until } from '../until.ts'
 
+/** A port that gateways of one cluster share, by its external name. */
+export type PortToCheck = {
+  readonly id: string
+  readonly listen: string
+  readonly port: number | undefined
+  readonly field: 'port' | 'replica_port'
+}
+
+const FIELD_OF = { port: 'port', replica_port: 'replicaPort' } as const
 /** How long another gateway of ours may take to say in the topology that the port is its own. */
 const WAIT_MS = 5000
 
@@ -14,12 +23,11 @@ const WAIT_MS = 5000
  * cannot be asked. @throws StartError when somebody else has it.
  */
 export async function checkPort(
-  settings: { id: string; listen: string; port: number },
+  { id, listen, port, field }: PortToCheck,
   source: GatewaySource & { readonly synced: boolean },
   log: Logger,
 ): Promise<void> {
-  const { id, listen, port } = settings
-  if (port === 0) return
+  if (port === undefined || port === 0) return
   let busy: unknown
   try {
     Bun.listen({ hostname: listen, port, socket: { data() {} } }).stop(true)
@@ -28,7 +36,9 @@ export async function checkPort(
     busy = error
   }
   const ours = (): boolean =>
-    [...source.gateways.values()].some(({ record }) => record.port === port && record.id !== id)
+    [...source.gateways.values()].some(
+      ({ record }) => record[FIELD_OF[field]] === port && record.id !== id,
+    )
   const free = (): boolean => {
     try {
       Bun.listen({ hostname: listen, port, socket: { data() {} } }).stop(true)
@@ -38,6 +48,6 @@ export async function checkPort(
     }
   }
   if (await until(() => ours() || free(), WAIT_MS)) return
-  if (source.synced) throw listenFailed({ address: listen, port, field: 'port' }, busy)
+  if (source.synced) throw listenFailed({ address: listen, port, field }, busy)
   log.warn('the port is shared with somebody, and the topology cannot say whom', { port })
 }

@@ -30,6 +30,11 @@ export function integer(min: number, max: number): Check {
 /** A TCP port; 0 stands for "none". */
 export const port: Check = integer(0, 65_535)
 
+/** What `check` says of a field that may be missing. */
+export function optional(check: Check): Check {
+  return (value) => (value === undefined ? undefined : check(value))
+}
+
 /** One of a few texts. */
 export function oneOf(...choices: readonly string[]): Check {
   return (value) =>

@@ -12,6 +12,7 @@ import {
   mapOf,
   name,
   oneOf,
+  optional,
   port,
   readRecord,
   text,
@@ -52,6 +53,8 @@ export type GatewayRecord = {
   grpc: string
   port: number
   socket: string
+  /** Its port for reads from followers; missing without one. */
+  replicaPort?: number
   /** Unique among gateways: the part of a BackendKeyData that leads to it. */
   pidPrefix: number
   /** `host:port` for forwarded cancel requests. */
@@ -124,6 +127,7 @@ export const SERVICE_SHAPES: { readonly [Kind in ServiceKind]: Shape<ServiceReco
     grpc: name,
     port,
     socket: text,
+    replicaPort: optional(port),
     pidPrefix: COUNT,
     cancel: text,
   },
