@@ -93,7 +93,7 @@ async function untilServing(
     why = withLog(obstacle, paths)
   }
   const onUnreachable = (error: string): void => {
-    why = `topology ${plan.topology} cannot be reached: ${error}`
+    why = `topology ${plan.topology} cannot be reached: ${error}${remedyFor(error, paths)}`
     report.progress(`warning: topology ${plan.topology} is away, waiting for it: ${error}`)
   }
   using _deadline = timer(startTimeoutMs, () => giveUp.abort(tooLate(startTimeoutMs, why)))
@@ -106,6 +106,13 @@ async function untilServing(
     giveUp.abort(new InterruptedError()) // whichever did not win the race ends, too
     end.stop.removeEventListener('abort', asked)
   }
+}
+
+const DAMAGED = /file is not a database|database disk image is malformed/
+
+/** The embedded topology can be lost: every service writes again what it has to say there. */
+function remedyFor(error: string, { topology }: ClusterPaths): string {
+  return DAMAGED.test(error) ? `; remove ${topology}*, its members write it anew` : ''
 }
 
 function tooLate(timeoutMs: number, why: string): RefusedError {

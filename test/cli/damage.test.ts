@@ -4,10 +4,10 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import {
   appendFileSync,
-  readFileSync,
   chmodSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'

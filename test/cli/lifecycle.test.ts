@@ -156,6 +156,25 @@ describe('a detached cluster', () => {
   )
 
   test(
+    'a damaged topology file is named with its remedy, which works',
+    async () => {
+      expect((await multigres(['cluster', 'stop', '--dir', dir])).exitCode).toBe(0)
+      const file = join(dir, 'topology.db')
+      for (const path of [file, `${file}-wal`]) {
+        if (existsSync(path)) writeFileSync(path, 'x'.repeat(8192))
+      }
+      const damaged = await multigres(startArgs('--detach', '--start-timeout', '4s'))
+      expect(damaged.stderr).toContain(`remove ${file}*`)
+      expect(damaged.exitCode).toBe(1)
+      for (const end of ['', '-wal', '-shm']) rmSync(`${file}${end}`, { force: true })
+      const again = await multigres(startArgs('--detach', '--json'))
+      started = JSON.parse(again.stdout) as StartView
+      expect(await answer(started.url)).toBe(42)
+    },
+    SLOW_MS,
+  )
+
+  test(
     'stop leaves nothing running, --clean nothing at all',
     async () => {
       const all = everyProcess(dir)
