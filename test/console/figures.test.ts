@@ -83,6 +83,19 @@ test('times are those that passed', async () => {
   expect(transactions).toBeWithin(400_000, 1_000_000)
 })
 
+test('metrics have the same counts', async () => {
+  const row = await counts()
+  const text = await (await fetch(`${cluster.gateway.http}/metrics`)).text()
+  const metric = (name: string): number => {
+    const line = text.split('\n').find((each) => each.startsWith(`gateway_database_${name}_total{`))
+    return Number(line?.split(' ').at(-1))
+  }
+  expect(metric('queries')).toBe(row['total_query_count'] as number)
+  expect(metric('transactions')).toBe(row['total_xact_count'] as number)
+  expect(metric('bytes_in')).toBe(row['total_received'] as number)
+  expect(metric('query_seconds') * 1e6).toBeCloseTo(row['total_query_time'] as number, -1)
+})
+
 test('averages are of the last whole period, and totals are sums', async () => {
   await using client = await connectTo(cluster)
   const average = await until(
