@@ -236,9 +236,15 @@ describe('a follower', () => {
       const { followers } = await poolers()
       const [lost, left] = followers as [PoolerView, PoolerView]
       const there = clients.filter((_, at) => ports[at] === lost.postgres.port)
-      const [running, open, ...resting] = there as [Frontend, Frontend]
+      const [running, open, ...resting] = there as [Frontend, Frontend, ...Frontend[]]
       expect(there.length).toBeGreaterThan(2)
       running.send(query('select pg_sleep(60)'))
+      for (const client of resting) {
+        expect(await client.query("set app.tenant = 'one'")).toContain('CommandComplete SET')
+        await client.query('set datestyle = German')
+        client.send(parse('select $1::date', { name: 'day' }), sync())
+        await client.untilReadyForQuery()
+      }
       await open.query('begin; select 1')
       await using direct = await plain(lost)
       await until(
@@ -257,7 +263,13 @@ describe('a follower', () => {
       ])
       await open.query('rollback')
       expect(await portOf(open)).toBe(left.postgres.port)
-      for (const client of resting) expect(await portOf(client)).toBe(left.postgres.port)
+      for (const client of resting) {
+        expect(await portOf(client)).toBe(left.postgres.port)
+        // What it set and prepared went with it.
+        expect(await client.row("select current_setting('app.tenant')")).toEqual(['one'])
+        client.send(bind({ statement: 'day', values: ['2026-11-21'] }), execute(), sync())
+        expect(await client.untilReadyForQuery()).toContain('DataRow 21.11.2026')
+      }
       await untilReadable(2)
       await closeAll(clients)
     },
