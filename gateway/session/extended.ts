@@ -21,6 +21,7 @@ import type { BatchBuilder, NamePlace } from './batch-builder.ts'
 import { Asks, type BoundValues } from './asks.ts'
 import { classify, lastMentions } from './classify.ts'
 import { Pooling, Refusal, type Mentions } from './mentions.ts'
+import { Clearing } from './clearing.ts'
 import { ReplyTracker } from './reply-tracker.ts'
 import { LexMode } from './sql-lexer.ts'
 import type { SessionSettings } from './session-settings.ts'
@@ -99,6 +100,10 @@ export class Extended {
   /** All others under such names. */
   #ownOther: { traits: number; mentions: undefined } = BY_SQL_PREPARE
   #mayTakeBack = false
+  /** Traits of the statement that the last Bind or Describe named. */
+  #usedTraits = 0
+  /** The batch binds DEALLOCATE ALL or its like. */
+  #clearing: Clearing | undefined
   #large:
     | { of: UnnamedStatement; statement: SharedStatement; registry: StatementRegistry }
     | undefined
@@ -112,6 +117,7 @@ export class Extended {
   begin(): void {
     this.executed = this.unsure = false
     this.binds = 0
+    this.#clearing = undefined
     this.tracker.begin()
     this.#place.beginBatch()
   }
@@ -239,6 +245,7 @@ export class Extended {
       case Frontend.Execute:
         this.executed = true
         tracker.sent(type, false)
+        this.#clearing?.execute(bytes, at + HEADER_BYTES)
         break
       case Frontend.Flush:
         // One with a body is answered by an error, and only by that.
@@ -341,7 +348,7 @@ export class Extended {
     const { at, nameStart, nameEnd, next, traits, mentions } = message
     const name = nameOf(bytes, nameStart, nameEnd)
     const place = { at, nameStart, nameEnd, length: next - at - 1 }
-    const present = this.statements.get(name)
+    const present = this.#present(name)
     this.sharing = true
     if (present !== undefined) {
       // The name is taken: Postgres shall say so, after whatever else is wrong with the text.
@@ -367,6 +374,12 @@ export class Extended {
     builder.op(Op.Parse, statement.id, at)
     builder.rename(place, statement.name)
     this.statements.parse(name, statement)
+    this.#clearing?.parsed(name)
+  }
+
+  /** What the client has under a name, as far as the batch has gone. */
+  #present(name: string): SharedStatement | undefined {
+    return this.#clearing?.hasCleared(name) === true ? undefined : this.statements.get(name)
   }
 
   /** The error has to happen in the backend, so that what came before is undone. */
@@ -392,9 +405,12 @@ export class Extended {
         return
       }
     }
+    this.#usedTraits = 0
     const name = portalEnd < 0 ? undefined : this.#use(context, bytes, { at, nameStart, next })
     this.tracker.sent(Frontend.Bind, name !== undefined, name)
     context.traffic.binds++
+    if ((this.#usedTraits & Trait.ClearsStatements) !== 0) this.#clearing ??= new Clearing()
+    this.#clearing?.bind(bytes, { at: at + HEADER_BYTES, end: portalEnd }, this.#usedTraits)
   }
 
   #describe(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
@@ -437,6 +453,7 @@ export class Extended {
   /** A statement runs, or is described: what it may leave behind is asked for. */
   #asks({ traits, mentions }: { traits: number; mentions: Mentions | undefined }): void {
     this.traits |= traits
+    this.#usedTraits = traits
     if (mentions !== undefined) this.asks.take(mentions)
     if ((traits & Trait.ChangesReading) !== 0) this.unsure = true
   }
@@ -456,7 +473,7 @@ export class Extended {
       this.#asks(this.#own.get(name) ?? this.statements.get(name) ?? this.#ownOther)
       return undefined
     }
-    const statement = this.statements.get(name)
+    const statement = this.#present(name)
     if (statement === undefined) {
       return this.#escape(context.builder, bytes, place) ? name : undefined
     }

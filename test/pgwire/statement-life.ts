@@ -186,6 +186,48 @@ export function statementLifeTests(server: () => Server): void {
     await frontend.query(create)
     await expectRuns(frontend, 'DataRow 1')
   })
+
+  test('DEALLOCATE ALL frees the names for what follows it without a Sync', async () => {
+    await using frontend = await server().connect()
+    await expectPrepares(frontend, 'select 1', 'DataRow 1')
+    frontend.send(parse('deallocate all'), bind(), execute(), parse('select 2', { name: 's' }))
+    frontend.send(bind({ statement: 's' }), execute(), sync())
+    expect(await frontend.untilReadyForQuery()).toEqual([
+      'ParseComplete',
+      'BindComplete',
+      'CommandComplete DEALLOCATE ALL',
+      'ParseComplete',
+      'BindComplete',
+      'DataRow 2',
+      'CommandComplete SELECT 1',
+      'ReadyForQuery idle',
+    ])
+    await expectRuns(frontend, 'DataRow 2')
+    frontend.send(parse('deallocate all'), bind(), execute())
+    frontend.send(bind({ statement: 's' }), execute(), sync())
+    expect((await frontend.untilReadyForQuery()).at(-2)).toBe('ErrorResponse ERROR 26000')
+    await expectUnknown(frontend)
+  })
+
+  test('DEALLOCATE ALL that is bound and does not run frees nothing', async () => {
+    await using frontend = await server().connect()
+    await expectPrepares(frontend, 'select 1', 'DataRow 1')
+    frontend.send(parse('deallocate all'), bind(), parse('select 2', { name: 's' }), sync())
+    expect((await frontend.untilReadyForQuery()).at(-2)).toBe('ErrorResponse ERROR 42P05')
+    await expectRuns(frontend, 'DataRow 1')
+  })
+
+  test('SQL PREPARE and Parse of one name meet in one pipeline', async () => {
+    await using frontend = await server().connect()
+    const run = (text: string) => [parse(text), bind(), execute()]
+    frontend.send(...run('prepare s as select 1'), parse('select 2', { name: 's' }), sync())
+    expect((await frontend.untilReadyForQuery()).at(-2)).toBe('ErrorResponse ERROR 42P05')
+    await expectRuns(frontend, 'DataRow 1')
+    await frontend.query('deallocate s')
+    frontend.send(parse('select 2', { name: 's' }), ...run('prepare s as select 1'), sync())
+    expect((await frontend.untilReadyForQuery()).at(-2)).toBe('ErrorResponse ERROR 42P05')
+    await expectRuns(frontend, 'DataRow 2')
+  })
 }
 
 async function expectPrepares(frontend: Frontend, text: string, row: string): Promise<void> {
