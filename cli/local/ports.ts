@@ -99,9 +99,20 @@ function findFree(address: string, taken: ReadonlySet<number>): number {
   const [from, to] = low - PORT_MIN > TRIES_MAX ? [PORT_MIN, low - 1] : [high + 1, PORT_MAX]
   for (let tries = 0; tries < TRIES_MAX && from <= to; tries += 1) {
     const port = from + Math.floor(random() * (to - from + 1))
-    if (!taken.has(port) && isFree(address, port)) return port
+    if (taken.has(port)) continue
+    const code = probe(address, port)
+    if (code === undefined) return port
+    if (code !== 'EADDRINUSE' && code !== 'EACCES') throw unusable(address, code)
   }
   throw new RefusedError(`no free port on ${address} outside the ephemeral range ${low}-${high}`)
+}
+
+/** No other port would do better. */
+function unusable(address: string, code: string): RefusedError {
+  // A name that resolves to nothing has no code of its own.
+  const foreign = code === 'EADDRNOTAVAIL' || code === 'UNKNOWN'
+  const why = foreign ? 'it is no address of this machine' : code
+  return new RefusedError(`cannot listen on ${address}: ${why} (change it with --listen)`)
 }
 
 function ephemeralRange(): [number, number] {

@@ -19,7 +19,7 @@ export function openLogFile(file: string): number {
   return openSync(file, 'a', OWNER_ONLY)
 }
 
-/** Lets stdout and stderr go to `file` from now on. @throws the system's error, and nothing changed. */
+/** Lets stdout and stderr go to `file` from now on. @throws the error of opening it. */
 export function reopenOutput(file: string): void {
   const fd = openLogFile(file)
   const libc = dlopen('libc.so.6', { dup2: { args: ['i32', 'i32'], returns: 'i32' } } as const)

@@ -128,6 +128,18 @@ describe('the world refuses: exit code 1, one line', () => {
     expect(existsSync(join(base, 'new'))).toBe(false)
   })
 
+  for (const address of ['192.0.2.1', 'nohost.invalid']) {
+    test(`an address that is not of this machine: ${address}`, async () => {
+      const file = join(base, 'password')
+      writeFileSync(file, 'of-my-own\n')
+      const flags = ['--listen', address, '--port', '0', '--password-file', file]
+      const { exitCode, stderr } = await start(...flags)
+      expect(exitCode).toBe(1)
+      expect(stderr).toContain(`cannot listen on ${address}: it is no address of this machine`)
+      expect(existsSync(join(base, 'new'))).toBe(false)
+    })
+  }
+
   test('an open address with the default password', async () => {
     const { exitCode, stderr } = await start('--listen', '0.0.0.0', '--port', '0')
     expect(exitCode).toBe(1)
