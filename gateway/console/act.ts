@@ -13,6 +13,9 @@ const LOOK_MS = 20
 /** The same, where others have to be asked. */
 const LOOK_FAR_MS = 100
 
+/** A pause that takes longer says what it waits for. */
+const TELL_MS = 1000
+
 /** How many sessions are waited for. */
 type Left = () => number | Promise<number>
 
@@ -23,7 +26,7 @@ type Left = () => number | Promise<number>
 export async function pause(
   server: GatewayServer,
   database: string | undefined,
-  signal: AbortSignal,
+  { signal, tell }: { signal: AbortSignal; tell: (message: string) => void },
 ): Promise<void> {
   const { pauses } = server
   const already = database === undefined ? pauses.all : pauses.holds(database)
@@ -35,6 +38,9 @@ export async function pause(
     for (const session of sessionsOf(server, database)) if (!session.view().free) count += 1
     return count
   }
+  using _late = timer(TELL_MS, () => {
+    tell(`sessions that still hold a backend: ${left()}; SHOW PINS elsewhere has the reasons`)
+  })
   try {
     await untilNone(left, { signal })
   } catch (error) {

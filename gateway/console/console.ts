@@ -129,7 +129,10 @@ export class Console implements CommandRunner, Disposable {
     switch (command.verb) {
       case 'PAUSE':
         await this.#mustExist(command.database, session.user)
-        await act.pause(server, command.database, signal)
+        await act.pause(server, command.database, {
+          signal,
+          tell: (message) => session.notice(message),
+        })
         break
       case 'RESUME':
         act.resume(server, command.database)

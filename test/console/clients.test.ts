@@ -7,7 +7,7 @@ import { Client } from 'pg'
 import postgres from 'postgres'
 import { bind, close, describe, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { startCluster, type Cluster } from '../support/cluster.ts'
-import { debianTool } from '../support/debian.ts'
+import { debianPython, debianTool } from '../support/debian.ts'
 import { addressOf, Admin, connectTo } from './admin.ts'
 
 let cluster: Cluster
@@ -84,6 +84,32 @@ test('Bun.SQL, which asks for binary values', async () => {
   await sql.end()
   expect(rows[0]).toMatchObject({ database: 'multigres', cl_active: expect.any(Number) })
 })
+
+const python = await debianPython('python3-psycopg')
+
+test.skipIf('skipped' in python)(
+  'psycopg, in its transactions and with binary values',
+  async () => {
+    if ('skipped' in python) return
+    const script = `
+import psycopg, sys
+with psycopg.connect(sys.argv[1]) as conn:
+  print(conn.execute("show pools").fetchall()[0][:3])
+  cur = conn.cursor(binary=True)
+  cur.execute("show stats_totals")
+  print([column.name for column in cur.description][:2])
+  conn.execute("set stats_period = '2min'", prepare=True)
+`
+    const child = Bun.spawn([python.path, '-c', script, url], {
+      env: { ...process.env, ...python.env },
+      stdout: 'pipe',
+      stderr: 'pipe',
+    })
+    const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()])
+    expect(err).toBe('')
+    expect(out).toBe("('multigres', 'multigres', 1)\n['database', 'xact_count']\n")
+  },
+)
 
 async function connect(): Promise<Admin> {
   return await Admin.connect(addressOf(url))

@@ -104,6 +104,18 @@ test('waiting for RESUME ends: for a login with its timeout, for a query with it
   await client.query('select 1')
 })
 
+test('a PAUSE that waits for long says what for', async () => {
+  await using holder = await connectTo(cluster)
+  await holder.query('create temp table mine (a int)')
+  await using pausing = await another()
+  const pause = pausing.run('PAUSE').catch((error: unknown) => error)
+  const said = await until(() => pausing.frontend.notices[0]?.message)
+  expect(said).toContain('sessions that still hold a backend: 1')
+  await holder[Symbol.asyncDispose]()
+  expect(await pause).toMatchObject({ tag: 'PAUSE' })
+  await admin.run('RESUME')
+})
+
 test('a cancelled PAUSE is taken back', async () => {
   await using holder = await connectTo(cluster)
   await holder.query('begin')
