@@ -28,6 +28,7 @@ export function maskOf(core: SessionCore, traits: number): number {
 export function askBatch(core: SessionCore, traits: number, asks: Asks | undefined): number {
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
+  if (asks?.readsSequences === true) core.traffic.sequences.read = true
   if ((mask & (Look.Settings | Look.AllSettings)) !== 0) {
     const names = new Set(asks?.names ?? NO_NAMES)
     if (bytesOf(names) > NAMES_BYTES_MAX) {

@@ -22,20 +22,24 @@ export class Asks {
   /** The session's prepared statements are cleared, and no answer says so. */
   clears = false
 
+  /** It asks what the session's last value of a sequence was. */
+  readsSequences = false
+
   /** A piece begins. */
   clear(): void {
     if (this.names.length > 0) this.names = []
     if (this.defines.length > 0) this.defines = []
     this.pooling = Pooling.None
-    this.clears = false
+    this.clears = this.readsSequences = false
   }
 
   /** A text with these mentions runs. */
-  take({ names, defines, pooling, clears }: Mentions): void {
+  take({ names, defines, pooling, clears, readsSequences }: Mentions): void {
     if (this.names.length < NAMES_MAX) this.names.push(...names)
     this.defines.push(...defines)
     if (pooling !== Pooling.None) this.pooling = pooling
     if (clears) this.clears = true
+    if (readsSequences) this.readsSequences = true
   }
 
   /** Traits of a set_config whose name is in a Bind message. */

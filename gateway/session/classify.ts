@@ -123,6 +123,9 @@ class Classifier {
       case Word.Into:
         this.#calls = true
         break
+      case Word.Insert:
+        this.#traits |= Trait.Advances
+        break
       case Word.Update:
         this.#updates = true
         break

@@ -77,6 +77,8 @@ export class SessionCore {
   settings: SessionSettings = NO_SETTINGS
   /** It asked for a backend of its own, and has not taken it back. */
   explicit = false
+  /** It keeps its backend because it may have advanced a sequence that it will ask about. */
+  keepsSequences = false
   /** Pins, other than that one, that it has asked for since its backend was last let go. */
   askedPins = 0
   /** Settings of the present transaction may differ from the session's. */
@@ -214,6 +216,8 @@ export class SessionCore {
     this.up.close()
     this.#extended?.close()
     this.hold(NO_SETTINGS)
+    if (this.keepsSequences) this.traffic.sequences.giveBack()
+    this.keepsSequences = false
     this.window.start = this.window.end
     this.retained = false
     this.window.release()

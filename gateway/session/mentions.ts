@@ -52,6 +52,8 @@ export type Mentions = {
   resets: boolean
   /** DO clears the session's prepared statements: no answer says so. */
   clears: boolean
+  /** It asks what the session's last value of a sequence was. */
+  readsSequences: boolean
 }
 
 const POOLING = 'multigres.pooling'
@@ -72,6 +74,7 @@ class Reader {
     pooling: Pooling.None,
     resets: false,
     clears: false,
+    readsSequences: false,
   }
   readonly #mode: number
 
@@ -83,6 +86,7 @@ class Reader {
     const { mentions } = this
     const statements = split(tokens)
     for (const statement of statements) this.#statement(statement, statements.length === 1)
+    mentions.readsSequences = tokens.some(({ code }) => code === Word.SequenceRead)
     if (mentions.names.length > NAMES_MAX) {
       mentions.names.length = 0
       mentions.traits |= Pin.Settings | Pin.NotCleanable

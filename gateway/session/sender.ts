@@ -30,7 +30,8 @@ import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { Found, PIECE_BYTES } from './piece-scanner.ts'
 import { Preparations } from './preparations.ts'
 import { fatal } from './session-errors.ts'
-import { IN_DOUBT, Trait } from './traits.ts'
+import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
+import { sequencePin } from './sequence-use.ts'
 import { functionCallTraits, ready } from './units.ts'
 import { FINAL } from './upstream.ts'
 
@@ -39,6 +40,8 @@ const FLUSH = flush()
 const REFUSED_QUERIES = REFUSED_NAMES.map((name) => query(`"${name.toString()}"`))
 const POOLING_SET_QUERY = query(POOLING_SET)
 const POOLING_RESET_QUERY = query(POOLING_RESET)
+/** A text without any of these asks for nothing. */
+const ASKING = ASK_BITS | Trait.Resets | Trait.UsesNames
 /** What the one Query that is being sent asks for. */
 const simpleAsks = new Asks()
 const PARSED_AND_READY = Buffer.concat([parseComplete(), ready(TransactionStatus.Idle)])
@@ -153,6 +156,7 @@ export class Sender {
     if (!begins && core.extended?.unsure === true) traits |= IN_DOUBT
     const mentions = isQuery ? lastMentions(traits) : undefined
     if ((traits & Trait.Refused) !== 0) traits = Trait.Refused
+    if ((traits & Trait.Advances) !== 0) traits |= sequencePin(core)
     if (begins) {
       if (this.#preparations.runBefore(traits)) return true
       this.#begin()
@@ -174,7 +178,8 @@ export class Sender {
     window.start = window.scan = until
     core.passLeft = next - until
     core.passFlags = FINAL
-    const pins = traits === 0 && !core.explicit ? 0 : this.#askSimple(traits, mentions, begins)
+    const asks = (traits & ASKING) !== 0 || core.explicit
+    const pins = asks ? this.#askSimple(traits, mentions, begins) : 0
     this.#ship(bytes, start, { end: until, begins, pins })
     return true
   }
@@ -285,6 +290,7 @@ export class Sender {
     if ((extended.traits & Trait.UsesNames) !== 0) {
       extended.traits |= extended.asksOfAll(extended.asks)
     }
+    if ((extended.traits & Trait.Advances) !== 0) extended.traits |= sequencePin(core)
     if (begins) {
       if (this.#preparations.runBefore(extended.traits | ahead)) return true
       this.#begin()

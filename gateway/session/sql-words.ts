@@ -31,6 +31,8 @@ export const Word = {
   Do: 27,
   /** They may undo what pins a session. */
   Undoes: 28,
+  /** They fill tables, as INSERT does. */
+  Fills: 29,
   // Keywords that matter inside a statement.
   All: 40,
   Transaction: 41,
@@ -61,6 +63,7 @@ export const Word = {
   RunsText: 90,
   AdvisoryUnlock: 91,
   SynchronousCommit: 92,
+  SequenceRead: 94,
   ConsoleDatabase: 93,
 } as const
 
@@ -70,7 +73,7 @@ export const FIRST_FUNCTION = Word.SetConfig
 const SPELLINGS: readonly (readonly [number, string])[] = [
   [
     Word.Plain,
-    `delete merge values table savepoint release copy alter truncate grant revoke
+    `delete values table savepoint release alter truncate grant revoke
     comment analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security
     import notify fetch move`,
   ],
@@ -93,6 +96,7 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.Declare, 'declare'],
   [Word.Create, 'create'],
   [Word.Insert, 'insert'],
+  [Word.Fills, 'copy merge'],
   [Word.Explain, 'explain'],
   [Word.Update, 'update'],
   [Word.All, 'all'],
@@ -112,7 +116,8 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.Routine, 'function procedure'],
   [Word.SetConfig, 'set_config'],
   [Word.Setseed, 'setseed'],
-  [Word.Sequence, 'nextval currval lastval setval'],
+  [Word.Sequence, 'nextval setval'],
+  [Word.SequenceRead, 'currval lastval'],
   [
     Word.AdvisoryLock,
     `pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared`,

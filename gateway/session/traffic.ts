@@ -3,6 +3,8 @@
 // A batch counts when its ReadyForQuery is told, so what is under way is in no figure yet, and what
 // never ran is in none.
 
+import { SequenceUse } from './sequence-use.ts'
+
 /** The traffic of one database through this gateway since its start. */
 export class Traffic {
   /** Batches that ended with ReadyForQuery: a Query, or what a Sync ends. */
@@ -23,6 +25,8 @@ export class Traffic {
   transactionMs = 0
   /** Waiting for a leader, for RESUME, and, as far as the poolers were asked, for backends. */
   waitMs = 0
+  /** Whether its clients ask for the last value of sequences. */
+  readonly sequences = new SequenceUse()
 }
 
 /** Databases that have figures of their own; those beyond share one. */

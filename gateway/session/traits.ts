@@ -5,6 +5,11 @@
 import { Look, Pin } from '../../shared/link/frame.ts'
 
 export const Trait = {
+  /**
+   * May advance sequences by the defaults of columns. It has the place of a pin that no text asks
+   * for.
+   */
+  Advances: Pin.SlowClient,
   /** May end a transaction with a commit: if it is lost in one, the outcome is unknown. */
   MayCommit: 1 << 19,
   /** May write: everything that is not provably a read. */
@@ -37,7 +42,7 @@ export const Trait = {
 } as const
 
 /** The part of a verdict that a BATCH asks for: pins and looks. */
-export const ASK_BITS = 0x7ffff
+export const ASK_BITS = 0x7ffff & ~Trait.Advances
 
 /**
  * Everything that may be true of a text that nobody can read; what it leaves may be a custom
