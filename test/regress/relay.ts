@@ -1,8 +1,12 @@
 // Stands between psql and the server, so that each session can be told apart: whose test it is, how
 // many batches it ran, and what the pooler says of it right before it ends. Bytes pass as they come.
 //
-// Invariant: the client's Terminate is held back until the pooler was asked; nothing else waits.
+// Invariants:
+// - The client's Terminate is held back until the pooler was asked; nothing else waits.
+// - All sessions have one application_name towards the server: a pool is for sessions that are equal
+//   in every startup option, and the tests are to share their backends.
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { cancelRequest, startup } from '../../shared/pgwire/frontend.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Backend, Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { StartupReader } from '../../shared/pgwire/startup-packet.ts'
@@ -34,6 +38,7 @@ export type SessionFigures = {
 /** Asks the pooler about the session that comes from a local port; undefined without a pooler. */
 export type AskPool = (port: number) => Promise<PoolFigures | undefined>
 
+const ONE_NAME = 'pg_regress'
 const HUNG_MS = 120_000
 const MESSAGE_BYTES_MAX = 2 ** 30
 
@@ -128,15 +133,20 @@ class Session {
   #begin(chunk: Buffer): void {
     this.#startup?.feed(chunk)
     const packet = this.#startup?.next()
-    if (packet !== undefined) {
-      this.#startup = undefined // psql waits for an answer before it sends more
-      if (packet.name === 'StartupMessage') {
-        const name = packet.settings.find(([key]) => key === 'application_name')?.[1] ?? ''
-        this.#figures = { name, batches: 0, idle: 0, pool: undefined, hung: false }
-        this.#all.push(this.#figures)
-      }
+    if (packet === undefined) return
+    this.#startup = undefined // psql waits for an answer before it sends more
+    if (packet.name === 'CancelRequest') {
+      return this.#toServer(cancelRequest(packet.processId, packet.key))
     }
-    this.#toServer(chunk)
+    if (packet.name !== 'StartupMessage') return void this.#client.destroy()
+    const settings = new Map(packet.settings)
+    const name = settings.get('application_name') ?? ''
+    this.#figures = { name, batches: 0, idle: 0, pool: undefined, hung: false }
+    this.#all.push(this.#figures)
+    settings.set('application_name', ONE_NAME)
+    if (packet.options !== '') settings.set('options', packet.options)
+    const { user, database, version } = packet
+    this.#toServer(startup({ user, database, ...Object.fromEntries(settings) }, version))
   }
 
   #fromServer(chunk: Buffer): void {
