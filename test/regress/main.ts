@@ -11,7 +11,7 @@ import type { Mode } from './extended/exchange.ts'
 import { extendedPhase } from './extended-phase.ts'
 import { Output, type Phase } from './phase.ts'
 import { psqlPhase } from './psql-phase.ts'
-import { isEqual, summaryOf, tableOf, type PoolReport } from './report.ts'
+import { heldTable, isEqual, summaryOf, tableOf, type PoolReport } from './report.ts'
 import { pickTests, readSchedule, type Group } from './schedule.ts'
 import { Site } from './site.ts'
 import { provideSuite, type Suite } from './suite.ts'
@@ -85,6 +85,7 @@ function show({ tests, out }: Phase, protocol: string, reports: readonly PoolRep
   if (reports.length === 0) return
   const table = tableOf(tests, reports)
   out.save(`${protocol}.txt`, `${table}\n${reports.map(summaryOf).join('')}`)
+  out.save(`${protocol}-kept.txt`, reports.map(heldTable).join(''))
   out.print(`\n${table}`)
 }
 

@@ -118,6 +118,16 @@ function heldText(report: PoolReport): string {
   return most.map(([name, batches]) => `${name} ${batches}`).join(', ') || 'nothing'
 }
 
+/** What kept backends, test by test, most first. */
+export function heldTable({ title, rows }: PoolReport): string {
+  const lines = [...rows].flatMap(([test, { held }]) =>
+    [...held].map(([name, batches]) => ({ batches, text: `${test}: ${name}` })),
+  )
+  const sorted = lines.toSorted((a, b) => b.batches - a.batches)
+  const text = sorted.map(({ batches, text }) => `${String(batches).padStart(6)}  ${text}\n`)
+  return `${title}: batches outside of transactions that kept their backend\n${text.join('')}\n`
+}
+
 /** A run in a few lines. */
 export function summaryOf(report: PoolReport): string {
   const { batches, idle, released, handOvers, hung, unknown } = totalOf(report)
