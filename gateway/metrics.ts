@@ -61,6 +61,7 @@ export function addMetrics(metrics: MetricsRegistry, server: GatewayServer): Dis
   const gauges = [
     ['clients', 'Connections of clients.', () => server.connections.size],
     ['sessions', 'Clients that are in.', () => server.sessions.size],
+    ['replications', 'Replication connections of clients.', () => server.replications.size],
     ['waiting', 'Clients that wait for a leader.', () => server.hold.waiting],
     ['paused', '1 while some database is paused.', () => (server.pauses.active ? 1 : 0)],
     ['paused_waiting', 'Clients that wait for RESUME.', () => server.pauses.hold.waiting],

@@ -28,11 +28,14 @@ export function passwordFailed(user: string): PgError {
   return fatal('invalid_password', `password authentication failed for user "${user}"`)
 }
 
-/** Who wants in; a physical replication connection belongs to no database. */
+/**
+ * Who wants in. A walsender is Postgres's own to check further: it looks at the right to replicate
+ * before it looks at the database.
+ */
 export type Applicant = {
   user: string
   database: string
-  physical: boolean
+  replicates: boolean
   /** Of this user that this gateway has already. */
   sessions: number
 }
@@ -42,7 +45,7 @@ export type Applicant = {
  * @throws PgError the refusal, FATAL.
  */
 export function checkAdmission(row: LoginRow, who: Applicant): void {
-  const { user, sessions, physical } = who
+  const { user, sessions, replicates } = who
   if (!row.found) {
     throw fatal('invalid_authorization_specification', `role "${user}" does not exist`)
   }
@@ -52,7 +55,7 @@ export function checkAdmission(row: LoginRow, who: Applicant): void {
   if (row.connectionLimit >= 0 && !row.superuser && sessions >= row.connectionLimit) {
     throw fatal('too_many_connections', `too many connections for role "${user}"`)
   }
-  if (!physical) checkDatabase(row, who.database)
+  if (!replicates) checkDatabase(row, who.database)
 }
 
 function checkDatabase(row: LoginRow, database: string): void {

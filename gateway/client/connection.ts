@@ -251,8 +251,8 @@ export class Connection {
     const row = await this.#authenticate(startup)
     // Only now: who does not know the password takes nobody's place.
     using admission = host.admit(user, database)
-    const physical = startup.replication === true
-    checkAdmission(row, { user, database, physical, sessions: admission.sessions })
+    const replicates = startup.replication !== false
+    checkAdmission(row, { user, database, replicates, sessions: admission.sessions })
     const session = this.#newSession(startup, version, options)
     const vector = await this.#open(session)
     if (this.#ended) return session.close()

@@ -118,6 +118,13 @@ export class Executor implements BackendHost {
     return sessions
   }
 
+  /** Replication connections of all links. */
+  get replications(): number {
+    let streams = 0
+    for (const link of this.links) streams += link.replication.size
+    return streams
+  }
+
   /** The pool of a new session. @throws PgError FATAL when there can be no new session. */
   poolFor(key: PoolKey, reads: boolean): Pool<Backend> {
     const refusal = reads ? this.gate.readsRefusal : this.gate.refusal

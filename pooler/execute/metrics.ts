@@ -54,6 +54,7 @@ export function addMetrics(metrics: MetricsRegistry, executor: Executor): Dispos
     ['waiting', 'Batches waiting for a backend.', () => pools.waitingTotal],
     ['streams', 'Sessions of gateways.', () => executor.sessions],
     ['links', 'Gateways connected.', () => executor.links.size],
+    ['replications', 'Replication connections of clients.', () => executor.replications],
   ] as const
   for (const [name, help, read] of gauges) owned.use(metrics.gauge(`pooler_${name}`, help, read))
   return owned

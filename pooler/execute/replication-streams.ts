@@ -106,9 +106,7 @@ function checkedSocket(executor: Executor, text: string): string {
   const { gate, limits } = executor
   const refusal = gate.refusal ?? (believes(text, gate.state) ? undefined : gate.otherRule)
   if (refusal !== undefined) throw unavailable(refusal.message)
-  let streams = 0
-  for (const link of executor.links) streams += link.replication.size
-  if (streams >= limits.replicationMax) {
+  if (executor.replications >= limits.replicationMax) {
     const limit = `limit ${limits.replicationMax}`
     const message = `too many replication connections on this pooler (${limit})`
     throw new PgError('too_many_connections', message, { severity: 'FATAL' })

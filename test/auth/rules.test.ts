@@ -57,7 +57,7 @@ host      all              all        all          reject`,
 }
 
 const USERS = ['alice', 'bob', 'carol', 'nologin', 'expired', 'nopassword', 'boss', 'ghost']
-const CERTIFICATES = ['alice', 'carol', 'stranger', 'server', 'late'] as const
+const CERTIFICATES = ['alice', 'carol', 'copier', 'stranger', 'server', 'late'] as const
 
 type Transport = { name: string; unix?: true; how?: 'request' | 'direct'; certificate?: string }
 const TRANSPORTS: Transport[] = [
@@ -87,6 +87,7 @@ beforeAll(async () => {
   const server = await authority.certify({ name: 'CN=localhost', usage: 'server' })
   certificates.set('alice', await authority.certify({ name: 'O=Shop, CN=alice' }))
   certificates.set('carol', await authority.certify({ name: 'CN=carol' }))
+  certificates.set('copier', await authority.certify({ name: 'CN=copier' }))
   certificates.set('stranger', await others.certify({ name: 'CN=alice' }))
   certificates.set('server', await authority.certify({ name: 'CN=alice', usage: 'server' }))
   certificates.set('late', await authority.certify({ name: 'CN=alice', days: -1 }))
@@ -159,6 +160,43 @@ async function outcome(place: Place, via: Transport, options: LoginOptions): Pro
     return `${severity} ${code} ${message.replaceAll('rules_file', 'pg_hba.conf')}`
   }
 }
+
+const REPLICATION_TEXT = `
+local   replication   all                trust
+local   all           copier             trust
+hostssl replication   copier  samehost   cert
+hostssl replication   boss,+staff all    reject
+host    replication   copier,alice,nologin  127.0.0.1/32  scram-sha-256
+host    "replication" all     all        trust
+host    shop          copier,carol all   scram-sha-256
+host    all           boss    all        scram-sha-256`
+
+test('the same file, for replication connections', async () => {
+  const own = 'local all postgres trust\n'
+  await using postgres = await postgresWith(`${own}${REPLICATION_TEXT}\n`)
+  const gateway = await gatewayWith(`${own}${REPLICATION_TEXT}\n`)
+  const differences: string[] = []
+  const outcomes = new Set<string>()
+  const users = ['copier', 'alice', 'carol', 'nologin', 'boss', 'ghost']
+  const transports = TRANSPORTS.filter(({ certificate }) => certificate !== 'late')
+  for (const via of transports) {
+    for (const user of users) {
+      for (const replication of ['true', 'database']) {
+        for (const database of ['shop', 'replication']) {
+          const login = { user, database, password: 'right', parameters: { replication } }
+          const wanted = await outcome(ofPostgres(postgres), via, login)
+          const ours = await outcome(ofGateway(gateway), via, login)
+          outcomes.add(wanted)
+          if (ours === wanted) continue
+          const who = `${via.name} ${user} ${database} ${replication}`
+          differences.push(`${who}: Postgres ${wanted}, gateway ${ours}`)
+        }
+      }
+    }
+  }
+  expect(differences).toEqual([])
+  expect(outcomes.size).toBeGreaterThan(10)
+}, 60_000)
 
 describe('the same file', () => {
   for (const [name, text] of Object.entries(TEXTS)) {
