@@ -35,6 +35,7 @@ const CLOSE_UNNAMED = close({ statement: '' })
 /** A larger unnamed statement is not replayed as a message. */
 const REPLAY_BYTES_MAX = 16 * 1024
 const NO_NAME = Buffer.alloc(0)
+const OUR_PREFIX = SHARED_PREFIX.toString()
 const STATEMENT = 0x53 // S
 /** The body of a Parse without parameter types, whose text only begins or ends a transaction. */
 const TRANSACTION_CONTROL = new RegExp(
@@ -302,16 +303,24 @@ export class Extended {
     { at, next, name }: { at: number; next: number; name: string },
     { traits, mentions }: { traits: number; mentions: Mentions },
   ): void {
-    const message = parse(mentions.resets ? POOLING_RESET : POOLING_SET, { name })
-    if (name === '' || this.ownNames || this.statements.get(name) !== undefined) {
+    const text = mentions.resets ? POOLING_RESET : POOLING_SET
+    const message = parse(text, { name })
+    const present = this.ownNames ? undefined : this.#present(name)
+    if (name === '' || this.ownNames || present !== undefined) {
+      if (present !== undefined) {
+        link.define(present)
+        builder.op(Op.Need, present.id, at)
+      }
       builder.op(Op.Parse, 0, at)
-      builder.replace(at, next, message)
-      const statement = { parse: message, traits, mentions }
+      // A name that is taken fails under the name that the backend knows.
+      const taken = present?.name.toString('latin1')
+      builder.replace(at, next, taken === undefined ? message : parse(text, { name: taken }))
       if (name === '') {
+        const statement = { parse: message, traits, mentions }
         this.statements.setUnnamed(statement)
         this.#place.put(statement)
       } else {
-        this.#noteOwn(name, statement)
+        if (this.ownNames) this.#noteOwn(name, { traits, mentions })
         this.statements.nothing()
       }
       return
@@ -328,6 +337,8 @@ export class Extended {
 
   /** A statement under the client's own name: what running it asks for. */
   #noteOwn(name: string, verdict: { traits: number; mentions: Mentions | undefined }): void {
+    // Nobody else may find it there. Poolers take a name like ours for ours: they never see it gone.
+    this.traits |= name.startsWith(OUR_PREFIX) ? Pin.SqlPrepare | Pin.Unknown : Pin.SqlPrepare
     if (this.#own.size < OWN_MAX) this.#own.set(name, verdict)
     else this.#ownOther = { traits: IN_DOUBT, mentions: undefined }
   }

@@ -6,6 +6,7 @@ import { commandComplete, readyForQuery } from '../../shared/pgwire/backend.ts'
 import { bind, close, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { SessionStatements } from '../statements/session-statements.ts'
+import { SHARED_PREFIX } from '../statements/statement-registry.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { IN_DOUBT, Trait } from './traits.ts'
 
@@ -61,6 +62,7 @@ const DEALLOCATE_ALL = Buffer.concat([
   close({ portal: OURS }),
 ])
 
+const OUR_PREFIX = SHARED_PREFIX.toString()
 const NOTHING_TO_DO: Unit = { bytes: Buffer.alloc(0), pins: 0, forget: false, needs: [] }
 
 /**
@@ -71,9 +73,12 @@ const NOTHING_TO_DO: Unit = { bytes: Buffer.alloc(0), pins: 0, forget: false, ne
 export function prepareOwnNames(statements: SessionStatements, traits: number): Unit {
   if (statements.count === 0 && (traits & Pin.Unknown) === 0) return NOTHING_TO_DO
   const messages: Buffer[] = [DEALLOCATE_ALL]
-  for (const [name, statement] of statements.entries()) messages.push(underName(name, statement))
+  let pins = Pin.SqlPrepare | (traits & Pin.Unknown)
+  for (const [name, statement] of statements.entries()) {
+    messages.push(underName(name, statement))
+    if (name.startsWith(OUR_PREFIX)) pins |= Pin.Unknown // poolers would take it for one of ours
+  }
   messages.push(SYNC)
-  const pins = Pin.SqlPrepare | (traits & Pin.Unknown)
   return { bytes: Buffer.concat(messages), pins, forget: true, needs: [] }
 }
 

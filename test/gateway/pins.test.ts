@@ -2,7 +2,7 @@
 // Method: through gateway and pooler to a real Postgres; after each statement the gateway is asked
 // whether the session is pinned.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { bind, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import type { Frontend } from '../support/frontend.ts'
 import { startHarness, type Harness } from './harness.ts'
 
@@ -89,6 +89,27 @@ describe('a session that', () => {
   })
 })
 
+test.each(['own', 'mg:1'])(
+  '%s, left behind by a pipeline that failed, is nobody else’s',
+  async (name) => {
+    {
+      await using frontend = await connect()
+      frontend.send(parse('select 1', { name }), parse('select 2', { name }))
+      frontend.send(query('prepare q as select 7'), sync())
+      expect((await frontend.untilReadyForQuery()).at(-2)).toBe('ErrorResponse ERROR 42P05')
+      expect(pinned()).toBe(true)
+      await using beside = await connect()
+      beside.send(bind({ statement: name }), execute(), sync())
+      expect((await beside.untilReadyForQuery())[0]).toBe('ErrorResponse ERROR 26000')
+      frontend.send(bind({ statement: name }), execute(), sync())
+      expect(await frontend.untilReadyForQuery()).toContain('DataRow 1')
+    }
+    await using after = await connect()
+    after.send(bind({ statement: name }), execute(), sync())
+    expect((await after.untilReadyForQuery())[0]).toBe('ErrorResponse ERROR 26000')
+  },
+)
+
 describe('SET multigres.pooling', () => {
   test('keeps a backend until it is taken back, and no backend knows the name', async () => {
     await using frontend = await connect()
@@ -130,6 +151,17 @@ describe('SET multigres.pooling', () => {
     expect(pinned()).toBe(true)
     frontend.send(bind({ statement: 's' }), execute(), sync())
     expect(await frontend.untilReadyForQuery()).toContain('CommandComplete SET')
+    expect(pinned()).toBe(false)
+  })
+
+  test('under a name that is taken fails as any Parse does', async () => {
+    await using frontend = await connect()
+    frontend.send(parse('select 1', { name: 's' }), sync())
+    await frontend.untilReadyForQuery()
+    frontend.send(parse("set multigres.pooling = 'session'", { name: 's' }), sync())
+    expect((await frontend.untilReadyForQuery())[0]).toBe('ErrorResponse ERROR 42P05')
+    frontend.send(bind({ statement: 's' }), execute(), sync())
+    expect(await frontend.untilReadyForQuery()).toContain('DataRow 1')
     expect(pinned()).toBe(false)
   })
 
