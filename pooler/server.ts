@@ -68,6 +68,7 @@ export class DataServer implements AsyncDisposable {
       nowMs: now(),
       socketPath: () => socketPathOf(postgres()),
     })
+    this.executor.gate.answers = () => serving.answers()
     this.#host = {
       executor: this.executor,
       poolerId: id,

@@ -76,6 +76,7 @@ async function promote(
     outgoingProposal: outgoing.proposal && ruleToWire(outgoing.proposal),
     reason,
     accepted: recruited.recruits.map(({ id }) => id),
+    predecessorFenced: recruited.predecessorFenced,
   }
   learn(await callUnary(client, 'promote', request, { timeoutMs: PROMOTE_TIMEOUT_MS }))
 }

@@ -105,14 +105,20 @@ describe('a leader is left alone', () => {
     ])
   })
 
-  test('that is not heard but alive by the topology', () => {
-    const snapshot = shard(trio({ [LEADER]: { ageMs: 60_000 } }))
-    expect(kinds(found(snapshot, 60_000))).toEqual([])
+  test('that is not heard, as long as it asks a member for grants', () => {
+    const silent = { [LEADER]: { ageMs: 60_000, live: false } }
+    const asked = { grants: LEADER, grantAgeMs: 300 }
+    expect(kinds(found(shard(trio({ ...silent, [SECOND]: asked })), 60_000))).toEqual([])
+    const long = { grants: LEADER, grantAgeMs: 900 }
+    expect(kinds(found(shard(trio({ ...silent, [SECOND]: long })), 60_000))).toEqual(['appoint'])
+    const another = { grants: THIRD, grantAgeMs: 300 }
+    const other = shard(trio({ ...silent, [SECOND]: another }))
+    expect(kinds(found(other, 60_000))).toEqual(['appoint'])
   })
 
-  test('that is neither heard nor alive, as long as a follower streams from it', () => {
-    const snapshot = shard(trio({ [LEADER]: { ageMs: 60_000, live: false } }))
-    expect(kinds(found(snapshot, 60_000))).toEqual([])
+  test('is not alive by a key in the topology, nor by a stream of WAL', () => {
+    const snapshot = shard(trio({ [LEADER]: { ageMs: 60_000, live: true } }))
+    expect(kinds(found(snapshot, 60_000))).toEqual(['appoint'])
   })
 
   test('of whom nobody hears, until that has lasted', () => {

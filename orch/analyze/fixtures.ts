@@ -33,6 +33,9 @@ export type Looks = {
   action?: string
   diverged?: string
   blocked?: string
+  /** Whom it granted last, by its own decision's number. */
+  grants?: string
+  grantAgeMs?: number
   ageMs?: number
   live?: boolean
 }
@@ -101,6 +104,10 @@ function status(id: string, looks: Looks): StatusReply {
     action: { name: looks.action ?? '', detail: '', runningMs: 0, lastError: '' },
     blocked: looks.blocked ?? '',
     sequence: 1n,
+    grant:
+      looks.grants === undefined
+        ? undefined
+        : { leaderId: looks.grants, rule: decision.number, ageMs: looks.grantAgeMs ?? 0 },
   }
 }
 

@@ -16,6 +16,9 @@ import {
   streamsFrom,
 } from './snapshot.ts'
 
+/** Of a lease: a leader asks five times in it, so this many in a row were missed. */
+const GRANT_PART = 0.6
+
 /** After this time an appointment that is still under way is given up for a newer one. */
 const APPOINTMENT_MS_MAX = 3000
 
@@ -153,12 +156,24 @@ function helpersSuffice(snapshot: ShardSnapshot, rule: Rule): boolean {
   return !sufficientRecruitment(parsePolicy(rule.durability), cohort, ids).sufficient
 }
 
+/**
+ * A leader is alive as long as its pooler asks its cohort for grants: that we do not hear it may be
+ * our own fault. A stream of WAL proves nothing, nor does a key in the topology.
+ */
 function judgeSilence(snapshot: ShardSnapshot, rule: Rule): Verdict {
-  const leader = memberCalled(snapshot, rule.leaderId)
-  if (leader === undefined) return verdict('silent', `${rule.leaderId} is not registered`)
-  if (leader.live) return verdict('unclear', `${leader.id} is alive by the topology, but not heard`)
-  if (heard(snapshot, leader)) return verdict('unclear', `followers still stream from ${leader.id}`)
-  return verdict('silent', `nobody hears of ${leader.id}`)
+  const { leaderId } = rule
+  const granter = snapshot.members.find((member) => grantedLately(member, rule))
+  if (granter === undefined) return verdict('silent', `nobody hears of ${leaderId}`)
+  return verdict('unclear', `${leaderId} is not heard, but asked ${granter.id} for a grant`)
+}
+
+/** It was asked for a grant by the leader of `rule`, within the time of its lease. */
+function grantedLately(member: ShardSnapshot['members'][number], rule: Rule): boolean {
+  if (!isFresh(member) || member.status.grant === undefined) return false
+  const { leaderId, rule: number, ageMs } = member.status.grant
+  if (leaderId !== rule.leaderId) return false
+  if (compareNumbers(numberFromWire(number), rule.number) !== 0) return false
+  return ageMs + member.ageMs < GRANT_PART * rule.leaseMs
 }
 
 /** A follower receives from it this moment. */

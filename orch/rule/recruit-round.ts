@@ -7,6 +7,7 @@ import {
   type Recruit,
   type Proposal,
 } from '../../shared/consensus/safe-proposal.ts'
+import type { Position } from '../../shared/consensus/position.ts'
 import type { TermRevocation } from '../../shared/consensus/revocation.ts'
 import {
   positionFromWire,
@@ -33,6 +34,8 @@ export type RoundOptions = {
 export type Recruited = {
   readonly proposal: Extract<Proposal, { kind: 'ready' }>
   readonly recruits: readonly Recruit[]
+  /** Who led by the outgoing rules answers no client any more, nor does anybody before them. */
+  readonly predecessorFenced: boolean
 }
 
 /** @throws PgError object_not_in_prerequisite_state saying why no leader can be appointed. */
@@ -43,7 +46,10 @@ export async function recruitRound(options: RoundOptions): Promise<Recruited> {
   void Promise.all(calls).then(() => round.end())
   await round.over
   const proposal = round.propose()
-  if (proposal.kind === 'ready') return { proposal, recruits: round.recruits }
+  if (proposal.kind === 'ready') {
+    const predecessorFenced = round.isFenced(proposal.outgoing)
+    return { proposal, recruits: round.recruits, predecessorFenced }
+  }
   const failures = [...round.failures].map(([id, why]) => `${id}: ${why}`).join('; ')
   throw new PgError(
     'object_not_in_prerequisite_state',
@@ -55,6 +61,7 @@ export async function recruitRound(options: RoundOptions): Promise<Recruited> {
 class Round {
   readonly recruits: Recruit[] = []
   readonly failures = new Map<string, string>()
+  readonly #openedTerms = new Map<string, bigint>()
   readonly #options: RoundOptions
   readonly #over = Promise.withResolvers<void>()
   #linger: Disposable | undefined
@@ -78,6 +85,18 @@ class Round {
     return buildSafeProposal({ revocation, recruits: this.recruits, first, preferred, nowUnixMs })
   }
 
+  /**
+   * Who was recruited answers no client any more. Whoever led before the decision was waited for
+   * only if the decision's leader did begin to answer.
+   */
+  isFenced({ decision, proposal }: Position): boolean {
+    const recruited = (id: string): boolean => this.recruits.some((recruit) => recruit.id === id)
+    if (proposal !== undefined && !recruited(proposal.leaderId)) return false
+    const { leaderId, number } = decision
+    if (leaderId === '') return true
+    return recruited(leaderId) && this.#openedTerms.get(leaderId) === number.coordinatorTerm
+  }
+
   /** Never rejects. */
   async ask({ id, client, header }: Callee): Promise<void> {
     const revocation = revocationToWire(this.#options.revocation)
@@ -85,6 +104,7 @@ class Round {
       const request = { header, revocation }
       const reply = await callUnary(client, 'recruit', request, { timeoutMs: RECRUIT_TIMEOUT_MS })
       if (reply.position === undefined) return void this.failures.set(id, 'it told no position')
+      this.#openedTerms.set(id, reply.openedTerm)
       this.recruits.push({
         id,
         incarnation: reply.incarnation,

@@ -9,6 +9,8 @@ export class ServingGate {
   otherRule: Refusal
   /** What reads as from a follower hears; undefined while that may start. */
   readsRefusal: Refusal | undefined
+  /** Whether the leader's lease holds at this very moment: a comparison of clocks. */
+  answers: () => boolean = () => true
   /** This process is about to stop: only sessions that have a backend go on. */
   #draining = false
   #state: ServingState
@@ -68,9 +70,13 @@ export class ServingGate {
       bytes.readUInt32BE(at + 12) === this.#subtermLow &&
       bytes.readUInt32BE(at) === this.#termHigh &&
       bytes.readUInt32BE(at + 8) === this.#subtermHigh
-    return same ? undefined : this.otherRule
+    if (!same) return this.otherRule
+    return this.answers() ? undefined : NO_LEASE
   }
 }
+
+/** What is not said any more by a leader whose lease has run out. */
+export const NO_LEASE = notServing('the lease of this leader has run out')
 
 const DRAINING: Refusal = {
   code: 'draining',

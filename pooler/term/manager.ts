@@ -2,12 +2,16 @@
 // that does what orch asks, and the state that the data part reads.
 import type { StatusReply as PgStatus } from '../../proto/gen/pgctld.ts'
 import type { StatusReply } from '../../proto/gen/pooler.ts'
+import { join } from 'node:path'
 import type { Logger } from '../../shared/log/logger.ts'
 import type { MetricsRegistry } from '../../shared/metrics/registry.ts'
 import type { RpcServer } from '../../shared/rpc/server.ts'
 import { sleep, timer } from '../../shared/time/clock.ts'
 import type { Topology } from '../../shared/topology/topology.ts'
+import { PoolerDirectory } from '../../shared/topology/directory.ts'
 import { learnClusterId } from './cluster-id.ts'
+import { Lease } from './lease.ts'
+import { LeaseKeeper } from './lease-keeper.ts'
 import { Maintenance } from './maintain.ts'
 import { Member, messageOf } from './member.ts'
 import { Pgctld } from './pgctld-client.ts'
@@ -75,12 +79,15 @@ export interface Manager {
 export async function startManager(options: ManagerOptions): Promise<Manager> {
   const { config, log, owned, rpc, secrets } = options
   const { id, cell, database, shard, stateDir, pgctld } = config.values
+  const lease = new Lease()
+  options.serving.answers = () => lease.holds()
   const member = owned.use(
     new Member({
       identity: { id, cell, database, shard, stateDir },
       log,
       pgctld: new Pgctld(pgctld, secrets.token),
       serving: options.serving,
+      lease,
       replicationSecret: () => replicationSecret(secrets),
     }),
   )
@@ -95,6 +102,11 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   addPoolerService(rpc, { member, status, statusIntervalMs, secrets })
   addMetrics(options.metrics, member)
   owned.use(startLoop(member, options.stopping))
+  const cacheFile = join(stateDir, 'poolers.json')
+  const directory = owned.use(
+    PoolerDirectory.watch(options.topology, { database, shard, cacheFile }, { log }),
+  )
+  owned.use(new LeaseKeeper({ member, directory, token: secrets.token }))
   owned.use(startLearning(member, options))
   return {
     get incarnation() {
@@ -185,6 +197,10 @@ function addMetrics(metrics: MetricsRegistry, member: Member): void {
   metrics.gauge('pooler_consensus_term', 'Coordinator term of the decided rule seen here.', () =>
     Number(serving.current.term),
   )
+  metrics.gauge('pooler_lease_remaining_ms', 'How long the lease of this leader holds.', () => {
+    const remainingMs = member.lease.remainingMs()
+    return Number.isFinite(remainingMs) ? Math.round(remainingMs) : 0
+  })
   metrics.gauge('pooler_consensus_serving', '1 while this node serves as leader.', () =>
     Number(serving.current.serving),
   )

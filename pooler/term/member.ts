@@ -4,14 +4,22 @@
 // never set by hand.
 import postgres from 'postgres'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { NO_REVOCATION, type RecruitView } from '../../shared/consensus/revocation.ts'
+import {
+  NO_REVOCATION,
+  type RecruitView,
+  type TermRevocation,
+} from '../../shared/consensus/revocation.ts'
+import type { Rule } from '../../shared/consensus/rule.ts'
 import type { Position } from '../../shared/consensus/position.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import type { ScramSecret } from '../../shared/scram/client.ts'
-import { now } from '../../shared/time/clock.ts'
+import { now, timer } from '../../shared/time/clock.ts'
 import type { StatusReply as PgStatus } from '../../proto/gen/pgctld.ts'
 import { readView, type ReplicationView } from '../replication/view.ts'
 import { ActionLock } from './action-lock.ts'
+import type { GivenGrant } from './grants.ts'
+import type { Lease } from './lease.ts'
+import { Opening } from './opening.ts'
 import { hasData, type Pgctld, postmasterOf } from './pgctld-client.ts'
 import type { PromiseFile } from './promise-file.ts'
 import { readStanding, type Standing } from './rule-store.ts'
@@ -70,11 +78,21 @@ export class Member implements AsyncDisposable {
   /** Why this WAL is no prefix of its leader's; empty when it is, or was not compared. */
   diverged = ''
   foreign = false
+  /** An appointment under way: its rule, before it is in the WAL. */
+  appointing: Rule | undefined
+  /** A recruitment under way: nothing is granted any more that it would revoke. */
+  recruiting: TermRevocation | undefined
+  /** The last grant that this process gave. */
+  given: GivenGrant | undefined
+  readonly lease: Lease
+  readonly opening = new Opening()
   #fence = ''
   #confirmed = '' // the postmaster whose leadership is known to hold
   #followed = '' // the postmaster, a standby, that was last proven a prefix of a leader
   #session: { readonly key: string; readonly session: SystemSession } | undefined
   #looking: Promise<Seen> | undefined
+  #opens: Disposable | undefined
+  #opened = 0n
   readonly #listeners = new Set<() => void>()
   #sequence = 0n
   #told = ''
@@ -84,12 +102,14 @@ export class Member implements AsyncDisposable {
     log: Logger
     pgctld: Pgctld
     serving: ServingStateCell
+    lease: Lease
     replicationSecret: () => Promise<ScramSecret | undefined>
   }) {
     this.identity = options.identity
     this.log = options.log
     this.pgctld = options.pgctld
     this.serving = options.serving
+    this.lease = options.lease
     this.replicationSecret = options.replicationSecret
   }
 
@@ -262,16 +282,48 @@ export class Member implements AsyncDisposable {
         inRecovery,
         fence: this.#fence,
         confirmed: this.confirmed,
+        opensInMs: this.#opensInMs(),
+        leaseHolds: this.lease.holds(),
         diverged: this.diverged,
         followed: this.#followed !== '' && this.#followed === postmaster,
         lagBytes: inRecovery && behind > 0n ? Number(behind) : 0,
       }),
     )
+    if (this.serving.current.serving) void this.#rememberOpen()
     const signature = this.#signature()
     if (signature === this.#told) return
     this.#told = signature
     this.#sequence += 1n
     for (const listener of this.#listeners) listener()
+  }
+
+  /** The last term in which it answered clients as leader; 0n for none. */
+  get openedTerm(): bigint {
+    const opened = this.promises?.state.opened ?? 0n
+    return opened > this.#opened ? opened : this.#opened
+  }
+
+  /** Until the lease of its predecessor has run out; remembered once it has. */
+  #opensInMs(): number {
+    const { position, promises } = this
+    if (position?.decision.leaderId !== this.identity.id || promises === undefined) return 0
+    const { decision } = position
+    const remainingMs = this.opening.remainingMs(decision, this.openedTerm)
+    this.#opens?.[Symbol.dispose]()
+    this.#opens =
+      remainingMs > 0 ? timer(remainingMs, () => this.publish(), { ref: false }) : undefined
+    return remainingMs
+  }
+
+  /** It answers clients: one that restarts in this term need not wait again. */
+  async #rememberOpen(): Promise<void> {
+    const { position, promises } = this
+    const opened = position?.decision.number.coordinatorTerm
+    if (promises === undefined || opened === undefined || this.#opened === opened) return
+    this.#opened = opened
+    await promises.update({ opened }).catch((error: unknown) => {
+      this.log.warn('not remembered that this leader is open', { error: messageOf(error) })
+    })
   }
 
   /** What orch acts on; LSNs and times of their own accord are not worth a message. */
@@ -300,6 +352,7 @@ export class Member implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#opens?.[Symbol.dispose]()
     await this.#looking
     await this.#closeSession()
     await this.promises?.[Symbol.asyncDispose]()

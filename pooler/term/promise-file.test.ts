@@ -24,7 +24,7 @@ describe('the promise file', () => {
     const made = await PromiseFile.create(dir)
     const { incarnation } = made.state
     await made.update({ revocation: promise })
-    await made.update({ recruitBlockedUntil: floor, promoting: marker })
+    await made.update({ recruitBlockedUntil: floor, promoting: marker, opened: 5n })
     await made[Symbol.asyncDispose]()
     await using again = await PromiseFile.open(dir)
     expect(again?.state).toEqual({
@@ -32,6 +32,7 @@ describe('the promise file', () => {
       revocation: promise,
       recruitBlockedUntil: floor,
       promoting: marker,
+      opened: 5n,
     })
   })
 

@@ -23,6 +23,8 @@ export type PromiseState = {
   readonly revocation: TermRevocation
   readonly recruitBlockedUntil: WalFloor | undefined
   readonly promoting: PromotingMarker | undefined
+  /** The term in which this node, as leader, has begun to answer clients. */
+  readonly opened: bigint | undefined
 }
 
 /** Of a member that has just come to life. */
@@ -32,6 +34,7 @@ export function newPromiseState(): PromiseState {
     revocation: NO_REVOCATION,
     recruitBlockedUntil: undefined,
     promoting: undefined,
+    opened: undefined,
   }
 }
 
@@ -46,7 +49,7 @@ type Text<T> = T extends bigint ? string : T extends object ? { [K in keyof T]: 
 
 /** Reads what `formatState` wrote; its checksum vouches for the shape. @throws SyntaxError */
 export function parseState(text: string): PromiseState {
-  const { incarnation, revocation, recruitBlockedUntil, promoting } = JSON.parse(
+  const { incarnation, revocation, recruitBlockedUntil, promoting, opened } = JSON.parse(
     text,
   ) as Text<PromiseState>
   return {
@@ -66,6 +69,7 @@ export function parseState(text: string): PromiseState {
       term: BigInt(promoting.term),
       lsn: BigInt(promoting.lsn),
     },
+    opened: opened === undefined ? undefined : BigInt(opened),
   }
 }
 

@@ -37,6 +37,8 @@ export type PromoteOrder = {
   readonly outgoing: Pick<Position, 'decision' | 'proposal'>
   readonly reason: string
   readonly accepted: readonly string[]
+  /** Who led by the outgoing rules answers no client any more. */
+  readonly predecessorFenced: boolean
 }
 
 /**
@@ -50,6 +52,11 @@ export function promote(member: Member, order: PromoteOrder): Promise<void> {
     const deadline = new Deadline('promote', BUDGET_MS)
     const seen = await ensureRunning(member, deadline)
     requireOwnAppointment(member, order)
+    const { decision, proposal } = order.outgoing
+    const outgoing = proposal === undefined ? [decision] : [decision, proposal]
+    member.opening.appointed(order.rule, outgoing, order.predecessorFenced)
+    member.appointing = order.rule // its lease is asked for while it is promoted
+    using _ = { [Symbol.dispose]: () => void (member.appointing = undefined) }
     if (isDecided(seen, order.rule) && !seen.standing.inRecovery) return member.confirm()
     requirePosition(member, order, seen)
     if (seen.standing.inRecovery) await endRecovery(member, order, { seen, deadline })

@@ -26,20 +26,24 @@ export function recruit(member: Member, revocation: TermRevocation): Promise<Rec
   return member.lock.run('recruit', LOCK_WAIT_MS, async () => {
     const deadline = new Deadline('recruit', BUDGET_MS)
     const promises = requirePromises(member)
-    const seen = await ensureRunning(member, deadline)
-    refuseInvalid(member, revocation)
     const streamedFrom = member.proven
-    // Before anything slow: clients get no answer of a rule that is about to be revoked.
-    member.fence = `it is being recruited for term ${revocation.revokedBelowTerm}`
+    let stopped = false
+    member.recruiting = revocation // from here on its rule is granted to nobody
     try {
+      const seen = await ensureRunning(member, deadline)
+      refuseInvalid(member, revocation)
+      // Before anything slow: clients get no answer of a rule that is about to be revoked.
+      member.fence = `it is being recruited for term ${revocation.revokedBelowTerm}`
+      stopped = true
       const quiet = await quiesce(member, seen, deadline)
       refuseInvalid(member, revocation)
       await promises.update({ revocation })
       return { position: positionOf(quiet), revocation }
     } catch (error) {
-      await resume(member, streamedFrom)
+      if (stopped) await resume(member, streamedFrom)
       throw error
     } finally {
+      member.recruiting = undefined
       member.fence = '' // the promise holds it back from now on; without one nothing changed
     }
   })

@@ -2,6 +2,8 @@
 import { PoolerService, SetPrimaryReply_Outcome as Outcome } from '../../proto/gen/pooler.ts'
 import type {
   CloneFromRequest,
+  GrantReply,
+  GrantRequest,
   InitializeShardRequest,
   PromoteRequest,
   RecruitReply,
@@ -13,6 +15,7 @@ import type {
 } from '../../proto/gen/pooler.ts'
 import type { CallHeader } from '../../proto/gen/consensus.ts'
 import {
+  numberFromWire,
   positionToWire,
   revocationFromWire,
   revocationToWire,
@@ -22,6 +25,7 @@ import { type RpcServer, serverStream, unary } from '../../shared/rpc/server.ts'
 import { timer } from '../../shared/time/clock.ts'
 import { cloneFrom, type CloneOrder } from './clone.ts'
 import { follow, type Followed } from './follow.ts'
+import { grant } from './grants.ts'
 import { checkHeader } from './header.ts'
 import { initialize } from './initialize.ts'
 import type { Member } from './member.ts'
@@ -48,6 +52,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
         incarnation: member.promises?.state.incarnation ?? '',
         position: positionToWire(recruited.position),
         revocation: revocationToWire(recruited.revocation),
+        openedTerm: member.openedTerm,
       }
     }),
     promote: unary(async (request: PromoteRequest): Promise<StatusReply> => {
@@ -61,6 +66,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
         },
         reason: request.reason,
         accepted: request.accepted,
+        predecessorFenced: request.predecessorFenced,
       })
       return status()
     }),
@@ -83,6 +89,11 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
       check(header)
       await beginClone(member, { rule: ruleFromWire(rule), sourceId, host, port, replace })
       return status()
+    }),
+    grant: unary(async ({ header, rule, leaderId }: GrantRequest): Promise<GrantReply> => {
+      check(header)
+      const reason = grant(member, { rule: numberFromWire(rule), leaderId })
+      return { granted: reason === undefined, reason: reason ?? '' }
     }),
     status: unary(async ({ header }: StatusRequest): Promise<StatusReply> => {
       if (header !== undefined) check(header)

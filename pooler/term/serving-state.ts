@@ -53,6 +53,11 @@ export function sameStanding(left: ServingState, right: ServingState): boolean {
  * Holds the current ServingState. Listeners run synchronously inside `set`, in order of joining.
  */
 export class ServingStateCell {
+  /**
+   * Whether a leader may answer clients at this very moment: its lease holds. To be asked for each
+   * frame that leaves, because no event tells a process that was stopped that time has passed.
+   */
+  answers: () => boolean = () => true
   #current: ServingState = UNKNOWN_STATE
   readonly #listeners = new Set<(state: ServingState) => void>()
 

@@ -20,6 +20,10 @@ export type StandingInput = {
   readonly fence: string
   /** This Postgres was promoted by us, or its quorum was seen to stream from it. */
   readonly confirmed: boolean
+  /** Until the lease of whoever led before has run out. */
+  readonly opensInMs: number
+  /** Its own lease holds. */
+  readonly leaseHolds: boolean
   readonly diverged: string
   /** This very Postgres, a standby all the while, was proven to hold a leader's history. */
   readonly followed: boolean
@@ -71,6 +75,8 @@ function whyLeaderWaits(input: StandingInput): string {
     return `its rule ${formatNumber(proposal.number)} is not decided yet`
   }
   if (!input.confirmed) return 'its quorum has not been seen since this pooler started'
+  if (input.opensInMs > 0) return 'the lease of whoever led before it may not have run out'
+  if (!input.leaseHolds) return 'its lease has run out: too few of its cohort grant it'
   return ''
 }
 

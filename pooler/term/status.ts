@@ -4,6 +4,7 @@ import { State } from '../../proto/gen/pgctld.ts'
 import type { FollowerStatus, PostgresStatus, StatusReply } from '../../proto/gen/pooler.ts'
 import { NO_REVOCATION } from '../../shared/consensus/revocation.ts'
 import { positionToWire, revocationToWire } from '../../shared/consensus/wire.ts'
+import { now } from '../../shared/time/clock.ts'
 import { type Follower, isFalseFlush } from '../replication/view.ts'
 import type { Member } from './member.ts'
 
@@ -42,7 +43,14 @@ export function statusOf(member: Member, advertised: AdvertisedPostgres): Status
     action: actionOf(member),
     blocked: member.blocked ?? '',
     sequence: member.sequence,
+    grant: grantOf(member),
   }
+}
+
+function grantOf({ given }: Member): StatusReply['grant'] {
+  if (given === undefined) return undefined
+  const { leaderId, rule, atMs } = given
+  return { leaderId, rule, ageMs: Math.round(now() - atMs) }
 }
 
 function postgresOf({ seen, hasData }: Member, advertised: AdvertisedPostgres): PostgresStatus {

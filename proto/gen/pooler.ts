@@ -31,6 +31,21 @@ export const protobufFileName = "pooler.proto";
  * pooler's one action lock.
  */
 
+export interface GrantRequest {
+  header:
+    | CallHeader
+    | undefined;
+  /** by which it leads, or is about to */
+  rule: RuleNumber | undefined;
+  leaderId: string;
+}
+
+export interface GrantReply {
+  granted: boolean;
+  /** why not */
+  reason: string;
+}
+
 export interface RecruitRequest {
   header: CallHeader | undefined;
   revocation: TermRevocation | undefined;
@@ -43,7 +58,14 @@ export interface RecruitReply {
     | Position
     | undefined;
   /** the promise now held */
-  revocation: TermRevocation | undefined;
+  revocation:
+    | TermRevocation
+    | undefined;
+  /**
+   * The last term in which it answered clients as leader, and so had waited for those before it; 0
+   * for none that it knows of.
+   */
+  openedTerm: bigint;
 }
 
 export interface PromoteRequest {
@@ -64,6 +86,11 @@ export interface PromoteRequest {
   reason: string;
   /** who was recruited */
   accepted: string[];
+  /**
+   * Who led by the outgoing rules was recruited, too, and so answers no client any more. Otherwise
+   * the new leader waits until their leases have run out.
+   */
+  predecessorFenced: boolean;
 }
 
 export interface SetPrimaryRequest {
@@ -196,6 +223,14 @@ export interface StatusReply {
   blocked: string;
   /** of this process, grows with every change that matters to orch */
   sequence: bigint;
+  /** The last grant that it gave, by this process. */
+  grant?: GivenGrant | undefined;
+}
+
+export interface GivenGrant {
+  leaderId: string;
+  rule: RuleNumber | undefined;
+  ageMs: number;
 }
 
 export interface PostgresStatus {
@@ -272,6 +307,156 @@ export interface PromotingMarker {
   lsn: bigint;
 }
 
+function createBaseGrantRequest(): GrantRequest {
+  return { header: undefined, rule: undefined, leaderId: "" };
+}
+
+export const GrantRequest: MessageFns<GrantRequest> = {
+  encode(message: GrantRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      CallHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.rule !== undefined) {
+      RuleNumber.encode(message.rule, writer.uint32(18).fork()).join();
+    }
+    if (message.leaderId !== "") {
+      writer.uint32(26).string(message.leaderId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GrantRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGrantRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = CallHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rule = RuleNumber.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leaderId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GrantRequest>, I>>(base?: I): GrantRequest {
+    return GrantRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GrantRequest>, I>>(object: I): GrantRequest {
+    const message = createBaseGrantRequest();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? CallHeader.fromPartial(object.header)
+      : undefined;
+    message.rule = (object.rule !== undefined && object.rule !== null)
+      ? RuleNumber.fromPartial(object.rule)
+      : undefined;
+    message.leaderId = object.leaderId ?? "";
+    return message;
+  },
+};
+
+function createBaseGrantReply(): GrantReply {
+  return { granted: false, reason: "" };
+}
+
+export const GrantReply: MessageFns<GrantReply> = {
+  encode(message: GrantReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.granted !== false) {
+      writer.uint32(8).bool(message.granted);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GrantReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGrantReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.granted = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GrantReply>, I>>(base?: I): GrantReply {
+    return GrantReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GrantReply>, I>>(object: I): GrantReply {
+    const message = createBaseGrantReply();
+    message.granted = object.granted ?? false;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
 function createBaseRecruitRequest(): RecruitRequest {
   return { header: undefined, revocation: undefined };
 }
@@ -344,7 +529,7 @@ export const RecruitRequest: MessageFns<RecruitRequest> = {
 };
 
 function createBaseRecruitReply(): RecruitReply {
-  return { incarnation: "", position: undefined, revocation: undefined };
+  return { incarnation: "", position: undefined, revocation: undefined, openedTerm: 0n };
 }
 
 export const RecruitReply: MessageFns<RecruitReply> = {
@@ -357,6 +542,12 @@ export const RecruitReply: MessageFns<RecruitReply> = {
     }
     if (message.revocation !== undefined) {
       TermRevocation.encode(message.revocation, writer.uint32(26).fork()).join();
+    }
+    if (message.openedTerm !== 0n) {
+      if (BigInt.asUintN(64, message.openedTerm) !== message.openedTerm) {
+        throw new globalThis.Error("value provided for field message.openedTerm of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.openedTerm);
     }
     return writer;
   },
@@ -398,6 +589,14 @@ export const RecruitReply: MessageFns<RecruitReply> = {
             message.revocation = TermRevocation.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.openedTerm = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -422,6 +621,9 @@ export const RecruitReply: MessageFns<RecruitReply> = {
     message.revocation = (object.revocation !== undefined && object.revocation !== null)
       ? TermRevocation.fromPartial(object.revocation)
       : undefined;
+    message.openedTerm = (object.openedTerm !== undefined && object.openedTerm !== null)
+      ? BigInt(object.openedTerm)
+      : 0n;
     return message;
   },
 };
@@ -435,6 +637,7 @@ function createBasePromoteRequest(): PromoteRequest {
     outgoingProposal: undefined,
     reason: "",
     accepted: [],
+    predecessorFenced: false,
   };
 }
 
@@ -460,6 +663,9 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     }
     for (const v of message.accepted) {
       writer.uint32(58).string(v!);
+    }
+    if (message.predecessorFenced !== false) {
+      writer.uint32(64).bool(message.predecessorFenced);
     }
     return writer;
   },
@@ -533,6 +739,14 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
             message.accepted.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.predecessorFenced = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -565,6 +779,7 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
       : undefined;
     message.reason = object.reason ?? "";
     message.accepted = object.accepted?.map((e) => e) || [];
+    message.predecessorFenced = object.predecessorFenced ?? false;
     return message;
   },
 };
@@ -1018,6 +1233,7 @@ function createBaseStatusReply(): StatusReply {
     action: undefined,
     blocked: "",
     sequence: 0n,
+    grant: undefined,
   };
 }
 
@@ -1085,6 +1301,9 @@ export const StatusReply: MessageFns<StatusReply> = {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(160).uint64(message.sequence);
+    }
+    if (message.grant !== undefined) {
+      GivenGrant.encode(message.grant, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -1262,6 +1481,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.sequence = reader.uint64() as bigint;
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.grant = GivenGrant.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1315,6 +1542,90 @@ export const StatusReply: MessageFns<StatusReply> = {
       : undefined;
     message.blocked = object.blocked ?? "";
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.grant = (object.grant !== undefined && object.grant !== null)
+      ? GivenGrant.fromPartial(object.grant)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGivenGrant(): GivenGrant {
+  return { leaderId: "", rule: undefined, ageMs: 0 };
+}
+
+export const GivenGrant: MessageFns<GivenGrant> = {
+  encode(message: GivenGrant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.leaderId !== "") {
+      writer.uint32(10).string(message.leaderId);
+    }
+    if (message.rule !== undefined) {
+      RuleNumber.encode(message.rule, writer.uint32(18).fork()).join();
+    }
+    if (message.ageMs !== 0) {
+      writer.uint32(24).uint32(message.ageMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GivenGrant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGivenGrant();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.leaderId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rule = RuleNumber.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ageMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GivenGrant>, I>>(base?: I): GivenGrant {
+    return GivenGrant.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GivenGrant>, I>>(object: I): GivenGrant {
+    const message = createBaseGivenGrant();
+    message.leaderId = object.leaderId ?? "";
+    message.rule = (object.rule !== undefined && object.rule !== null)
+      ? RuleNumber.fromPartial(object.rule)
+      : undefined;
+    message.ageMs = object.ageMs ?? 0;
     return message;
   },
 };
@@ -2192,6 +2503,16 @@ export const PoolerService = {
     responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
   },
+  /** The leader asks whether it may go on answering clients; needs no Postgres. */
+  grant: {
+    path: "/multigres.pooler.Pooler/Grant" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GrantRequest): Buffer => Buffer.from(GrantRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GrantRequest => GrantRequest.decode(value),
+    responseSerialize: (value: GrantReply): Buffer => Buffer.from(GrantReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GrantReply => GrantReply.decode(value),
+  },
   status: {
     path: "/multigres.pooler.Pooler/Status" as const,
     requestStream: false as const,
@@ -2224,6 +2545,8 @@ export interface PoolerServer extends UntypedServiceImplementation {
   initializeShard: handleUnaryCall<InitializeShardRequest, StatusReply>;
   /** Begins a clone and returns; its progress is in the status. */
   cloneFrom: handleUnaryCall<CloneFromRequest, StatusReply>;
+  /** The leader asks whether it may go on answering clients; needs no Postgres. */
+  grant: handleUnaryCall<GrantRequest, GrantReply>;
   status: handleUnaryCall<StatusRequest, StatusReply>;
   /** On every change, and every 250 ms without one. */
   watchStatus: handleServerStreamingCall<StatusRequest, StatusReply>;
@@ -2309,6 +2632,19 @@ export interface PoolerClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  /** The leader asks whether it may go on answering clients; needs no Postgres. */
+  grant(request: GrantRequest, callback: (error: ServiceError | null, response: GrantReply) => void): ClientUnaryCall;
+  grant(
+    request: GrantRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GrantReply) => void,
+  ): ClientUnaryCall;
+  grant(
+    request: GrantRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GrantReply) => void,
   ): ClientUnaryCall;
   status(
     request: StatusRequest,

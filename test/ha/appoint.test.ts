@@ -91,6 +91,7 @@ async function promote(node: Node, timeoutMs = RPC_MS): Promise<StatusReply> {
     outgoingProposal: undefined,
     reason: 'test',
     accepted: shard.nodes.map(({ id }) => id),
+    predecessorFenced: true,
   }
   return callUnary(node.client, 'promote', request, { timeoutMs })
 }

@@ -1,0 +1,149 @@
+// Asks the cohort for grants while this node leads, or is about to.
+import { PoolerClient } from '../../proto/gen/pooler.ts'
+import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
+import {
+  formatNumber,
+  memberOf,
+  type CohortMember,
+  type Rule,
+} from '../../shared/consensus/rule.ts'
+import { CONTROL_PROTOCOL_VERSION } from '../../shared/consensus/wire.ts'
+import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
+import { timer } from '../../shared/time/clock.ts'
+import type { PoolerDirectory } from '../../shared/topology/directory.ts'
+import { instant } from './instant.ts'
+import type { Member } from './member.ts'
+
+/** Requests in the time of one lease: some may be lost or late. */
+const ASKED_PER_LEASE = 5
+/** How often it is looked whether there is something to ask for. */
+const IDLE_MS = 20
+
+type Peer = { readonly address: string; readonly client: PoolerClient; asking: boolean }
+
+/** What it stands on; the directory is its owner's to dispose. */
+export type LeaseKeeperOptions = {
+  readonly member: Member
+  readonly directory: Pick<PoolerDirectory, 'poolers'>
+  readonly token: string | undefined
+}
+
+/** Keeps the lease of `member` until disposed. */
+export class LeaseKeeper implements Disposable {
+  readonly #member: Member
+  readonly #options: LeaseKeeperOptions
+  readonly #peers = new Map<string, Peer>()
+  #next: Disposable
+  #expiry: Disposable | undefined
+  #told = ''
+
+  constructor(options: LeaseKeeperOptions) {
+    this.#member = options.member
+    this.#options = options
+    this.#next = this.#after(0)
+  }
+
+  [Symbol.dispose](): void {
+    this.#next[Symbol.dispose]()
+    this.#expiry?.[Symbol.dispose]()
+    for (const { client } of this.#peers.values()) client.close()
+    this.#peers.clear()
+  }
+
+  #after(ms: number): Disposable {
+    return timer(ms, () => {
+      this.#next = this.#after(this.#ask())
+    })
+  }
+
+  /** Asks everybody that there is to ask; milliseconds until the next time. */
+  #ask(): number {
+    const { lease, identity } = this.#member
+    const rules = leadingRules(this.#member)
+    lease.lead(rules)
+    const [newest] = rules
+    if (newest === undefined) return IDLE_MS
+    const cohort = new Map(rules.flatMap((rule) => rule.cohort.map((one) => [one.id, one])))
+    for (const peer of cohort.values()) {
+      if (peer.id !== identity.id) void this.#askOne(peer, newest)
+    }
+    if (lease.holds()) this.#held()
+    return lease.lengthMs / ASKED_PER_LEASE
+  }
+
+  /** Never rejects. */
+  async #askOne({ id, incarnation }: CohortMember, rule: Rule): Promise<void> {
+    const peer = this.#peer(id)
+    const { lease, identity, clusterId } = this.#member
+    if (peer === undefined || peer.asking) return
+    peer.asking = true
+    const asked = instant()
+    const header = {
+      protocolVersion: CONTROL_PROTOCOL_VERSION,
+      clusterId: clusterId ?? '',
+      database: identity.database,
+      shard: identity.shard,
+      targetId: id,
+      targetIncarnation: incarnation,
+    }
+    try {
+      const request = { header, rule: rule.number, leaderId: identity.id }
+      const timeoutMs = Math.max(lease.lengthMs, 1)
+      const reply = await callUnary(peer.client, 'grant', request, { timeoutMs })
+      if (!reply.granted) this.#tell(id, reply.reason)
+      else if (lease.granted(id, rule, asked)) this.#held()
+    } catch (error) {
+      this.#tell(id, error instanceof Error ? error.message : String(error))
+    } finally {
+      peer.asking = false
+    }
+  }
+
+  /** What is told of a leader that serves is told again when its lease has ended. */
+  #held(): void {
+    const member = this.#member
+    if (!member.serving.current.serving) member.publish()
+    const remainingMs = member.lease.remainingMs()
+    this.#expiry?.[Symbol.dispose]()
+    this.#expiry =
+      remainingMs === Infinity || remainingMs < 0
+        ? undefined
+        : timer(remainingMs + 1, () => member.publish(), { ref: false })
+  }
+
+  /** The client of a member at its present address; undefined while that is not known. */
+  #peer(id: string): Peer | undefined {
+    const address = this.#options.directory.poolers.get(id)?.record.grpc
+    const known = this.#peers.get(id)
+    if (address === undefined || known?.address === address) return known
+    known?.client.close()
+    const client = rpcClient(PoolerClient, address, { token: this.#options.token })
+    const peer = { address, client, asking: false }
+    this.#peers.set(id, peer)
+    return peer
+  }
+
+  #tell(id: string, reason: string): void {
+    const told = `${id}: ${reason}`
+    if (told === this.#told) return
+    this.#told = told
+    this.#member.log.info('no grant', { member: id, reason })
+  }
+}
+
+/** The rules by which `member` leads or is about to, the newest first. */
+export function leadingRules(member: Member): readonly Rule[] {
+  const { promises, position, appointing, identity, seen } = member
+  if (promises === undefined) return []
+  const { incarnation, revocation } = promises.state
+  const primary = seen.standing?.inRecovery === false
+  const known = primary && position !== undefined ? [position.proposal, position.decision] : []
+  const rules = new Map<string, Rule>()
+  for (const rule of [appointing, ...known]) {
+    if (rule === undefined || rule.leaderId !== identity.id) continue
+    if (memberOf(rule, identity.id)?.incarnation !== incarnation) continue
+    if (isRuleRevoked({ decision: rule, proposal: undefined }, revocation)) continue
+    rules.set(formatNumber(rule.number), rule)
+  }
+  return [...rules.values()]
+}

@@ -1,0 +1,85 @@
+// The lease of a leader, as its own pooler holds it: who granted when, and so until when it may
+// answer clients.
+//
+// Invariants:
+// - A grant counts from the moment its request was sent, never from its answer.
+// - Whether it holds is a comparison of clocks at the moment of asking: no timer and no flag stands
+//   between a process that was stopped and its first frame afterwards.
+import { leaseUntil } from '../../shared/consensus/lease.ts'
+import { formatNumber, type Rule } from '../../shared/consensus/rule.ts'
+import { elapsedMs, type Instant } from './instant.ts'
+
+const NO_RULES: readonly Rule[] = []
+
+/** The lease of one pooler, for the rules by which it leads. */
+export class Lease {
+  #rules: readonly Rule[] = NO_RULES
+  #key = ''
+  #lengthMs = 0
+  readonly #grants = new Map<string, Instant>()
+  /** When the oldest of the grants that are needed was asked for. */
+  #since: Instant | undefined
+  #endless = false
+
+  /** The rules by which this node leads: its decision, and its own undecided proposal. */
+  get rules(): readonly Rule[] {
+    return this.#rules
+  }
+
+  /** Of the rules: the shortest. */
+  get lengthMs(): number {
+    return this.#lengthMs
+  }
+
+  /** Other rules need other grants. */
+  lead(rules: readonly Rule[]): void {
+    const key = rules.map(({ number }) => formatNumber(number)).join(' ')
+    if (key === this.#key) return
+    const cohort = new Set(rules.flatMap((rule) => rule.cohort.map(({ id }) => id)))
+    for (const id of this.#grants.keys()) if (!cohort.has(id)) this.#grants.delete(id)
+    // What was granted for an older rule was said before anybody was recruited for this one.
+    if (rules.length === 0 || !sharesRule(this.#rules, rules)) this.#grants.clear()
+    this.#rules = rules
+    this.#key = key
+    this.#lengthMs = rules.length === 0 ? 0 : Math.min(...rules.map(({ leaseMs }) => leaseMs))
+    this.#recount()
+  }
+
+  /** `id` granted `rule` when it was asked at `asked`. Whether that is still a rule to hold. */
+  granted(id: string, rule: Rule, asked: Instant): boolean {
+    if (!sharesRule(this.#rules, [rule])) return false
+    const before = this.#grants.get(id)
+    if (before !== undefined && before.monotonicMs > asked.monotonicMs) return true
+    this.#grants.set(id, asked)
+    this.#recount()
+    return true
+  }
+
+  /** How long it holds from now on; below 0 since when it does not. */
+  remainingMs(): number {
+    if (this.#endless) return Infinity
+    return this.#since === undefined ? -Infinity : this.#lengthMs - elapsedMs(this.#since)
+  }
+
+  /** Whether this node may answer clients at this very moment. For each frame that leaves. */
+  holds(): boolean {
+    if (this.#endless) return true
+    return this.#since !== undefined && elapsedMs(this.#since) < this.#lengthMs
+  }
+
+  #recount(): void {
+    this.#endless = false
+    this.#since = undefined
+    if (this.#rules.length === 0) return
+    const asked = new Map([...this.#grants].map(([id, at]) => [id, at.monotonicMs]))
+    const until = leaseUntil(this.#rules, asked)
+    this.#endless = until === Infinity
+    for (const at of this.#grants.values()) if (at.monotonicMs === until) this.#since = at
+  }
+}
+
+function sharesRule(before: readonly Rule[], after: readonly Rule[]): boolean {
+  return after.some(({ number }) =>
+    before.some((rule) => formatNumber(rule.number) === formatNumber(number)),
+  )
+}

@@ -1,0 +1,33 @@
+// When a new leader may begin to answer clients: once the lease of whoever led before has run out.
+// It is known to have when that leader's own pooler answered that it is fenced; otherwise the time
+// is waited out. What is over is remembered on disk, so that a pooler that only restarted does not
+// wait again; one that does not know begins to wait anew.
+import { LEASE_DRIFT } from '../../shared/consensus/lease.ts'
+import type { Rule } from '../../shared/consensus/rule.ts'
+import { elapsedMs, instant, type Instant } from './instant.ts'
+
+/** The waiting of one pooler. */
+export class Opening {
+  readonly #started = instant()
+  /** Terms for which it knows how long to wait. */
+  #term = 0n
+  #since: Instant = this.#started
+  #waitMs = 0
+
+  /** An appointment: `outgoing` are the rules that it replaces. Call it when it was asked for. */
+  appointed(rule: Rule, outgoing: readonly Rule[], predecessorFenced: boolean): void {
+    if (this.#term === rule.number.coordinatorTerm) return // resumed: the wait goes on
+    this.#term = rule.number.coordinatorTerm
+    this.#since = instant()
+    const longestMs = Math.max(0, ...outgoing.map(({ leaseMs }) => leaseMs))
+    this.#waitMs = predecessorFenced ? 0 : LEASE_DRIFT * longestMs
+  }
+
+  /** Milliseconds to wait before the leader of `rule` opens; `opened` the last one that did. */
+  remainingMs(rule: Rule, opened: bigint): number {
+    const term = rule.number.coordinatorTerm
+    if (opened === term) return 0
+    if (this.#term === term) return Math.max(0, this.#waitMs - elapsedMs(this.#since))
+    return Math.max(0, LEASE_DRIFT * rule.leaseMs - elapsedMs(this.#started))
+  }
+}
