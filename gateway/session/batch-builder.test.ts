@@ -38,7 +38,8 @@ function frames(build: (builder: BatchBuilder) => number, batch = 7): Frame[] {
   const bytes = build(builder)
   const rule = Buffer.alloc(16, 1)
   const lastFlags = Flag.Final | Flag.Boundary
-  const payload = builder.send({ connection, stream: 3, batch, rule, pins: 5, lastFlags })
+  const shipment = { connection, stream: 3, batch, rule, pins: 5, firstFlags: 0, lastFlags }
+  const payload = builder.send(shipment)
   expect(payload).toBe(seen.reduce((sum, frame) => sum + frame.payload.length, 0))
   expect(Buffer.concat(seen.map(rawOf)).length).toBe(bytes)
   return seen

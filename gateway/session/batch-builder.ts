@@ -34,6 +34,8 @@ export type Shipment = {
   rule: Uint8Array
   /** Pins asked for. */
   pins: number
+  /** Flags of the frame that begins a batch: Flag.Held. */
+  firstFlags: number
   /** Flags of the last frame: Flag.Final, Flag.Boundary. */
   lastFlags: number
 }
@@ -137,7 +139,9 @@ export class BatchBuilder {
     shipment.connection.sendParts(
       first ? Kind.Batch : Kind.Data,
       shipment.stream,
-      (opsBytes > 0 ? Flag.HasOps : 0) | (last ? shipment.lastFlags : 0),
+      (opsBytes > 0 ? Flag.HasOps : 0) |
+        (last ? shipment.lastFlags : 0) |
+        (first ? shipment.firstFlags : 0),
       0,
       0,
       first ? shipment.batch : shipment.pins,

@@ -101,7 +101,7 @@ export class Upstream {
     this.#connection.sendParts(
       Kind.Batch,
       this.stream,
-      flags,
+      this.held ? flags | Flag.Held : flags,
       0,
       0,
       this.batch,
@@ -123,6 +123,7 @@ export class Upstream {
       batch: start ? this.batch : -1,
       rule: link.rule,
       pins,
+      firstFlags: this.held ? Flag.Held : 0,
       lastFlags,
     })
   }

@@ -140,6 +140,8 @@ export class Stream
     if (end - start < BATCH_HEAD_BYTES) throw broken('a batch without its head')
     const { executor } = this.#link
     this.#inbound.received(end - start)
+    // It crossed LOST: on another backend it would run outside of what it belongs to.
+    if ((flags & Flag.Held) !== 0 && this.backend === undefined) return this.#consumed(end - start)
     this.batch = value
     this.finalSeen = false
     this.state = StreamState.Waiting

@@ -83,6 +83,11 @@ export const Flag = {
   HasOps: 2,
   /** Towards the pooler: the bytes up to here end with the message that makes a ReadyForQuery. */
   Final: 4,
+  /**
+   * Towards the pooler, on a BATCH: it is for the backend that the session holds, and for no other.
+   * When that one is lost, which LOST tells or will, the batch is dropped.
+   */
+  Held: 8,
   /** Towards the gateway: the last message is ReadyForQuery; status, pins and value are set. */
   Ready: 2,
   /** Towards the gateway: an ErrorResponse is among the messages. */

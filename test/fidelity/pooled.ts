@@ -17,10 +17,9 @@ export interface PooledOptions {
 export interface Pooled extends AsyncDisposable {
   readonly address: { host: string; port: number }
   readonly dir: string
-  readonly gatewayPid: number
-  readonly poolerPid: number
-  /** The pooler's HTTP address. */
-  readonly http: string
+  /** The gateway's process and the pooler's, as they are now. */
+  gatewayPid(): Promise<number>
+  poolerPid(): Promise<number>
   /** A figure of /metrics: all of one name, summed. */
   metric(name: string): Promise<number>
   /** Batches, those released, hand-overs. */
@@ -55,9 +54,8 @@ export async function startPooled(options: PooledOptions): Promise<Pooled> {
   return {
     address,
     dir: cluster.dir,
-    gatewayPid: Number(status.gateways[0]?.pid),
-    poolerPid: Number(pooler?.pid),
-    http,
+    gatewayPid: async () => Number((await cluster.status()).gateways[0]?.pid),
+    poolerPid: async () => Number((await cluster.status()).shards[0]?.poolers[0]?.pid),
     metric,
     async describe() {
       const values = await Promise.all(counters.map((name) => metric(`pooler_${name}_total`)))

@@ -30,6 +30,8 @@ export type BatchOptions = {
   ops?: readonly TestOp[]
   /** The bytes end with what makes a ReadyForQuery; true unless told. */
   final?: boolean
+  /** It is for the backend that the session holds. */
+  held?: boolean
 }
 
 /** Whom a stream is opened for. */
@@ -187,7 +189,7 @@ export class TestStream {
 
   /** Sends a batch; cut into frames, within the window. */
   batch(messages: Buffer | readonly Buffer[], options: BatchOptions = {}): void {
-    const { rule = RULE, pins = 0, ops = [], final = true } = options
+    const { rule = RULE, pins = 0, ops = [], final = true, held = false } = options
     const raw = Buffer.isBuffer(messages) ? messages : Buffer.concat(messages)
     const head = Buffer.alloc(BATCH_HEAD_BYTES)
     head.writeBigUInt64BE(rule.term, 0)
@@ -197,7 +199,10 @@ export class TestStream {
     const room = FRAME_PAYLOAD_BYTES_MAX - head.length - table.length
     const first = raw.subarray(0, room)
     const rest = raw.subarray(room)
-    const flags = (ops.length > 0 ? Flag.HasOps : 0) | (final && rest.length === 0 ? Flag.Final : 0)
+    const flags =
+      (ops.length > 0 ? Flag.HasOps : 0) |
+      (final && rest.length === 0 ? Flag.Final : 0) |
+      (held ? Flag.Held : 0)
     this.#push(Kind.Batch, flags, ++this.batchNumber, Buffer.concat([head, table, first]))
     if (rest.length > 0) this.more(rest, { final })
   }
