@@ -268,6 +268,8 @@ export class Connection {
     }
     host.counters.logins++
     const role = await this.#authenticate(startup)
+    // Who is trusted has proven nothing: there may be no such role. It has no database to check.
+    checkAdmission(role, { user, database: '', replicates: true, sessions: 0 })
     if (this.#ended) return
     const session = host.console.open({
       socket: this.#socket,
