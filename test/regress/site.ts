@@ -25,6 +25,9 @@ const SERVER_SETTINGS = {
   log_autovacuum_min_duration: '0',
   log_checkpoints: 'on',
 }
+const PREPARED = `
+  select 'rollback prepared ' || pg_catalog.quote_literal(gid) from pg_catalog.pg_prepared_xacts
+    where database = '${DATABASE}'`
 const LEFT_OVER = `
   select 'drop tablespace ' || pg_catalog.quote_ident(spcname) from pg_catalog.pg_tablespace
     where spcname like 'regress%'
@@ -98,6 +101,10 @@ export class Site implements AsyncDisposable {
   /** Makes the suite's database anew; nothing of an earlier run is left. */
   async reset(): Promise<void> {
     await using admin = await Frontend.connect(this.direct)
+    for (const statement of await column(admin, PREPARED)) {
+      await using inside = await Frontend.connect(this.direct, { database: DATABASE })
+      await must(inside, statement)
+    }
     await must(admin, `drop database if exists ${DATABASE} with (force)`)
     for (const statement of await column(admin, LEFT_OVER)) await must(admin, statement)
     const locale = `encoding 'UTF8' lc_collate 'C' lc_ctype 'C'`
