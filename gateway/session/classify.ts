@@ -206,7 +206,7 @@ function makesTemp(before: number): boolean {
 }
 
 function isRead(first: number): boolean {
-  return first === Word.Select || first === Word.Show
+  return first === Word.Select || first === Word.Show || first === Word.Begin
 }
 
 const classifier = new Classifier()

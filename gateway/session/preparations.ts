@@ -33,7 +33,7 @@ export class Preparations {
    */
   runBefore(traits: number): boolean {
     const core = this.#core
-    const { up, before } = core
+    const { before } = core
     if (core.lostTransaction === LostTransaction.Told) {
       return this.#runUnit(Before.FailedTransaction, () => FAIL_TRANSACTION)
     }
@@ -43,10 +43,20 @@ export class Preparations {
       if (this.#runUnit(Before.OwnNames, () => prepareOwnNames(statements, traits))) return true
       if (extended.ownNames) return true // there was nothing to prepare: the batch is made anew
     }
-    if ((traits & Pin.Sequence) !== 0 && !up.held && (before & Before.Sequences) === 0) {
+    if ((traits & Pin.Sequence) !== 0 && (before & Before.Sequences) === 0 && this.#foreign()) {
       return this.#runUnit(Before.Sequences, () => DISCARD_SEQUENCES)
     }
     return this.#changesLiterals(traits) && this.#parseLiterals(traits)
+  }
+
+  /**
+   * The values of sequences on the backend may be another session's, and none is this one's: what
+   * it wrote there may have advanced some.
+   */
+  #foreign(): boolean {
+    const { up, status, sequencesOwn, wrote } = this.#core
+    if (!up.held) return true
+    return !sequencesOwn && !wrote && status !== TransactionStatus.Failed
   }
 
   /** SQL names statements, and the backend does not know them by the client's names yet. */

@@ -426,6 +426,8 @@ export class Session implements StreamOwner, Held {
     if (core.extended !== undefined) this.#settle(core.extended)
     core.localSettings =
       up.held && (core.localSettings || (core.traits & Trait.LocalSettings) !== 0)
+    core.wrote = up.held && (core.wrote || (core.traits & Trait.MayWrite) !== 0)
+    if (!up.held) core.sequencesOwn = false
     core.retained = false
     window.release()
     core.mode = Mode.Rest
@@ -456,6 +458,7 @@ export class Session implements StreamOwner, Held {
       core.lostTransaction = LostTransaction.None
     }
     if (core.unit === Before.OwnNames) core.needExtended().ownNames = core.up.held
+    if (core.unit === Before.Sequences) core.sequencesOwn = core.up.held
     core.unit = 0
     core.mode = Mode.Rest
   }
