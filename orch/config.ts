@@ -38,8 +38,8 @@ export const orchFields = {
     help: 'A new leader is sought without the members that do not answer by then, if enough do.',
   }),
   leaderGoneMs: duration({
-    default: '3s',
+    default: '250ms',
     live: true,
-    help: 'A leader that nobody hears of and nobody streams from is given up after this time.',
+    help: 'A leader that nobody hears of and that asks nobody for grants is given up after this.',
   }),
 }

@@ -116,6 +116,13 @@ describe('a leader is left alone', () => {
     expect(kinds(found(other, 60_000))).toEqual(['appoint'])
   })
 
+  test('whose process is known to be gone, unless it may only be starting again', () => {
+    const gone = (refusedMs: number): ShardSnapshot =>
+      shard(trio({ [LEADER]: { ageMs: 300, refusedMs } }))
+    expect(kinds(found(gone(400), 60_000))).toEqual([])
+    expect(kinds(found(gone(600), 60_000))).toEqual(['appoint'])
+  })
+
   test('is not alive by a key in the topology, nor by a stream of WAL', () => {
     const snapshot = shard(trio({ [LEADER]: { ageMs: 60_000, live: true } }))
     expect(kinds(found(snapshot, 60_000))).toEqual(['appoint'])

@@ -37,6 +37,7 @@ export type Looks = {
   grants?: string
   grantAgeMs?: number
   ageMs?: number
+  refusedMs?: number
   live?: boolean
 }
 
@@ -44,7 +45,7 @@ const portOf = (id: string): number => 1000 + Number(id.at(-1))
 
 /** One member. Without looks: a standby that follows nobody, by the rule {1,0} of the trio. */
 export function member(id: string, looks: Looks = {}): MemberSnapshot {
-  const { ageMs = 100, live = true } = looks
+  const { ageMs = 100, refusedMs = 0, live = true } = looks
   const record = {
     id,
     cell: 'zone1',
@@ -61,7 +62,7 @@ export function member(id: string, looks: Looks = {}): MemberSnapshot {
     postgresPort: portOf(id),
     updatedAtMs: 0,
   }
-  return { id, record, live, status: status(id, looks), ageMs }
+  return { id, record, live, status: status(id, looks), ageMs, refusedMs }
 }
 
 function status(id: string, looks: Looks): StatusReply {

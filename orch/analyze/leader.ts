@@ -9,6 +9,7 @@ import {
   type FreshMember,
   isFresh,
   isPrimary,
+  isSilent,
   isStandby,
   memberCalled,
   newestPosition,
@@ -54,15 +55,19 @@ export function viewLeader(snapshot: ShardSnapshot): LeaderView | undefined {
   const recruitable = snapshot.members.filter((member) => isRecruitable(member, rule))
   const ids = recruitable.map(({ id }) => id)
   const rules = rule === position.decision ? [rule] : [rule, position.decision]
+  const judged = judge(snapshot, position)
   return {
     position,
     rule,
-    verdict: judge(snapshot, position),
+    verdict: judged,
     recruitable: ids,
     sufficient: rules.every((each) => suffices(each, ids)),
     complete: snapshot.members.every(
       (member) =>
-        memberOf(rule, member.id) === undefined || ids.includes(member.id) || isLost(member),
+        memberOf(rule, member.id) === undefined ||
+        ids.includes(member.id) ||
+        isLost(member) ||
+        (member.id === rule.leaderId && judged.kind === 'silent'),
     ),
   }
 }
@@ -94,7 +99,9 @@ function judge(snapshot: ShardSnapshot, position: Position): Verdict {
   if (underWay !== undefined) return verdict('unclear', underWay)
   const rule = possiblyUndecided(position)
   const leader = memberCalled(snapshot, rule.leaderId)
-  if (leader === undefined || !isFresh(leader)) return judgeSilence(snapshot, rule)
+  if (leader === undefined || !isFresh(leader) || isSilent(leader)) {
+    return judgeSilence(snapshot, rule)
+  }
   const { postgres } = leader.status
   if (memberOf(rule, leader.id)?.incarnation !== leader.status.incarnation) {
     return verdict('gone', `${leader.id} is another incarnation than the one that led`)

@@ -19,6 +19,8 @@ export type MemberSnapshot = {
   readonly status: StatusReply | undefined
   /** Of that status; Infinity without one. */
   readonly ageMs: number
+  /** For how long nothing has listened at its address; 0 while something does, or nobody knows. */
+  readonly refusedMs: number
 }
 
 /** Limits of waiting, from the configuration. */
@@ -51,6 +53,17 @@ export type FreshMember = MemberSnapshot & { readonly status: StatusReply }
 /** True for a member whose status is of this moment. */
 export function isFresh(member: MemberSnapshot): member is FreshMember {
   return member.status !== undefined && member.ageMs <= FRESH_MS
+}
+
+/**
+ * Nothing listens at its address for so long that it is not only a pooler that starts again: what
+ * it last said is not of this moment, however young.
+ */
+export const REFUSED_MS = 500
+
+/** Its process is known to be gone, or nothing was heard of it for too long. */
+export function isSilent(member: MemberSnapshot | undefined): boolean {
+  return member === undefined || !isFresh(member) || member.refusedMs >= REFUSED_MS
 }
 
 /** The member called `id`. */

@@ -5,7 +5,7 @@ import type { Logger } from '../../shared/log/logger.ts'
 import { callStream, rpcClient } from '../../shared/rpc/client.ts'
 import { backoff, now, sleep } from '../../shared/time/clock.ts'
 
-const RETRY = { minMs: 50, maxMs: 500 } as const
+const RETRY = { minMs: 50, maxMs: 250 } as const
 
 /** After a silence like this one, any status is news. */
 const QUIET_MS_MAX = 500
@@ -30,6 +30,7 @@ export class PoolerWatch implements AsyncDisposable {
   readonly #running: Promise<void>
   #status: StatusReply | undefined
   #receivedAtMs = 0
+  #refusedAtMs: number | undefined
 
   constructor(options: PoolerWatchOptions, known?: StatusReply) {
     this.id = options.id
@@ -51,6 +52,11 @@ export class PoolerWatch implements AsyncDisposable {
     return now() - this.#receivedAtMs
   }
 
+  /** For how long nothing has listened at its address; 0 while something does, or nobody knows. */
+  get refusedMs(): number {
+    return this.#refusedAtMs === undefined ? 0 : now() - this.#refusedAtMs
+  }
+
   /** A newer status, from the answer to a call. */
   learn(status: StatusReply): void {
     if (status.id !== this.id) {
@@ -63,6 +69,7 @@ export class PoolerWatch implements AsyncDisposable {
     const news = this.#status?.sequence !== status.sequence || this.ageMs > QUIET_MS_MAX
     this.#status = status
     this.#receivedAtMs = now()
+    this.#refusedAtMs = undefined
     if (news) this.#options.changed()
   }
 
@@ -79,6 +86,7 @@ export class PoolerWatch implements AsyncDisposable {
         }
       } catch (error) {
         if (signal.aborted) return
+        this.#refusedAtMs = isRefused(error) ? (this.#refusedAtMs ?? now()) : undefined
         this.#options.log.debug('status stream interrupted', { pooler: this.id, error })
       }
       await sleep(retry.next(), signal).catch(() => undefined) // disposed: the loop ends
@@ -90,4 +98,9 @@ export class PoolerWatch implements AsyncDisposable {
     await this.#running
     this.client.close()
   }
+}
+
+/** The host answered that nothing listens there: the process is gone, not the way to it. */
+function isRefused(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('ECONNREFUSED')
 }

@@ -59,7 +59,8 @@ export class ShardObserver implements AsyncDisposable {
   #members(): MemberSnapshot[] {
     return [...this.#known()].map(([id, { record, live }]) => {
       const watch = this.#watches.get(id)
-      return { id, record, live, status: watch?.status, ageMs: watch?.ageMs ?? Infinity }
+      const { status, ageMs = Infinity, refusedMs = 0 } = watch ?? {}
+      return { id, record, live, status, ageMs, refusedMs }
     })
   }
 

@@ -18,6 +18,7 @@ import { PgError } from '../../shared/errors/pg-error.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
 import { timer, wallTimeMs } from '../../shared/time/clock.ts'
 import type { Callee } from '../act/shard-context.ts'
+import { isSilent } from '../analyze/snapshot.ts'
 
 const RECRUIT_TIMEOUT_MS = 30_000
 const LINGER_MS = 1000
@@ -64,10 +65,14 @@ class Round {
   readonly #openedTerms = new Map<string, bigint>()
   readonly #options: RoundOptions
   readonly #over = Promise.withResolvers<void>()
+  /** Members that were heard of when it began and have not answered yet. */
+  readonly #awaited: Set<string>
   #linger: Disposable | undefined
 
   constructor(options: RoundOptions) {
     this.#options = options
+    const heard = options.callees.filter(({ member }) => !isSilent(member))
+    this.#awaited = new Set(heard.map(({ id }) => id))
   }
 
   get over(): Promise<void> {
@@ -103,7 +108,7 @@ class Round {
     try {
       const request = { header, revocation }
       const reply = await callUnary(client, 'recruit', request, { timeoutMs: RECRUIT_TIMEOUT_MS })
-      if (reply.position === undefined) return void this.failures.set(id, 'it told no position')
+      if (reply.position === undefined) throw new Error('it told no position')
       this.#openedTerms.set(id, reply.openedTerm)
       this.recruits.push({
         id,
@@ -113,8 +118,11 @@ class Round {
       })
     } catch (error) {
       this.failures.set(id, error instanceof Error ? error.message : String(error))
-      return
     }
-    if (this.propose().kind === 'ready') this.#linger ??= timer(LINGER_MS, () => this.end())
+    this.#awaited.delete(id)
+    if (this.propose().kind !== 'ready') return
+    // Whoever was not heard of lately is not waited for.
+    if (this.#awaited.size === 0) this.end()
+    else this.#linger ??= timer(LINGER_MS, () => this.end())
   }
 }
