@@ -41,8 +41,6 @@ export const Kind = {
   Define: 14,
   Release: 15,
   Login: 16,
-  /** Name of a database, or nothing for all: its backends are replaced as they fall free. */
-  Retire: 18,
   /**
    * JSON {"names": [..], "defines": [..]}, lower case, before the BATCH or DATA that needs it.
    * `names`: settings that the next look reads, besides those the session has. `defines`: custom
@@ -55,6 +53,8 @@ export const Kind = {
    * which the gateway's last has Flag.Final; at last CLOSED.
    */
   OpenReplication: 18,
+  /** Name of a database, or nothing for all: its backends are replaced as they fall free. */
+  Retire: 19,
   // Both ways.
   Data: 20,
   Credit: 21,
