@@ -9,6 +9,9 @@ import { SettingsModel } from './settings-model.ts'
 
 const { Idle, InTransaction, Failed } = TransactionStatus
 const TOO_MANY = '53300'
+/** Startup options: each value has a pool of its own. */
+const APPLICATIONS = ['churn_one', 'churn_two']
+const CUSTOM_NAMES_CHANCE = 0.25
 const IN_FAILED = '25P02'
 /** Batches told with a wrong answer. */
 const HISTORY_SHOWN = Number(Bun.env['FIDELITY_HISTORY'] ?? 10)
@@ -59,6 +62,8 @@ export class ChurnSession {
   listening = false
   readonly #history: string[] = []
   #told: TransactionStatus = Idle
+  /** Names with a dot, which Postgres never forgets: a backend that knows them is for few. */
+  readonly usesCustomNames: boolean
   #serial = 0
   #checked = 0
 
@@ -68,6 +73,7 @@ export class ChurnSession {
     this.mark = markOf(id)
     this.world = world
     this.random = random
+    this.usesCustomNames = random.chance(CUSTOM_NAMES_CHANCE)
     this.settings = new SettingsModel(
       new Map([...world.defaults, ['application_name', application]]),
     )
@@ -237,7 +243,7 @@ export async function startSession(
   random: Random,
 ): Promise<ChurnSession | undefined> {
   const id = world.nextSession()
-  const application = `${markOf(id)}app`
+  const application = random.pick(APPLICATIONS)
   try {
     const parameters = { application_name: application }
     const frontend = await Frontend.connect(address, { parameters })

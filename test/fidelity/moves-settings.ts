@@ -20,6 +20,10 @@ const letters = (id: number): string =>
 function choose(session: ChurnSession): [name: string, value: string] {
   const { random, id } = session
   const zone = `${letters(id)}${random.integer(14)}:${10 + random.integer(50)}`
+  const custom = [
+    [CUSTOM, session.fresh()],
+    [ownName(session), session.fresh()],
+  ]
   return random.pick([
     ['work_mem', `${odd(1000 + id)}kB`],
     ['statement_timeout', `${odd(3_600_001 + id * 10)}ms`],
@@ -28,8 +32,7 @@ function choose(session: ChurnSession): [name: string, value: string] {
     ['TimeZone', zone],
     ['client_encoding', random.pick(['LATIN1', 'UTF8'])],
     ['search_path', `${random.pick(SCHEMAS)}, pg_catalog`],
-    [CUSTOM, session.fresh()],
-    [ownName(session), session.fresh()],
+    ...(session.usesCustomNames ? custom : []),
   ] as [string, string][])
 }
 

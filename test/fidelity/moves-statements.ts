@@ -153,10 +153,11 @@ async function deallocateAll(session: ChurnSession): Promise<void> {
   session.prepared.clear()
 }
 
+/** What sessions share may be there too, under names of the gateway's. */
 async function listPrepared(session: ChurnSession): Promise<void> {
   const names = [...session.prepared.keys(), ...session.sqlPrepared.keys()].toSorted()
   const sql = `select string_agg(name, ',' order by name collate "C") from pg_prepared_statements
-    where name <> ''`
+    where name <> '' and name not like 'mg:%'`
   await session.run(sql, { rows: [[names.length === 0 ? null : names.join(',')]] })
 }
 
