@@ -537,11 +537,13 @@ export class Extended {
     const nameStart = at + HEADER_BYTES + 1
     const nameEnd = endOfString(bytes, nameStart, next)
     this.tracker.sent(Frontend.Close, true)
-    if (bytes[at + HEADER_BYTES] !== STATEMENT || nameEnd < 0 || this.ownNames) {
+    if (bytes[at + HEADER_BYTES] !== STATEMENT || nameEnd < 0) {
       this.statements.nothing()
     } else if (nameEnd === nameStart) {
       this.statements.setUnnamed(undefined)
       this.#place.put(undefined)
+    } else if (this.ownNames) {
+      this.statements.nothing()
     } else {
       this.statements.close(nameOf(bytes, nameStart, nameEnd))
       // Under a name that no backend has: Postgres answers CloseComplete, in order.

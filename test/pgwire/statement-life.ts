@@ -217,6 +217,19 @@ export function statementLifeTests(server: () => Server): void {
     await expectRuns(frontend, 'DataRow 1')
   })
 
+  test('the unnamed statement is closed where SQL names statements, too', async () => {
+    await using frontend = await server().connect()
+    frontend.send(parse('select 1'), sync())
+    await frontend.untilReadyForQuery()
+    frontend.send(parse('execute nobody', { name: 's' }), close({ statement: '' }), bind(), sync())
+    expect(await frontend.untilReadyForQuery()).toEqual([
+      'ParseComplete',
+      'CloseComplete',
+      'ErrorResponse ERROR 26000',
+      'ReadyForQuery idle',
+    ])
+  })
+
   test('SQL PREPARE and Parse of one name meet in one pipeline', async () => {
     await using frontend = await server().connect()
     const run = (text: string) => [parse(text), bind(), execute()]
