@@ -27,6 +27,13 @@ const CLUSTER = new Map<string, { summary: string; load: () => Promise<Command> 
     },
   ],
   [
+    'switchover',
+    {
+      summary: 'hand the leadership to another member, without an error at clients',
+      load: async () => (await import('./commands/switchover.ts')).command,
+    },
+  ],
+  [
     'stop',
     {
       summary: 'stop it; with --clean also remove its data',
@@ -36,7 +43,7 @@ const CLUSTER = new Map<string, { summary: string; load: () => Promise<Command> 
 ])
 
 const commandList = [...CLUSTER].map(
-  ([name, { summary }]) => `  cluster ${name.padEnd(8)}${summary}`,
+  ([name, { summary }]) => `  cluster ${name.padEnd(12)}${summary}`,
 )
 
 const HELP = `multigres: high availability, pooling and one address for PostgreSQL servers.

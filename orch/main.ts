@@ -6,6 +6,7 @@ import {
   type RunningService,
   type ServiceContext,
 } from '../shared/lifecycle/run-service.ts'
+import { LockService } from '../shared/locks/lock-service.ts'
 import { startRpcServer } from '../shared/rpc/server.ts'
 import { OrchDirectory } from '../shared/topology/directory.ts'
 import { register } from '../shared/topology/register.ts'
@@ -47,7 +48,8 @@ async function start(context: ServiceContext<typeof orchFields>): Promise<Runnin
       }),
     )
   })
-  addOrchService(rpc, databases)
+  const locks = owned.use(new LockService(topology, { log }))
+  addOrchService(rpc, { orchId: id, databases, locks })
   const record = { id, cell, http: http.url, grpc: `${listen}:${rpc.port}` }
   owned.use(register(topology, { kind: 'orchs', record }, { log }))
   metrics.gauge('orch_problems', 'Problems found in all shards at the last look.', () =>

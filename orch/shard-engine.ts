@@ -1,6 +1,7 @@
 // One shard's recovery: snapshot, analysis, actions, again and again. Shards never wait for each
 // other. Invariants: at most one action on the whole shard at a time, and then none on its members;
 // at most one on each member; every action re-checks and compares-and-sets what it was decided by.
+import { PgError } from '../shared/errors/pg-error.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import { now, sleep, timer } from '../shared/time/clock.ts'
 import { appoint } from './act/appoint.ts'
@@ -8,6 +9,7 @@ import { clone } from './act/clone.ts'
 import { follow } from './act/follow.ts'
 import { decideClaim, initialize } from './act/initialize.ts'
 import type { ShardContext } from './act/shard-context.ts'
+import { switchover, type Switched, type SwitchoverOrder } from './act/switchover.ts'
 import { analyze, measured } from './analyze/analyze.ts'
 import type { Action, Problem } from './analyze/problem.ts'
 import type { Patience } from './analyze/snapshot.ts'
@@ -64,6 +66,26 @@ export class ShardEngine implements AsyncDisposable {
       ...problem,
       attempt: problem.action && this.#attempts.get(keyOf(problem.action)),
     }))
+  }
+
+  /** Another leader, by plan. @throws PgError, also while something else is done to the shard. */
+  async switchover(order: SwitchoverOrder): Promise<Switched> {
+    if (this.#attempts.running(SHARD_KEY)) {
+      const text = 'no switchover: another action on the shard is under way'
+      throw new PgError('object_not_in_prerequisite_state', text)
+    }
+    this.#attempts.start(SHARD_KEY, 'shard')
+    try {
+      const switched = await switchover(this.context, order)
+      this.#attempts.succeeded(SHARD_KEY, now())
+      return switched
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      this.#attempts.failed(SHARD_KEY, message, now())
+      throw error
+    } finally {
+      this.wake()
+    }
   }
 
   /** Never rejects. */

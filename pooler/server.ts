@@ -11,6 +11,7 @@ import type { MetricsRegistry } from '../shared/metrics/registry.ts'
 import { interval, now } from '../shared/time/clock.ts'
 import type { poolerFields, PoolerConfig } from './config.ts'
 import { debugBackends, debugLinks, debugPools, debugStreams } from './execute/debug.ts'
+import { HandOverDrain } from './execute/hand-over-drain.ts'
 import { Executor } from './execute/executor.ts'
 import { limitsOf, POSTGRES_DEFAULTS, type PostgresLimits } from './execute/limits.ts'
 import { addMetrics } from './execute/metrics.ts'
@@ -69,6 +70,7 @@ export class DataServer implements AsyncDisposable {
       socketPath: () => socketPathOf(postgres()),
     })
     this.executor.gate.answers = () => serving.answers()
+    serving.drainer = new HandOverDrain(this.executor)
     this.#host = {
       executor: this.executor,
       poolerId: id,

@@ -126,7 +126,7 @@ function appointmentUnderWay(snapshot: ShardSnapshot): string | undefined {
   for (const member of snapshot.members) {
     if (!isFresh(member)) continue
     const { name = '', runningMs = 0 } = member.status.action ?? {}
-    if (name !== 'recruit' && name !== 'promote') continue
+    if (name !== 'recruit' && name !== 'promote' && name !== 'resign') continue
     // One that hangs has lost its coordinator: a newer recruitment makes it give way.
     if (runningMs + member.ageMs < APPOINTMENT_MS_MAX) return `${member.id}: ${name} is under way`
   }

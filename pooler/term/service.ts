@@ -7,6 +7,8 @@ import type {
   InitializeShardRequest,
   PromoteRequest,
   RecruitReply,
+  ResignReply,
+  ResignRequest,
   RecruitRequest,
   SetPrimaryReply,
   SetPrimaryRequest,
@@ -31,6 +33,7 @@ import { initialize } from './initialize.ts'
 import type { Member } from './member.ts'
 import { promote } from './promote.ts'
 import { recruit } from './recruit.ts'
+import { resign } from './resign.ts'
 
 /** What the service needs besides the member. */
 export type ServiceOptions = {
@@ -89,6 +92,10 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
       check(header)
       await beginClone(member, { rule: ruleFromWire(rule), sourceId, host, port, replace })
       return status()
+    }),
+    resign: unary(async ({ header, rule, drainMs }: ResignRequest): Promise<ResignReply> => {
+      check(header)
+      return await resign(member, { rule: numberFromWire(rule), drainMs })
     }),
     grant: unary(async ({ header, rule, leaderId }: GrantRequest): Promise<GrantReply> => {
       check(header)

@@ -26,6 +26,17 @@ export type ServingState = {
   readonly lagBytes: number
 }
 
+/** How clients are brought to rest. */
+export interface Drainer {
+  /**
+   * Transactions that are open get `drainMs`, everybody being served meanwhile; then nothing new
+   * begins, and what runs gets `settleMs`. `paused` is called in between.
+   */
+  drain(limits: { drainMs: number; settleMs: number; paused: () => void }): Promise<number>
+  /** Statements may begin again, here or wherever somebody serves. */
+  end(): void
+}
+
 /** The state of a pooler that has not learned anything yet. */
 export const UNKNOWN_STATE: ServingState = {
   role: 'unknown',
@@ -58,6 +69,8 @@ export class ServingStateCell {
    * frame that leaves, because no event tells a process that was stopped that time has passed.
    */
   answers: () => boolean = () => true
+  /** Brings clients to rest before leadership is handed over; set by the data part. */
+  drainer: Drainer | undefined
   #current: ServingState = UNKNOWN_STATE
   readonly #listeners = new Set<(state: ServingState) => void>()
 

@@ -27,6 +27,24 @@ export const protobufFileName = "orch.proto";
 
 /** What people and the command line ask of an orchestrator. It holds no state that matters. */
 
+export interface SwitchoverRequest {
+  database: string;
+  shard: string;
+  /** empty: the follower that is furthest */
+  targetId: string;
+  drainMs: number;
+}
+
+export interface SwitchoverReply {
+  fromId: string;
+  toId: string;
+  rule: Rule | undefined;
+  drainedMs: number;
+  /** from the last new statement at the old leader to the first at the new one */
+  pausedMs: number;
+  cut: number;
+}
+
 export interface GetShardStatusRequest {
   /** empty: all */
   database: string;
@@ -75,6 +93,212 @@ export interface PoolerHealth {
   ageMs: number;
   status?: StatusReply | undefined;
 }
+
+function createBaseSwitchoverRequest(): SwitchoverRequest {
+  return { database: "", shard: "", targetId: "", drainMs: 0 };
+}
+
+export const SwitchoverRequest: MessageFns<SwitchoverRequest> = {
+  encode(message: SwitchoverRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.targetId !== "") {
+      writer.uint32(26).string(message.targetId);
+    }
+    if (message.drainMs !== 0) {
+      writer.uint32(32).uint32(message.drainMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SwitchoverRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSwitchoverRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.targetId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.drainMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SwitchoverRequest>, I>>(base?: I): SwitchoverRequest {
+    return SwitchoverRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SwitchoverRequest>, I>>(object: I): SwitchoverRequest {
+    const message = createBaseSwitchoverRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.targetId = object.targetId ?? "";
+    message.drainMs = object.drainMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseSwitchoverReply(): SwitchoverReply {
+  return { fromId: "", toId: "", rule: undefined, drainedMs: 0, pausedMs: 0, cut: 0 };
+}
+
+export const SwitchoverReply: MessageFns<SwitchoverReply> = {
+  encode(message: SwitchoverReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fromId !== "") {
+      writer.uint32(10).string(message.fromId);
+    }
+    if (message.toId !== "") {
+      writer.uint32(18).string(message.toId);
+    }
+    if (message.rule !== undefined) {
+      Rule.encode(message.rule, writer.uint32(26).fork()).join();
+    }
+    if (message.drainedMs !== 0) {
+      writer.uint32(32).uint32(message.drainedMs);
+    }
+    if (message.pausedMs !== 0) {
+      writer.uint32(40).uint32(message.pausedMs);
+    }
+    if (message.cut !== 0) {
+      writer.uint32(48).uint32(message.cut);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SwitchoverReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSwitchoverReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.fromId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.toId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rule = Rule.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.drainedMs = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.pausedMs = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.cut = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SwitchoverReply>, I>>(base?: I): SwitchoverReply {
+    return SwitchoverReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SwitchoverReply>, I>>(object: I): SwitchoverReply {
+    const message = createBaseSwitchoverReply();
+    message.fromId = object.fromId ?? "";
+    message.toId = object.toId ?? "";
+    message.rule = (object.rule !== undefined && object.rule !== null) ? Rule.fromPartial(object.rule) : undefined;
+    message.drainedMs = object.drainedMs ?? 0;
+    message.pausedMs = object.pausedMs ?? 0;
+    message.cut = object.cut ?? 0;
+    return message;
+  },
+};
 
 function createBaseGetShardStatusRequest(): GetShardStatusRequest {
   return { database: "", shard: "" };
@@ -602,10 +826,22 @@ export const OrchService = {
     responseSerialize: (value: GetShardStatusReply): Buffer => Buffer.from(GetShardStatusReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetShardStatusReply => GetShardStatusReply.decode(value),
   },
+  /** Another leader, by plan: nobody's statement fails that ends within the time to drain. */
+  switchover: {
+    path: "/multigres.orch.Orch/Switchover" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SwitchoverRequest): Buffer => Buffer.from(SwitchoverRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SwitchoverRequest => SwitchoverRequest.decode(value),
+    responseSerialize: (value: SwitchoverReply): Buffer => Buffer.from(SwitchoverReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SwitchoverReply => SwitchoverReply.decode(value),
+  },
 } as const;
 
 export interface OrchServer extends UntypedServiceImplementation {
   getShardStatus: handleUnaryCall<GetShardStatusRequest, GetShardStatusReply>;
+  /** Another leader, by plan: nobody's statement fails that ends within the time to drain. */
+  switchover: handleUnaryCall<SwitchoverRequest, SwitchoverReply>;
 }
 
 export interface OrchClient extends Client {
@@ -623,6 +859,22 @@ export interface OrchClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetShardStatusReply) => void,
+  ): ClientUnaryCall;
+  /** Another leader, by plan: nobody's statement fails that ends within the time to drain. */
+  switchover(
+    request: SwitchoverRequest,
+    callback: (error: ServiceError | null, response: SwitchoverReply) => void,
+  ): ClientUnaryCall;
+  switchover(
+    request: SwitchoverRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SwitchoverReply) => void,
+  ): ClientUnaryCall;
+  switchover(
+    request: SwitchoverRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SwitchoverReply) => void,
   ): ClientUnaryCall;
 }
 

@@ -31,6 +31,26 @@ export const protobufFileName = "pooler.proto";
  * pooler's one action lock.
  */
 
+export interface ResignRequest {
+  header:
+    | CallHeader
+    | undefined;
+  /** by which it leads; refused when it is another */
+  rule:
+    | RuleNumber
+    | undefined;
+  /** for transactions that are open; everybody is served meanwhile */
+  drainMs: number;
+}
+
+export interface ResignReply {
+  drainedMs: number;
+  /** since when nothing new was begun */
+  pausedMs: number;
+  /** sessions whose transaction or state went down with it */
+  cut: number;
+}
+
 export interface GrantRequest {
   header:
     | CallHeader
@@ -306,6 +326,168 @@ export interface PromotingMarker {
   timeline: number;
   lsn: bigint;
 }
+
+function createBaseResignRequest(): ResignRequest {
+  return { header: undefined, rule: undefined, drainMs: 0 };
+}
+
+export const ResignRequest: MessageFns<ResignRequest> = {
+  encode(message: ResignRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      CallHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.rule !== undefined) {
+      RuleNumber.encode(message.rule, writer.uint32(18).fork()).join();
+    }
+    if (message.drainMs !== 0) {
+      writer.uint32(24).uint32(message.drainMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResignRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResignRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = CallHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rule = RuleNumber.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.drainMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ResignRequest>, I>>(base?: I): ResignRequest {
+    return ResignRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResignRequest>, I>>(object: I): ResignRequest {
+    const message = createBaseResignRequest();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? CallHeader.fromPartial(object.header)
+      : undefined;
+    message.rule = (object.rule !== undefined && object.rule !== null)
+      ? RuleNumber.fromPartial(object.rule)
+      : undefined;
+    message.drainMs = object.drainMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseResignReply(): ResignReply {
+  return { drainedMs: 0, pausedMs: 0, cut: 0 };
+}
+
+export const ResignReply: MessageFns<ResignReply> = {
+  encode(message: ResignReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.drainedMs !== 0) {
+      writer.uint32(8).uint32(message.drainedMs);
+    }
+    if (message.pausedMs !== 0) {
+      writer.uint32(16).uint32(message.pausedMs);
+    }
+    if (message.cut !== 0) {
+      writer.uint32(24).uint32(message.cut);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResignReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResignReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.drainedMs = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pausedMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cut = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ResignReply>, I>>(base?: I): ResignReply {
+    return ResignReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResignReply>, I>>(object: I): ResignReply {
+    const message = createBaseResignReply();
+    message.drainedMs = object.drainedMs ?? 0;
+    message.pausedMs = object.pausedMs ?? 0;
+    message.cut = object.cut ?? 0;
+    return message;
+  },
+};
 
 function createBaseGrantRequest(): GrantRequest {
   return { header: undefined, rule: undefined, leaderId: "" };
@@ -2503,6 +2685,19 @@ export const PoolerService = {
     responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
   },
+  /**
+   * The leader hands over: lets its clients finish, stops, and is a standby afterwards, with all its
+   * WAL delivered to who streams. Whoever asked appoints the next one.
+   */
+  resign: {
+    path: "/multigres.pooler.Pooler/Resign" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResignRequest): Buffer => Buffer.from(ResignRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResignRequest => ResignRequest.decode(value),
+    responseSerialize: (value: ResignReply): Buffer => Buffer.from(ResignReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResignReply => ResignReply.decode(value),
+  },
   /** The leader asks whether it may go on answering clients; needs no Postgres. */
   grant: {
     path: "/multigres.pooler.Pooler/Grant" as const,
@@ -2545,6 +2740,11 @@ export interface PoolerServer extends UntypedServiceImplementation {
   initializeShard: handleUnaryCall<InitializeShardRequest, StatusReply>;
   /** Begins a clone and returns; its progress is in the status. */
   cloneFrom: handleUnaryCall<CloneFromRequest, StatusReply>;
+  /**
+   * The leader hands over: lets its clients finish, stops, and is a standby afterwards, with all its
+   * WAL delivered to who streams. Whoever asked appoints the next one.
+   */
+  resign: handleUnaryCall<ResignRequest, ResignReply>;
   /** The leader asks whether it may go on answering clients; needs no Postgres. */
   grant: handleUnaryCall<GrantRequest, GrantReply>;
   status: handleUnaryCall<StatusRequest, StatusReply>;
@@ -2632,6 +2832,25 @@ export interface PoolerClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  /**
+   * The leader hands over: lets its clients finish, stops, and is a standby afterwards, with all its
+   * WAL delivered to who streams. Whoever asked appoints the next one.
+   */
+  resign(
+    request: ResignRequest,
+    callback: (error: ServiceError | null, response: ResignReply) => void,
+  ): ClientUnaryCall;
+  resign(
+    request: ResignRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResignReply) => void,
+  ): ClientUnaryCall;
+  resign(
+    request: ResignRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResignReply) => void,
   ): ClientUnaryCall;
   /** The leader asks whether it may go on answering clients; needs no Postgres. */
   grant(request: GrantRequest, callback: (error: ServiceError | null, response: GrantReply) => void): ClientUnaryCall;
