@@ -55,6 +55,12 @@ export const Kind = {
   OpenReplication: 18,
   /** Name of a database, or nothing for all: its backends are replaced as they fall free. */
   Retire: 19,
+  /**
+   * JSON {"listen": channel} or {"unlisten": channel or null for all}, ahead of the BATCH that says
+   * so in SQL, at rest, in one frame. The channel's bytes, one character each. The pooler may let
+   * the session hear the channel without a backend of its own; READY says so, see PinSummary.
+   */
+  Listen: 22,
   // Both ways.
   Data: 20,
   Credit: 21,
@@ -73,6 +79,11 @@ export const Kind = {
    * large to be told: then the session is pinned by its settings, and they equal nobody else's.
    */
   Settings: 38,
+  /**
+   * A NotificationResponse for a session that holds no transaction, raw. Of the same window as
+   * DATA; one that is cut goes on in the next frame of this kind.
+   */
+  Notification: 39,
 } as const
 export type Kind = (typeof Kind)[keyof typeof Kind]
 
@@ -175,8 +186,11 @@ export const VERIFIABLE_PINS =
 /** JSON of a session's settings: it must fit into OPEN and SETTINGS frames beside the rest. */
 export const SETTINGS_BYTES_MAX = 16 * 1024
 
-/** The two facts about pins that a gateway needs at every ReadyForQuery. */
-export const PinSummary = { Transaction: 1, Session: 2 } as const
+/**
+ * What a gateway needs to know at every ReadyForQuery: why the session keeps its backend, and that
+ * its pooler listens for it, for which it needs none.
+ */
+export const PinSummary = { Transaction: 1, Session: 2, Listens: 4 } as const
 
 /**
  * Status of a LOST frame: whether a byte of the batch was given to a socket towards the backend.
@@ -192,6 +206,8 @@ export function keepsDataOrder(kind: number): boolean {
     case Kind.Parameters: // before the READY that names the vector
     case Kind.Names: // before the batch that needs them
     case Kind.Settings: // before the READY whose batch changed them
+    case Kind.Listen: // before the batch that it is about
+    case Kind.Notification: // before or behind a READY, as Postgres would have it
     case Kind.Opened:
     case Kind.Failed:
     case Kind.Refused:
