@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { runCancelRace } from './cancel-race.ts'
 import { startPooled } from './pooled.ts'
 
-const SEED = Number(Bun.env['FIDELITY_SEED'] ?? Math.floor(Math.random() * 1e6))
+const SEED = Number(Bun.env['FIDELITY_SEED'] ?? Bun.env['SEED'] ?? Math.floor(Math.random() * 1e6))
 const CANCELS = 300
 
 test('of some hundred cancels none hits another session', async () => {

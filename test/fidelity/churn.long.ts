@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { describeChurn, runChurn } from './churn.ts'
 import { startPooled } from './pooled.ts'
 
-const SEED = Number(Bun.env['FIDELITY_SEED'] ?? Math.floor(Math.random() * 1e6))
+const SEED = Number(Bun.env['FIDELITY_SEED'] ?? Bun.env['SEED'] ?? Math.floor(Math.random() * 1e6))
 const SECONDS = Number(Bun.env['FIDELITY_SECONDS'] ?? 60)
 /** The tail of it that runs when the time is over. */
 const MARGIN_SECONDS = 120

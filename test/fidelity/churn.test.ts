@@ -5,7 +5,7 @@ import { startPostgres } from '../support/postgres.ts'
 import { describeChurn, runChurn, type ChurnResult } from './churn.ts'
 import { startPooled } from './pooled.ts'
 
-const SEED = Number(Bun.env['FIDELITY_SEED'] ?? Math.floor(Math.random() * 1e6))
+const SEED = Number(Bun.env['FIDELITY_SEED'] ?? Bun.env['SEED'] ?? Math.floor(Math.random() * 1e6))
 const SECONDS = Number(Bun.env['FIDELITY_SECONDS'] ?? 8)
 const DIRECT_SECONDS = 3
 

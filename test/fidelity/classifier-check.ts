@@ -22,6 +22,8 @@ export interface Verdicts {
 const CUSTOM_NAME =
   /\b(?!pg_|public\.|information_schema\.)([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)\b/gi
 const CUSTOM_NAMES_MAX = 20
+/** Waits for data. */
+const COPY_IN = /^copy\b[^]*\bfrom\s+stdin\b/i
 /** A statement that takes longer is of no use here. */
 const TIMEOUT = { options: '-c statement_timeout=3s' }
 
@@ -37,7 +39,7 @@ export async function checkClassifier(
   let texts: string[] = []
   for (const text of statements) {
     const verdict = verdictOf(text)
-    if ((verdict & Trait.Refused) !== 0) continue
+    if ((verdict & Trait.Refused) !== 0 || COPY_IN.test(text)) continue
     asked |= verdict
     texts.push(text)
     verdicts.statements += 1
@@ -105,7 +107,8 @@ async function start(address: Address, database: string): Promise<Probe> {
         const { status } = await exchange(frontend, [query(text)], [])
         return status
       } catch (error) {
-        if (!(error instanceof SessionEnded)) throw error
+        if (!(error instanceof SessionEnded)) console.error(`${text}: ${String(error)}`)
+        frontend.destroy()
         return undefined
       }
     },
