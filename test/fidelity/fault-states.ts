@@ -36,7 +36,7 @@ const WRITTEN = ['08007']
 
 const mark = (key: number): string => `/* fault ${key} */`
 const insert = (key: number): string => `insert into fault values (${key}) ${mark(key)}`
-const sleep = (key: number): string => `select pg_sleep(${SLEEP}) ${mark(key)}`
+const asleep = (key: number): string => `select pg_sleep(${SLEEP}) ${mark(key)}`
 
 async function succeed(client: Frontend, ...texts: string[]): Promise<void> {
   for (const text of texts) {
@@ -78,7 +78,7 @@ export const FAULT_STATES: readonly FaultState[] = [
   {
     name: 'in a text that has committed and goes on',
     enter: async (client, key) =>
-      client.send(query(`begin; ${insert(key)}; commit; ${sleep(key)}`)),
+      client.send(query(`begin; ${insert(key)}; commit; ${asleep(key)}`)),
     told: WRITTEN,
     row: true,
     runs: true,
@@ -126,7 +126,7 @@ export const FAULT_STATES: readonly FaultState[] = [
     name: 'in a transaction, in a statement',
     async enter(client, key) {
       await succeed(client, 'begin', insert(key))
-      client.send(query(sleep(key)))
+      client.send(query(asleep(key)))
     },
     told: 'failed transaction',
     row: false,
