@@ -4,7 +4,8 @@
 // Invariant: a byte inside a string, a quoted identifier, a dollar quote or a comment never becomes
 // a Word token, and a byte outside of them is never skipped.
 
-import { foldHash, HASH_SEED, wordCode, FIRST_FUNCTION, Word } from './sql-words.ts'
+import { foldHash, HASH_SEED } from '../../shared/link/watch.ts'
+import { wordCode, FIRST_FUNCTION, Word } from './sql-words.ts'
 
 export const Token = {
   End: 0,
@@ -70,6 +71,8 @@ const STAR = 0x2a
 export class SqlLexer {
   /** Code of the last Word or Quoted token. */
   code = 0
+  /** Hash of the last Word or Quoted token: see shared/link/watch.ts. */
+  hash = 0
   /** Content of the last String, Word or Quoted token. */
   start = 0
   end = 0
@@ -167,6 +170,7 @@ export class SqlLexer {
     }
     this.start = start
     this.end = at
+    this.hash = hash
     this.code = wordCode(bytes, start, at, hash, false)
     return Token.Word
   }
@@ -266,6 +270,7 @@ export class SqlLexer {
       if (byte === DOUBLE_QUOTE) {
         if (bytes[at + 1] !== DOUBLE_QUOTE) {
           this.end = at
+          this.hash = hash
           const code = wordCode(bytes, start, at, hash, true)
           this.code = code >= FIRST_FUNCTION ? code : Word.None
           this.#at = at + 1

@@ -3,6 +3,8 @@
 // A word is looked up by a hash over its bytes with ASCII letters folded, then compared byte by
 // byte, so that a collision of hashes never makes a word out of another.
 
+import { foldHash, HASH_SEED } from '../../shared/link/watch.ts'
+
 /** Codes of commands, keywords and functions. Functions come last: they also match when quoted. */
 export const Word = {
   None: 0,
@@ -150,13 +152,6 @@ const SLOTS = 1024 // a power of two, about ten times the words: most lookups en
 const slotWord = new Int16Array(SLOTS).fill(-1)
 const texts: Buffer[] = []
 const codes: number[] = []
-
-/** The hash of one more byte; letters fold, other bytes of identifiers stay apart well enough. */
-export function foldHash(hash: number, byte: number): number {
-  return Math.imul(hash ^ (byte | 0x20), 0x01000193)
-}
-/** Where `foldHash` begins (FNV-1a). */
-export const HASH_SEED = 0x811c9dc5 | 0
 
 function add(code: number, text: string): void {
   let hash: number = HASH_SEED

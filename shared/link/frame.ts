@@ -84,6 +84,11 @@ export const Kind = {
    * DATA; one that is cut goes on in the next frame of this kind.
    */
   Notification: 39,
+  /**
+   * On the link, keeps data order: the watch list of a database, see watch.ts; `value` is its
+   * version, the last part has Flag.Boundary. Before OPENED, and when it changes.
+   */
+  Watch: 40,
 } as const
 export type Kind = (typeof Kind)[keyof typeof Kind]
 
@@ -163,7 +168,8 @@ export const Pin = {
 
 /**
  * What the pooler looks at when the batch is over and no transaction is open, before READY. In one
- * mask with `Pin`: in the head of BATCH and in the value of DATA.
+ * mask with `Pin`: in the head of BATCH and in the value of DATA. Above them, from bit 20 on, BATCH
+ * has the version of the watch list that its texts were looked up in.
  *
  * TempObjects, SqlPrepare, CursorWithHold, AdvisoryLock and Listen are looked at too: in a mask they
  * say that the batch may leave such a thing behind, and they last while the backend really has it.
@@ -176,6 +182,8 @@ export const Look = {
   AllSettings: 1 << 17,
   /** The batch may have undone pins: look at those again that the session has. */
   Pins: 1 << 18,
+  /** The batch may change the catalogs: they are read again before READY. */
+  Catalog: 1 << 19,
 } as const
 
 /** The part of a mask that is pins. */
@@ -205,6 +213,7 @@ export function keepsDataOrder(kind: number): boolean {
     case Kind.Define: // a BATCH that needs the statement may follow at once
     case Kind.Parameters: // before the READY that names the vector
     case Kind.Names: // before the batch that needs them
+    case Kind.Watch: // before what was refused for it
     case Kind.Settings: // before the READY whose batch changed them
     case Kind.Listen: // before the batch that it is about
     case Kind.Notification: // before or behind a READY, as Postgres would have it
