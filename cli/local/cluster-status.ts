@@ -80,7 +80,8 @@ export async function clusterStatus(
   const asked = await Promise.all(
     state.plan.poolers.map(async (pooler) => ({ pooler, reply: await ask(pooler, access.token) })),
   )
-  const views = asked.map(({ pooler, reply }) => poolerView(state, pooler, reply))
+  const end = endOfWal(asked.map(({ reply }) => reply))
+  const views = asked.map(({ pooler, reply }) => poolerView(state, pooler, { reply, end }))
   const rule = newestRule(asked.map(({ reply }) => reply))
   const leader = views.find(({ role }) => role === 'leader')
   const shard: ShardView = {
@@ -115,10 +116,17 @@ async function ask(
   }
 }
 
+/** Where the leader's WAL ends; undefined while nobody leads. */
+function endOfWal(replies: readonly (StatusReply | undefined)[]): bigint | undefined {
+  return replies.find((reply) => reply?.serving?.role === 'leader')?.position?.lsn
+}
+
+type Answer = { readonly reply: StatusReply | undefined; readonly end: bigint | undefined }
+
 function poolerView(
   { processes }: ClusterState,
   pooler: PoolerPlan,
-  reply: StatusReply | undefined,
+  { reply, end }: Answer,
 ): PoolerView {
   return {
     id: pooler.id,
@@ -132,7 +140,7 @@ function poolerView(
     data_port: pooler.port,
     socket: pooler.socket,
     pgctld_pid: pidOf(processes, pooler.pgctld.id),
-    postgres: postgresView(pooler, reply),
+    postgres: postgresView(pooler, { reply, end }),
   }
 }
 
@@ -143,9 +151,8 @@ function reasonOf({ serving, blocked, diverged, action, postgres }: StatusReply)
   return said.find((text) => text !== undefined && text !== '') ?? ''
 }
 
-function postgresView({ pgctld }: PoolerPlan, reply: StatusReply | undefined): PostgresView {
-  const { postgres, position, serving } = reply ?? {}
-  const lag = serving?.role === 'leader' ? 0 : Number(serving?.lagBytes ?? 0n)
+function postgresView({ pgctld }: PoolerPlan, { reply, end }: Answer): PostgresView {
+  const { postgres, position } = reply ?? {}
   return {
     pid: postgres?.pid || null,
     port: pgctld.postgresPort,
@@ -153,8 +160,20 @@ function postgresView({ pgctld }: PoolerPlan, reply: StatusReply | undefined): P
     version: postgres?.version || null,
     timeline: postgres?.timeline || null,
     lsn: position === undefined ? null : formatLsn(position.lsn),
-    lag_bytes: position === undefined ? null : lag,
+    lag_bytes: lagBytes(reply, end),
   }
+}
+
+/**
+ * What the leader wrote and this one has not replayed; without a leader, what it received and has
+ * not replayed. A follower that receives nothing falls behind by the first.
+ */
+function lagBytes(reply: StatusReply | undefined, end: bigint | undefined): number | null {
+  if (reply?.position === undefined) return null
+  const { standby, serving } = reply
+  if (standby === undefined) return 0
+  if (end === undefined) return Number(serving?.lagBytes ?? 0n)
+  return end > standby.replayedLsn ? Number(end - standby.replayedLsn) : 0
 }
 
 /** The newest decided rule that any of them has read. */
