@@ -1,0 +1,9 @@
+// How long the long forms are: small by default, as large as somebody has time for.
+
+/** Rounds of each fault; CHAOS_ROUNDS. */
+export const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 1)
+/** Paced writers and readers; CHAOS_WRITERS, CHAOS_READERS. */
+export const WRITERS = Number(process.env['CHAOS_WRITERS'] ?? 6)
+export const READERS = Number(process.env['CHAOS_READERS'] ?? 3)
+/** How long one test may take. */
+export const TEST_MS = 60_000 + ROUNDS * 90_000

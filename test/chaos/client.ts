@@ -1,0 +1,116 @@
+// One client of the gateways: a session at a time, connected again when it ends, and told outcomes
+// as the protocol has them.
+import { query } from '../../shared/pgwire/frontend.ts'
+import { type Address, Frontend } from '../support/frontend.ts'
+import type { Outcome, Span } from './history.ts'
+
+const RECONNECT_MS = 20
+/** Errors that leave open whether what was sent took effect. */
+const OPEN = /^(40003|08...|57P01|57P02|XX...)$/
+
+/** What came of one query. */
+export type Answer = {
+  readonly outcome: Outcome
+  readonly rows: readonly (readonly (string | null)[])[]
+  /** SQLSTATE, or the text of what ended the session; '' when it went well. */
+  readonly code: string
+  readonly message: string
+  readonly invokedMs: number
+  readonly endedMs: number
+}
+
+/** See the head of this file. */
+export class Client implements AsyncDisposable {
+  readonly name: string
+  readonly #addresses: readonly Address[]
+  #frontend: Frontend | undefined
+  #turn = 0
+  /** What was told, by code, for the report. */
+  readonly codes = new Map<string, number>()
+
+  constructor(name: string, addresses: readonly Address[]) {
+    this.name = name
+    this.#addresses = addresses
+  }
+
+  get frontend(): Frontend | undefined {
+    return this.#frontend
+  }
+
+  /**
+   * Runs it on the present session, or on a new one. Nothing was sent when none can be had: failed.
+   * Never rejects.
+   */
+  async run(text: string): Promise<Answer> {
+    const invokedMs = performance.now()
+    const answer = await this.#run(text)
+    if (answer.code !== '') this.codes.set(answer.code, (this.codes.get(answer.code) ?? 0) + 1)
+    return { ...answer, invokedMs, endedMs: performance.now() }
+  }
+
+  span(answer: Pick<Answer, 'invokedMs' | 'endedMs'>): Span {
+    return { client: this.name, invokedMs: answer.invokedMs, endedMs: answer.endedMs }
+  }
+
+  async #run(text: string): Promise<Omit<Answer, 'invokedMs' | 'endedMs'>> {
+    let frontend: Frontend
+    try {
+      frontend = await this.#connected()
+    } catch (error) {
+      await Bun.sleep(RECONNECT_MS)
+      return { outcome: 'failed', rows: [], code: 'no session', message: String(error) }
+    }
+    try {
+      return await ask(frontend, text)
+    } catch (error) {
+      await this.drop()
+      return { outcome: 'unknown', rows: [], code: 'session lost', message: String(error) }
+    }
+  }
+
+  async #connected(): Promise<Frontend> {
+    if (this.#frontend !== undefined) return this.#frontend
+    const address = this.#addresses[this.#turn++ % this.#addresses.length]
+    if (address === undefined) throw new Error('no gateway')
+    this.#frontend = await Frontend.connect(address)
+    return this.#frontend
+  }
+
+  /** Ends the session. */
+  async drop(): Promise<void> {
+    const frontend = this.#frontend
+    this.#frontend = undefined
+    await frontend?.[Symbol.asyncDispose]()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drop()
+  }
+}
+
+async function ask(
+  frontend: Frontend,
+  text: string,
+): Promise<Omit<Answer, 'invokedMs' | 'endedMs'>> {
+  const rows: (string | null)[][] = []
+  let code = ''
+  let words = ''
+  frontend.send(query(text))
+  for (;;) {
+    const message = await frontend.message().catch((error: unknown) => {
+      if (code === '') throw error
+      return undefined // an error that ended the session
+    })
+    if (message === undefined) {
+      return { outcome: OPEN.test(code) ? 'unknown' : 'failed', rows, code, message: words }
+    }
+    if (message.name === 'DataRow') rows.push(message.values.map((v) => v?.toString() ?? null))
+    if (message.name === 'ErrorResponse') {
+      code = message.fields.code
+      words = message.fields.message
+    }
+    if (message.name !== 'ReadyForQuery') continue
+    if (code === '') return { outcome: 'ok', rows, code, message: '' }
+    return { outcome: OPEN.test(code) ? 'unknown' : 'failed', rows, code, message: words }
+  }
+}

@@ -1,0 +1,114 @@
+// Rounds of harm: the site is whole, something happens to its leader, clients get through again,
+// what died returns, and every acknowledged write is on whoever leads now.
+import { checkBank } from './check-bank.ts'
+import { checkLists } from './check-lists.ts'
+import { checkHeld, checkLogs } from './check-log.ts'
+import { BANK_TOTAL } from './bank.ts'
+import { distribution } from './gaps.ts'
+import type { Anomaly } from './history.ts'
+import { heldBy } from './logs.ts'
+import type { SiteNode } from './node.ts'
+import type { Site } from './site.ts'
+import { storyLine, tellStory, type Story } from './story.ts'
+import type { Workload } from './workload.ts'
+import { until } from '../support/until.ts'
+
+const QUIET_MS = 1000
+const AFTER_MS = 1000
+const AGAIN_MS_MAX = 60_000
+
+/** Does the harm; resolves when it is over, which may be later than the failover. */
+export type Fault = (leader: SiteNode) => Promise<void> | void
+
+/** What came of one round. */
+export type RoundResult = {
+  /** The longest time that one session waited for an acknowledged write. */
+  readonly gapMs: number
+  readonly story: Story
+  readonly leaderChanged: boolean
+  /** From the fault until the site was whole again, what died started anew. */
+  readonly wholeAfterMs: number
+  readonly anomalies: readonly Anomaly[]
+}
+
+/** One round. @throws Error when the site does not become whole again. */
+export async function playRound(
+  site: Site,
+  workload: Workload,
+  fault: Fault,
+): Promise<RoundResult> {
+  const before = await site.whole()
+  await Bun.sleep(QUIET_MS)
+  workload.takeGap()
+  const wallMs = Date.now()
+  const hitMs = performance.now()
+  const over = Promise.resolve(fault(before))
+  await Bun.sleep(AFTER_MS)
+  await writing(workload)
+  await over
+  site.revive()
+  const leader = await site.whole()
+  const wholeAfterMs = performance.now() - hitMs
+  await writing(workload)
+  const gapMs = workload.takeGap()
+  const history = [...workload.history] // what came before this look at the leader
+  const anomalies = checkHeld(history, await heldBy(leader), leader.id)
+  const story = tellStory(site, wallMs)
+  return { gapMs, story, leaderChanged: leader.id !== before.id, wholeAfterMs, anomalies }
+}
+
+/** Every writer gets an acknowledgement for something that it sent from now on. */
+async function writing(workload: Workload): Promise<void> {
+  const fromMs = performance.now()
+  const wanted = workload.meters.length
+  const seen = new Set<number>()
+  let at = workload.history.length
+  await until(
+    () => {
+      for (; at < workload.history.length; at += 1) {
+        const done = workload.history[at]
+        if (done?.kind !== 'write' || done.outcome !== 'ok') continue
+        if (done.invokedMs >= fromMs) seen.add(done.key)
+      }
+      return seen.size === wanted
+    },
+    { deadlineMs: AGAIN_MS_MAX, what: 'every writer is acknowledged again' },
+  )
+}
+
+/** Plays `count` rounds, prints each and their distribution. */
+export async function playRounds(options: {
+  name: string
+  site: Site
+  workload: Workload
+  fault: Fault
+  count: number
+}): Promise<RoundResult[]> {
+  const { name, site, workload, fault, count } = options
+  const results: RoundResult[] = []
+  for (let round = 1; round <= count; round += 1) {
+    const result = await playRound(site, workload, fault)
+    results.push(result)
+    const { gapMs, story, wholeAfterMs } = result
+    const timing = `gap ${gapMs.toFixed(0)} ms, whole after ${wholeAfterMs.toFixed(0)} ms`
+    console.error(`${name} ${round}/${count}: ${timing}; ${storyLine(story)}`)
+  }
+  console.error(`${name}: longest gap: ${distribution(results.map(({ gapMs }) => gapMs))}`)
+  return results
+}
+
+/** Ends the workload, compares all nodes with what clients know, and checks the history. */
+export async function judge(site: Site, workload: Workload): Promise<Anomaly[]> {
+  await site.whole()
+  await workload.stop()
+  const { ok, failed, unknown } = workload.tally()
+  console.error(`acknowledged ${ok}, failed ${failed}, unknown ${unknown}; ${workload.codes()}`)
+  const { history } = workload
+  const leader = await site.whole()
+  return [
+    ...checkLogs(history),
+    ...checkLists(history),
+    ...checkBank(history, BANK_TOTAL),
+    ...checkHeld(history, await heldBy(leader), leader.id),
+  ]
+}

@@ -1,0 +1,73 @@
+// One process of a site: started, killed, frozen, and, where the site is supervised, started again.
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const ROOT = join(import.meta.dir, '..', '..')
+const RESTART_MS = 100 // as the supervisor of `cluster start` does
+const STOP_MS_MAX = 20_000
+
+/** How it is run. */
+export type ServiceOptions = {
+  readonly name: string
+  /** The service's script and its flags. */
+  readonly argv: readonly string[]
+  readonly logFile: string
+  /** What stands before the program, to run it in a network namespace. */
+  readonly prefix?: readonly string[]
+  readonly supervised: boolean
+}
+
+/** See the head of this file. */
+export class Service {
+  readonly name: string
+  readonly #options: ServiceOptions
+  #child: Bun.Subprocess | undefined
+  #wanted = false
+
+  constructor(options: ServiceOptions) {
+    this.name = options.name
+    this.#options = options
+  }
+
+  /** Undefined while it does not run. */
+  get pid(): number | undefined {
+    return this.#child?.exitCode === null && this.#child.signalCode === null
+      ? this.#child.pid
+      : undefined
+  }
+
+  get log(): string {
+    return readFileSync(this.#options.logFile, 'utf8')
+  }
+
+  /** Starts it unless it runs. */
+  start(): void {
+    this.#wanted = true
+    if (this.pid !== undefined) return
+    const { argv, logFile, prefix = [], supervised } = this.#options
+    const log = openSync(logFile, 'a')
+    this.#child = Bun.spawn([...prefix, process.execPath, ...argv], {
+      cwd: ROOT,
+      stdin: 'pipe', // it ends with this process, also when that is killed
+      stdout: log,
+      stderr: log,
+      env: { ...process.env, MULTIGRES_SUPERVISED: '1' },
+      onExit: () => {
+        if (supervised && this.#wanted) setTimeout(() => this.#wanted && this.start(), RESTART_MS)
+      },
+    })
+    closeSync(log)
+  }
+
+  /** Ends it for good, also when it is frozen. */
+  async stop(): Promise<void> {
+    this.#wanted = false
+    const child = this.#child
+    if (child === undefined || this.pid === undefined) return
+    child.kill('SIGCONT')
+    child.kill('SIGTERM')
+    const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX)
+    await child.exited
+    clearTimeout(late)
+  }
+}
