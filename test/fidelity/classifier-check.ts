@@ -22,8 +22,9 @@ export interface Verdicts {
 const CUSTOM_NAME =
   /\b(?!pg_|public\.|information_schema\.)([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)\b/gi
 const CUSTOM_NAMES_MAX = 20
-/** Waits for data. */
-const COPY_IN = /^copy\b[^]*\bfrom\s+stdin\b/i
+/** Waits for data, or, as a superuser, ruins the database. */
+const LEFT_OUT =
+  /\bcopy\b[^]*\bfrom\s+stdin\b|\b(?:delete\s+from|insert\s+into|update|(?:alter|drop)\s+table)\s+(?:pg_catalog\.(?!pg_settings)|pg_(?!settings|temp))/i
 /** A statement that takes longer is of no use here. */
 const TIMEOUT = { options: '-c statement_timeout=3s' }
 
@@ -39,7 +40,7 @@ export async function checkClassifier(
   let texts: string[] = []
   for (const text of statements) {
     const verdict = verdictOf(text)
-    if ((verdict & Trait.Refused) !== 0 || COPY_IN.test(text)) continue
+    if ((verdict & Trait.Refused) !== 0 || LEFT_OUT.test(text)) continue
     asked |= verdict
     texts.push(text)
     verdicts.statements += 1
@@ -48,8 +49,8 @@ export async function checkClassifier(
       session = await start(address, database)
     } else if (status === TransactionStatus.Idle) {
       const changes = await session.changes(texts)
-      judge(verdicts, { asked, changes, texts })
-      if (changes.length > 0) {
+      if (changes !== undefined) judge(verdicts, { asked, changes, texts })
+      if (changes?.length !== 0) {
         session.end()
         session = await start(address, database)
       }
@@ -93,8 +94,8 @@ function verdictOf(text: string): number {
 interface Probe {
   /** The status behind it; undefined when the session ended. */
   run(text: string): Promise<TransactionStatus | undefined>
-  /** What differs from the last time. */
-  changes(texts: readonly string[]): Promise<string[]>
+  /** What differs from the last time; undefined when the catalogs cannot be read any more. */
+  changes(texts: readonly string[]): Promise<string[] | undefined>
   end(): void
 }
 
@@ -116,7 +117,12 @@ async function start(address: Address, database: string): Promise<Probe> {
       const names = [...texts.join('\n').matchAll(CUSTOM_NAME)].map(([, name = '']) => name)
       const custom = [...new Set(names.map((name) => name.toLowerCase()))]
       const before = new Map([...custom.map((name) => [name, 'never heard of'] as const), ...state])
-      state = await readState(frontend, custom.slice(0, CUSTOM_NAMES_MAX))
+      try {
+        state = await readState(frontend, custom.slice(0, CUSTOM_NAMES_MAX))
+      } catch (error) {
+        console.error(`after ${texts.join('; ')}: ${String(error).slice(-100)}`)
+        return undefined
+      }
       return differences(before, state)
     },
     end: () => frontend.destroy(),
