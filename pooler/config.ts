@@ -124,6 +124,20 @@ export const poolerFields = {
     group: limits,
     help: 'Most replication connections of clients; each holds one of max_wal_senders.',
   }),
+  listenersMax: integer({
+    default: 8,
+    min: 0,
+    live: true,
+    group: limits,
+    help: 'Most databases with a shared LISTEN connection; elsewhere LISTEN keeps a backend.',
+  }),
+  listenQueueBytes: size({
+    default: '4MB',
+    min: '64kB',
+    live: true,
+    group: limits,
+    help: 'Notifications that wait for one session; one that lets more wait is closed.',
+  }),
   messageBytesMax: size({
     default: '1GB',
     min: '64kB',

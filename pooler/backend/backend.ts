@@ -47,6 +47,8 @@ export interface BackendOwner {
   backendDrained(): void
   /** A cancel that was under way is done: the next batch may begin. */
   backendCancelDone(): void
+  /** Whether it hears notifications of this channel by another way already. */
+  backendHears?(channel: string): boolean
   /** The connection is gone; nothing follows. */
   backendLost(loss: Loss): void
 }
@@ -65,6 +67,8 @@ export interface BackendHost {
   backendGone(backend: Backend, loss: Loss): void
   /** No cancel of it is under way any more; it may be handed on, or go on. */
   cancelDone(backend: Backend): void
+  /** The process id that clients know the notifier by whose backend has `pid`. */
+  sessionOf(pid: number): number
 }
 
 const Phase = { Connecting: 0, Startup: 1, Open: 2, Shutting: 3, Closed: 4 } as const
@@ -80,6 +84,7 @@ const INTEREST = [
   Message.CopyOutResponse,
   Message.CopyBothResponse,
   Message.NoticeResponse,
+  Message.NotificationResponse,
 ]
 /** Larger ErrorResponses and ParameterStatus pass without a look. */
 const HOLD_BYTES_MAX = 64 * 1024
@@ -484,6 +489,8 @@ export class Backend extends PoolMember<Backend> {
         return this.#takesError(bytes, bodyStart, end)
       case Message.NoticeResponse:
         return this.running && this.#takesNotice(bytes, bodyStart, end)
+      case Message.NotificationResponse:
+        return this.#takesNotification(bytes, bodyStart)
       default:
         return false
     }
@@ -521,6 +528,14 @@ export class Backend extends PoolMember<Backend> {
     this.#swallowed = 0
     this.#scanner = this.#newScanner(SWALLOW_INTEREST)
     return true
+  }
+
+  /** Its process id becomes the one that the notifier's client knows. */
+  #takesNotification(bytes: Buffer, start: number): boolean {
+    bytes.writeInt32BE(this.#host.sessionOf(bytes.readInt32BE(start)), start)
+    const channel = start + 4
+    const name = bytes.toString('latin1', channel, bytes.indexOf(0, channel))
+    return this.owner?.backendHears?.(name) === true
   }
 
   #takeParameter(bytes: Buffer, start: number, end: number): void {

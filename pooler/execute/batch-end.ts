@@ -1,11 +1,12 @@
 // From the ReadyForQuery of a backend to the READY that its gateway hears. Mostly nothing is
-// between them. Where a batch may have changed what its session holds, READY is held until that is
-// known.
+// between them. A session that listens hears first what was notified up to here; and where a batch
+// may have changed what its session holds, READY is held until that is known.
 import { Look, Pin } from '../../shared/link/frame.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
+import type { Listening } from '../listen/listening.ts'
 import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
 import { Aftermath } from './aftermath.ts'
 import type { Executor } from './executor.ts'
@@ -14,6 +15,7 @@ import type { SessionState } from './session-state.ts'
 /** The session whose batch ends. */
 export interface BatchEndOwner {
   readonly kept: SessionState
+  readonly listening: Listening | undefined
   /** What the session holds is known: READY may leave. */
   known(backend: Backend): void
   /** The backend was lost behind its batch. */
@@ -53,7 +55,8 @@ export class BatchEnd {
     const { kept } = this.#owner
     if (backend.parameters !== this.#reported) this.#unannounced(backend)
     if (status !== TransactionStatus.Idle) return false
-    this.#held = kept.looks !== 0 || this.changesDefaults
+    const listens = this.#owner.listening?.active === true
+    this.#held = kept.looks !== 0 || this.changesDefaults || listens
     return this.#held
   }
 
@@ -62,7 +65,7 @@ export class BatchEnd {
     if (!this.#held || backend === undefined) return false
     this.#held = false
     const request = this.#owner.kept.request()
-    const first = this.changesDefaults ? () => this.#executor.generations.check() : undefined
+    const first = this.#first()
     this.changesDefaults = false
     backend.sinceMs = this.#executor.nowMs
     this.#aftermath = new Aftermath(backend, {
@@ -79,6 +82,17 @@ export class BatchEnd {
     })
     this.#aftermath.start()
     return true
+  }
+
+  /** What is done before the look, if anything is. */
+  #first(): (() => Promise<void>) | undefined {
+    const { listening } = this.#owner
+    const { changesDefaults } = this
+    if (!changesDefaults && listening?.active !== true) return undefined
+    return async () => {
+      if (changesDefaults) await this.#executor.generations.check()
+      await listening?.barrier()
+    }
   }
 
   /** Ends it at once. True when it was under way: the batch has run, what it left is not known. */

@@ -17,6 +17,7 @@ import { AdminConnection } from '../backend/admin-connection.ts'
 import { Backend, type BackendHost, type BackendOwner } from '../backend/backend.ts'
 import { lossOf, type Loss } from '../backend/loss.ts'
 import { VectorTable } from '../backend/parameters.ts'
+import { SharedListeners } from '../listen/shared-listeners.ts'
 import type { Pool, PoolKey } from '../pool/pool.ts'
 import { PoolSet } from '../pool/pool-set.ts'
 import { HandOver } from '../settings/hand-over.ts'
@@ -79,11 +80,13 @@ export class Executor implements BackendHost {
   readonly admin: AdminConnection
   readonly gate: ServingGate
   readonly walPosition: WalPosition
+  readonly listeners: SharedListeners
   /** How long batches waited for a backend; those that got one at once are not in it. */
   waitHistogram: Histogram | undefined
   /** Of the last tick. */
   nowMs: number
   readonly #socketPath: () => string | undefined
+  readonly #byPid = new Map<number, Backend>()
 
   constructor(options: ExecutorOptions) {
     this.log = options.log
@@ -104,6 +107,7 @@ export class Executor implements BackendHost {
       new Backend(pool, this, this.#socketPath() ?? NOWHERE)
     this.pools = new PoolSet<Backend>({ open, random }, this.limits, this.nowMs)
     this.generations.pools = this.pools
+    this.listeners = new SharedListeners(this, this.limits)
   }
 
   /** Where Postgres listens; undefined while it is not known. */
@@ -180,6 +184,7 @@ export class Executor implements BackendHost {
     this.gate.set(state)
     const { follows } = this.gate
     const refusal = this.gate.refusal ?? this.gate.otherRule
+    if (!state.serving) this.listeners.close(refusal)
     for (const link of this.links) {
       if (!state.serving) link.replication.cut(state.reason)
       for (const stream of link.streams.values()) {
@@ -208,6 +213,7 @@ export class Executor implements BackendHost {
    * copied must have no session. Postgres itself waits 5 s for those that are leaving.
    */
   closeIdle(except: string): void {
+    this.listeners.closeIdle()
     for (const pool of this.pools.pools.values()) {
       if (pool.key.database === except) continue
       for (const backend of pool.idle.slice()) this.pools.retire(backend)
@@ -308,6 +314,7 @@ export class Executor implements BackendHost {
   backendOpened(backend: Backend): void {
     this.counters.backendsOpened++
     backend.pool.refusal = undefined
+    this.#byPid.set(backend.pid, backend)
     this.pools.opened(backend)
   }
 
@@ -322,6 +329,7 @@ export class Executor implements BackendHost {
   backendGone(backend: Backend, loss: Loss): void {
     this.counters.backendsGone++
     this.log.debug('backend gone', { pid: backend.pid, ...loss })
+    if (this.#byPid.get(backend.pid) === backend) this.#byPid.delete(backend.pid)
     this.pools.removed(backend)
   }
 
@@ -334,9 +342,19 @@ export class Executor implements BackendHost {
     }
   }
 
+  /** The backend with process id `pid`; undefined when it is none of a session's. */
+  backendOf(pid: number): Backend | undefined {
+    return this.#byPid.get(pid)
+  }
+
+  sessionOf(pid: number): number {
+    return this.#byPid.get(pid)?.lastSession || pid
+  }
+
   /** Passes time; every 100 ms or so. */
   tick(nowMs: number): void {
     this.nowMs = nowMs
+    this.listeners.tick(nowMs)
     this.pools.tick(nowMs)
     this.generations.tick(nowMs)
     for (const pool of this.pools.pools.values()) {
@@ -378,6 +396,7 @@ export class Executor implements BackendHost {
   /** Closes links, sessions and backends. */
   close(): void {
     for (const link of this.links) link.connection.close()
+    this.listeners.close(STOPPING)
     this.pools.retireAll('shutdown')
     for (const pool of this.pools.pools.values()) {
       for (const backend of pool.members) if (!backend.shutting) backend.kill()
@@ -419,4 +438,5 @@ function isUnit(owner: BackendOwner | undefined): boolean {
   )
 }
 
+const STOPPING: Loss = { sqlstate: '57P01', message: 'the pooler is stopping' }
 const FATAL = { severity: 'FATAL' } as const

@@ -6,6 +6,8 @@ export type ExecutorLimits = { -readonly [K in keyof PoolLimits]: PoolLimits[K] 
   streamsMax: number
   plainSessionsMax: number
   replicationMax: number
+  listenersMax: number
+  listenQueueBytes: number
   preparedMax: number
   messageBytesMax: number
   connectTimeoutMs: number
@@ -41,6 +43,8 @@ export function limitsOf(config: PoolerConfig, postgres: PostgresLimits): Execut
     streamsMax: config.streamsMax,
     plainSessionsMax: config.plainSessionsMax,
     replicationMax: config.replicationMax,
+    listenersMax: config.listenersMax,
+    listenQueueBytes: config.listenQueueBytes,
     preparedMax: config.preparedStatementsMax,
     messageBytesMax: config.messageBytesMax,
     connectTimeoutMs: config.connectTimeoutMs,

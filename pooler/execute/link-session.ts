@@ -85,6 +85,9 @@ export class LinkSession implements LinkHandler {
         case Kind.Names:
           stream.names(bytes.toString('utf8', start, end))
           break
+        case Kind.Listen:
+          stream.listen(bytes.toString('utf8', start, end))
+          break
         case Kind.Credit:
           stream.credit(value)
           break

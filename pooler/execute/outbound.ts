@@ -1,5 +1,5 @@
 // What a stream sends to its gateway. No more bytes of DATA are under way than the gateway gave
-// credit for; what a backend sent beyond that waits here, and all that comes later waits behind it.
+// credit for, notifications included; what a backend sent beyond that waits here, and all that comes later waits behind it.
 import {
   Flag,
   FRAME_PAYLOAD_BYTES_MAX,
@@ -70,10 +70,11 @@ export class Outbound {
   ): void {
     const { connection } = this.#link
     const size = end - start
-    const room = kind === Kind.Data ? this.#window : FRAME_PAYLOAD_BYTES_MAX
+    const bounded = isBounded(kind)
+    const room = bounded ? this.#window : FRAME_PAYLOAD_BYTES_MAX
     const fits = size <= room && size <= FRAME_PAYLOAD_BYTES_MAX
     if (fits && this.#pending.empty && !connection.congested) {
-      if (kind === Kind.Data) this.#window -= size
+      if (bounded) this.#window -= size
       connection.send(kind, this.#stream.id, flags, status, pins, value, bytes, start, end)
       if (kind === Kind.Lost || (flags & Flag.Ready) !== 0) this.#stream.ended()
       return
@@ -94,14 +95,15 @@ export class Outbound {
         return
       }
       const { kind, flags, status, pins, value } = pending
-      const room = kind === Kind.Data ? this.#window : FRAME_PAYLOAD_BYTES_MAX
+      const bounded = isBounded(kind)
+      const room = bounded ? this.#window : FRAME_PAYLOAD_BYTES_MAX
       const size = Math.min(pending.firstBytes, room, FRAME_PAYLOAD_BYTES_MAX)
       if (size === 0) return
-      if (kind === Kind.Data) this.#window -= size
+      if (bounded) this.#window -= size
       const last = size === pending.firstBytes
       const { firstBuffer: bytes, start } = pending
       connection.send(
-        last ? kind : Kind.Data,
+        last || bounded ? kind : Kind.Data,
         this.#stream.id,
         last ? flags : 0,
         status,
@@ -116,4 +118,9 @@ export class Outbound {
     }
     this.#stream.drained()
   }
+}
+
+/** Whether frames of this kind are of the stream's window. */
+function isBounded(kind: number): boolean {
+  return kind === Kind.Data || kind === Kind.Notification
 }

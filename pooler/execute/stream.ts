@@ -27,7 +27,9 @@ import { now } from '../../shared/time/clock.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
-import { PoolWaiter, type Refusal as PoolRefusal } from '../pool/pool-waiter.ts'
+import { readListenAsk } from '../listen/listen-ask.ts'
+import { Listening, type ListeningOwner } from '../listen/listening.ts'
+import type { Refusal as PoolRefusal } from '../pool/pool-waiter.ts'
 import type { Pool } from '../pool/pool.ts'
 import { BatchEnd, type BatchEndOwner } from './batch-end.ts'
 import { Concern, concernsOf } from './database-command.ts'
@@ -38,8 +40,8 @@ import { InboundWindow } from './inbound-window.ts'
 import type { LinkSession } from './link-session.ts'
 import { Outbound } from './outbound.ts'
 import { CANCELED, pinRefusal, poolRefusal, UNFIT, type Refusal } from './refusal.ts'
-import { SessionState } from './session-state.ts'
-import { broken, StreamState, TOO_MANY_SETTINGS, type StreamHello } from './stream-state.ts'
+import { StreamRecord } from './stream-record.ts'
+import { broken, StreamState, type StreamHello } from './stream-state.ts'
 
 const IDLE = TransactionStatus.Idle
 /** The ReadyForQuery that ends a batch at rest, held while the backend is looked at. */
@@ -47,30 +49,9 @@ const READY = readyForQuery(IDLE)
 
 /** A session of a gateway. */
 export class Stream
-  extends PoolWaiter<Backend>
-  implements BackendOwner, FittingOwner, BatchEndOwner
+  extends StreamRecord
+  implements BackendOwner, FittingOwner, BatchEndOwner, ListeningOwner
 {
-  readonly id: number
-  readonly pool: Pool<Backend>
-  /** Who it is, for people: the client's address and the gateway's session number. */
-  readonly client: string
-  readonly session: number
-  /** Its batches run while this node follows; all others while it serves under their rule. */
-  readonly reads: boolean
-  state: StreamState = StreamState.Opening
-  backend: Backend | undefined
-  readonly kept: SessionState
-  /** The batch under way or, at rest, the last one. */
-  batch = 0
-  /** Since when the batch, or the rest, lasts. */
-  sinceMs: number
-  /** The gateway has sent the message that makes a ReadyForQuery. */
-  finalSeen = false
-  batches = 0
-  /** Of them, those after which its backend was free for others. */
-  released = 0
-  /** Of them, those on a backend that another session had before. */
-  handOvers = 0
   readonly #link: LinkSession
   readonly #outbound: Outbound
   readonly #fitting: Fitting
@@ -79,38 +60,21 @@ export class Stream
   readonly #end: BatchEnd
   /** Its batch failed before it began: the rest of it is dropped. */
   #skips = false
-  /** What the gateway was last told that the backend reports. */
-  #told: ParameterVector | undefined
   #givesBackLate = false // the batch is over, but too much of its answer is pending
   #creditedMs = 0 // when the gateway last gave credit
 
   constructor(link: LinkSession, pool: Pool<Backend>, hello: StreamHello) {
-    super()
+    super(link.executor, pool, hello)
     this.#link = link
-    this.id = hello.id
-    this.pool = pool
-    this.client = hello.client
-    this.session = hello.session
-    this.reads = hello.reads
     this.#outbound = new Outbound(link, this)
     this.#fitting = new Fitting(link.executor, this)
     this.#end = new BatchEnd(link.executor, this)
     this.#inbound = new InboundWindow(link.connection, hello.id)
-    this.kept = new SessionState(link.executor.settings)
-    if (!this.kept.bring(hello.settings)) throw new PgError(...TOO_MANY_SETTINGS)
-    this.wantedFlavor = this.kept.settings
-    this.sinceMs = link.executor.nowMs
-    pool.sessions++
   }
 
   /** Bytes that wait for the gateway's credit. */
   get pendingBytes(): number {
     return this.#outbound.bytes
-  }
-
-  /** It would lose something if it were cut now. */
-  get busy(): boolean {
-    return this.backend !== undefined || this.state === StreamState.Waiting
   }
 
   /** Every reason that keeps a backend with this session now. */
@@ -149,10 +113,15 @@ export class Stream
     this.#link.batchBegan()
     const refusal = executor.refusalFor(this, bytes, start)
     if (refusal !== undefined) return this.#refuse(refusal)
+    const raw = start + BATCH_HEAD_BYTES
+    if (this.listening?.runs(this.#link, flags, bytes, raw, end) === true) {
+      this.state = StreamState.Running
+      this.finalSeen = true
+      return this.#consumed(end - start)
+    }
     const mask = bytes.readUInt32BE(start + 16)
     if (mask !== 0 && !this.#ask(mask)) return
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
-    const raw = start + BATCH_HEAD_BYTES
     if (backend !== undefined && backend.cancels === 0 && this.#fits(backend)) {
       if (!this.#begin(backend)) return
       this.#announce(flags, bytes, raw, end)
@@ -167,6 +136,13 @@ export class Stream
   /** A NAMES frame. @throws PgError when it is malformed. */
   names(text: string): void {
     this.kept.name(text)
+  }
+
+  /** A LISTEN frame. @throws PgError when it is malformed. */
+  listen(text: string): void {
+    if (this.reads) return // a standby cannot
+    this.listening ??= new Listening(this, this.#link.executor.listeners)
+    this.listening.ask(readListenAsk(text))
   }
 
   /**
@@ -223,6 +199,7 @@ export class Stream
     this.#dropHeld()
     this.#withdraw()
     this.#outbound.clear()
+    this.listening?.close()
     const unknown = this.#end.stop()
     const backend = this.#letGo()
     if (unknown) backend?.kill()
@@ -329,6 +306,10 @@ export class Stream
     else this.#giveBack()
   }
 
+  backendHears(channel: string): boolean {
+    return this.listening?.hears(channel) === true
+  }
+
   backendDrained(): void {
     this.#inbound.written()
   }
@@ -354,7 +335,7 @@ export class Stream
     this.state = StreamState.Idle
     const { initialParameters } = backend
     assert(initialParameters !== undefined, 'an open backend has reported its parameters')
-    this.#told = initialParameters
+    this.told = initialParameters
     this.#link.opened(this, initialParameters)
   }
 
@@ -410,7 +391,17 @@ export class Stream
   #endSkipping(): void {
     this.#skips = false
     this.finalSeen = true
-    this.#sendReady(this.#told, Flag.Ready | Flag.Boundary, IDLE, READY, 0, READY.length)
+    this.#sendReady(this.told, Flag.Ready | Flag.Boundary, IDLE, READY, 0, READY.length)
+  }
+
+  notify(message: Buffer): void {
+    this.#outbound.send(Kind.Notification, Flag.Boundary, 0, 0, 0, message, 0, message.length)
+  }
+
+  listened(answer: Buffer, failed: boolean): void {
+    const flags = failed ? Flag.Error | Flag.Boundary : Flag.Boundary
+    this.#send(flags, answer, 0, answer.length)
+    this.#endSkipping()
   }
 
   lostBehind(loss: Loss): void {
@@ -454,14 +445,17 @@ export class Stream
     start: number,
     end: number,
   ): void {
-    const session = this.kept.pins === 0 ? 0 : PinSummary.Session
-    const pins = status === IDLE ? session : session | PinSummary.Transaction
-    this.#told = vector
+    this.told = vector
+    this.listening?.batchEnds(status)
+    let pins = this.kept.pins === 0 ? 0 : PinSummary.Session
+    if (status !== IDLE) pins |= PinSummary.Transaction
+    if (this.listening?.active === true) pins |= PinSummary.Listens
     const value = this.#link.vectorId(vector)
     this.#outbound.send(Kind.Data, flags, status, pins, value, bytes, start, end)
   }
 
   #send(flags: number, bytes: Buffer, start: number, end: number): void {
+    if ((flags & Flag.Error) !== 0) this.listening?.failed()
     if (end > start) this.#outbound.send(Kind.Data, flags, 0, 0, 0, bytes, start, end)
   }
 
@@ -479,6 +473,7 @@ export class Stream
     this.#end.batchBegins(backend)
     this.#fitting.freshOnly = false
     this.wantedFlavor = this.kept.settings
+    this.listening?.batchBegins(backend)
     if (backend.lastSession !== this.session) this.#takenOver(backend)
     backend.beginBatch(this)
     return true
@@ -524,6 +519,7 @@ export class Stream
     this.#withdraw()
     this.state = StreamState.Idle
     this.#dropHeld()
+    this.listening?.forgetAsk()
     if (this.backend === undefined) this.kept.forgetBackend()
     this.#link.connection.sendJson(Kind.Refused, this.id, this.batch, refusal)
     this.#link.refused(refusal.code)
@@ -542,6 +538,7 @@ export class Stream
     const body = Buffer.from(JSON.stringify({ sqlstate, message }))
     const status = sent ? LostStatus.Sent : LostStatus.NothingSent
     this.kept.forgetBackend()
+    this.listening?.batchLost()
     this.finalSeen = true
     this.#link.executor.counters.lost++
     this.#outbound.send(Kind.Lost, 0, status, 0, this.batch, body, 0, body.length)

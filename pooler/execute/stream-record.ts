@@ -1,0 +1,58 @@
+import { PgError } from '../../shared/errors/pg-error.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { ParameterVector } from '../backend/parameters.ts'
+import type { Listening } from '../listen/listening.ts'
+import { PoolWaiter } from '../pool/pool-waiter.ts'
+import type { Pool } from '../pool/pool.ts'
+import type { Executor } from './executor.ts'
+import { SessionState } from './session-state.ts'
+import { StreamState, TOO_MANY_SETTINGS, type StreamHello } from './stream-state.ts'
+
+/** What is known of a session on a link; stream.ts changes it. */
+export abstract class StreamRecord extends PoolWaiter<Backend> {
+  readonly id: number
+  readonly pool: Pool<Backend>
+  /** Who it is, for people: the client's address and the gateway's session number. */
+  readonly client: string
+  readonly session: number
+  /** Its batches run while this node follows; all others while it serves under their rule. */
+  readonly reads: boolean
+  state: StreamState = StreamState.Opening
+  backend: Backend | undefined
+  readonly kept: SessionState
+  /** Of a session that has listened without a backend of its own. */
+  listening: Listening | undefined
+  /** What the gateway was last told that the backend reports. */
+  told: ParameterVector | undefined
+  /** The batch under way or, at rest, the last one. */
+  batch = 0
+  /** Since when the batch, or the rest, lasts. */
+  sinceMs: number
+  /** The gateway has sent the message that makes a ReadyForQuery. */
+  finalSeen = false
+  batches = 0
+  /** Of them, those after which its backend was free for others. */
+  released = 0
+  /** Of them, those on a backend that another session had before. */
+  handOvers = 0
+
+  /** @throws PgError when there is no room for the settings that it brings. */
+  constructor(executor: Executor, pool: Pool<Backend>, hello: StreamHello) {
+    super()
+    this.id = hello.id
+    this.pool = pool
+    this.client = hello.client
+    this.session = hello.session
+    this.reads = hello.reads
+    this.kept = new SessionState(executor.settings)
+    if (!this.kept.bring(hello.settings)) throw new PgError(...TOO_MANY_SETTINGS)
+    this.wantedFlavor = this.kept.settings
+    this.sinceMs = executor.nowMs
+    pool.sessions++
+  }
+
+  /** It would lose something if it were cut now. */
+  get busy(): boolean {
+    return this.backend !== undefined || this.state === StreamState.Waiting
+  }
+}
