@@ -45,6 +45,7 @@ export async function transferOnce(client: Client, random: Random): Promise<Tran
     return { kind: 'transfer', id, outcome: 'failed', ...client.span({ ...answer, invokedMs }) }
   }
   const committed = await client.run('commit')
+  if (committed.outcome !== 'ok') await client.drop()
   const outcome = committed.code === 'no session' ? 'failed' : committed.outcome
   return { kind: 'transfer', id, outcome, ...client.span({ ...committed, invokedMs }) }
 }

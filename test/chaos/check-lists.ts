@@ -1,6 +1,6 @@
-// Checks transactions that append to lists and read them, at SERIALIZABLE. A list tells the order of
-// its appends, so the order that transactions depend on each other in can be recovered; it must have
-// no cycle. Also per list, in real time: a read begun after an append was acknowledged has it.
+// Checks transactions that append to lists and read them, at SERIALIZABLE. A list tells the order
+// of its appends, and so how transactions depend on each other; there must be no cycle. Also per
+// list, in real time: a read begun after an append was acknowledged has it.
 import { findCycles, type Edge } from './cycles.ts'
 import { type Anomaly, type ListTransaction, ofKind, type Operation } from './history.ts'
 

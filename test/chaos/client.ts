@@ -3,6 +3,7 @@
 import { query } from '../../shared/pgwire/frontend.ts'
 import { type Address, Frontend } from '../support/frontend.ts'
 import type { Outcome, Span } from './history.ts'
+import { pause } from '../support/pace.ts'
 
 const RECONNECT_MS = 20
 /** Errors that leave open whether what was sent took effect. */
@@ -57,7 +58,7 @@ export class Client implements AsyncDisposable {
     try {
       frontend = await this.#connected()
     } catch (error) {
-      await Bun.sleep(RECONNECT_MS)
+      await pause(RECONNECT_MS)
       return { outcome: 'failed', rows: [], code: 'no session', message: String(error) }
     }
     try {

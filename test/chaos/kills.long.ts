@@ -1,5 +1,5 @@
-// Goal: whatever dies with kill -9, no acknowledged write is lost on any later leader, nothing stale
-// is read, and clients wait for a failover at most.
+// Goal: whatever dies with kill -9, no acknowledged write is lost on any later leader, nothing
+// stale is read, and clients wait for a failover at most.
 // Method: rounds of a kill under writers, readers, transactions and trouble; what dies stays dead
 // until clients get through again, and is then started anew. CHAOS_ROUNDS=50 CHAOS_WRITERS=32
 // CHAOS_READERS=16 for the whole of it. Times are printed, not judged: the machine may be busy.

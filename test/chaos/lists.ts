@@ -39,6 +39,8 @@ export async function listTransaction(
     return end('failed', answer.endedMs)
   }
   const committed = await client.run('commit')
+  // A gateway that lost the backend before COMMIT left it has the session roll back first.
+  if (committed.outcome !== 'ok') await client.drop()
   if (committed.code === 'no session') return end('failed', committed.endedMs)
   return end(committed.outcome, committed.endedMs)
 }

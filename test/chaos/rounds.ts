@@ -12,6 +12,7 @@ import type { Site } from './site.ts'
 import { storyLine, tellStory, type Story } from './story.ts'
 import type { Workload } from './workload.ts'
 import { until } from '../support/until.ts'
+import { pause } from '../support/pace.ts'
 
 const QUIET_MS = 1000
 const AFTER_MS = 1000
@@ -38,12 +39,12 @@ export async function playRound(
   fault: Fault,
 ): Promise<RoundResult> {
   const before = await site.whole()
-  await Bun.sleep(QUIET_MS)
+  await pause(QUIET_MS)
   workload.takeGap()
   const wallMs = Date.now()
   const hitMs = performance.now()
   const over = Promise.resolve(fault(before))
-  await Bun.sleep(AFTER_MS)
+  await pause(AFTER_MS)
   await writing(workload)
   await over
   site.revive()

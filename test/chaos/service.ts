@@ -1,6 +1,7 @@
 // One process of a site: started, killed, frozen, and, where the site is supervised, started again.
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pause } from '../support/pace.ts'
 
 const ROOT = join(import.meta.dir, '..', '..')
 const RESTART_MS = 100 // as the supervisor of `cluster start` does
@@ -53,10 +54,15 @@ export class Service {
       stderr: log,
       env: { ...process.env, MULTIGRES_SUPERVISED: '1' },
       onExit: () => {
-        if (supervised && this.#wanted) setTimeout(() => this.#wanted && this.start(), RESTART_MS)
+        if (supervised) void this.#again()
       },
     })
     closeSync(log)
+  }
+
+  async #again(): Promise<void> {
+    await pause(RESTART_MS)
+    if (this.#wanted) this.start()
   }
 
   /** Ends it for good, also when it is frozen. */
@@ -66,8 +72,8 @@ export class Service {
     if (child === undefined || this.pid === undefined) return
     child.kill('SIGCONT')
     child.kill('SIGTERM')
-    const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX)
+    await Promise.race([child.exited, pause(STOP_MS_MAX)])
+    if (this.pid !== undefined) child.kill('SIGKILL')
     await child.exited
-    clearTimeout(late)
   }
 }

@@ -10,6 +10,7 @@ import type { Operation, Outcome } from './history.ts'
 import { createLists, listTransaction, readAllLists } from './lists.ts'
 import { createLogs, readLog, writeLog } from './logs.ts'
 import { makeTrouble } from './trouble.ts'
+import { pause } from '../support/pace.ts'
 
 /** How many of each kind. */
 export type WorkloadOptions = {
@@ -141,7 +142,7 @@ export class Workload implements AsyncDisposable {
     const run = async (): Promise<void> => {
       while (!this.#stopping) {
         if (!this.#paused || !name.startsWith('writer')) this.#note(await act(client))
-        await Bun.sleep(pauseMs)
+        await pause(pauseMs)
       }
     }
     this.#running.push(run())
