@@ -79,8 +79,6 @@ export class SessionCore {
   explicit = false
   /** The values of sequences on its backend are its own: DISCARD SEQUENCES ran there for it. */
   sequencesOwn = false
-  /** It may have written, and so advanced sequences, since it has the backend that it holds. */
-  wrote = false
   /** It keeps its backend because it may have advanced a sequence that it will ask about. */
   keepsSequences = false
   /** Pins, other than that one, that it has asked for since its backend was last let go. */

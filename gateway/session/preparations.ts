@@ -50,13 +50,13 @@ export class Preparations {
   }
 
   /**
-   * The values of sequences on the backend may be another session's, and none is this one's: what
-   * it wrote there may have advanced some.
+   * The values of sequences on the backend may be another session's. What this one advanced before
+   * it was known to ask is forgotten with them: that is an error, and never another's value.
    */
   #foreign(): boolean {
-    const { up, status, sequencesOwn, wrote } = this.#core
+    const { up, status, sequencesOwn } = this.#core
     if (!up.held) return true
-    return !sequencesOwn && !wrote && status !== TransactionStatus.Failed
+    return !sequencesOwn && status !== TransactionStatus.Failed
   }
 
   /** SQL names statements, and the backend does not know them by the client's names yet. */

@@ -426,7 +426,6 @@ export class Session implements StreamOwner, Held {
     if (core.extended !== undefined) this.#settle(core.extended)
     core.localSettings =
       up.held && (core.localSettings || (core.traits & Trait.LocalSettings) !== 0)
-    core.wrote = up.held && (core.wrote || (core.traits & Trait.MayWrite) !== 0)
     if (!up.held) core.sequencesOwn = false
     core.retained = false
     window.release()
