@@ -45,6 +45,11 @@ class Fenced {
   }
 }
 
+/** Lets `count` turns of the event loop go by. */
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
 /** Lets others come in between a look and the write that was decided by it. */
 function withPauses(topology: Topology, random: Random): Topology {
   return new Proxy(topology, {
@@ -53,8 +58,7 @@ function withPauses(topology: Topology, random: Random): Topology {
       if (typeof value !== 'function') return value
       if (name !== 'transaction') return value.bind(target) as unknown
       return async (request: Parameters<Topology['transaction']>[0]) => {
-        const pauseMs = random.integer(4)
-        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+        await turns(random.integer(20))
         return await target.transaction(request)
       }
     },
@@ -112,7 +116,7 @@ class Worker {
       priority: random.integer(3) - 1,
       signal,
     }
-    if (random.chance(0.1)) setTimeout(() => giveUp.abort(GIVEN_UP), random.integer(100))
+    if (random.chance(0.1)) void turns(random.integer(200)).then(() => giveUp.abort(GIVEN_UP))
     const handle = await this.#locks.acquire(id, request)
     this.grants++
     this.#resources.get(id)?.write(handle.token)
@@ -130,7 +134,7 @@ class Worker {
         this.lost++
       }
     }
-    await new Promise((resolve) => setTimeout(resolve, random.integer(10)))
+    await turns(random.integer(40))
     await handle.release()
     const { code } = (await this.#locks
       .acquire(id, request)
