@@ -32,6 +32,8 @@ export interface StreamOwner {
   ): void
   /** All that the session now holds beyond its startup values; see Kind.Settings. */
   onSettings(json: string): void
+  /** Raw bytes of notifications; `boundary`: up to the end of one. */
+  onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void
   onRefused(batch: number, refusal: Refusal): void
   onLost(batch: number, sent: boolean, loss: Loss): void
   /** The pooler ended the session itself; `message` is an ErrorResponse or empty. */
@@ -220,7 +222,9 @@ export class PoolerLink implements LinkHandler {
     try {
       if (kind === Kind.Data) owner?.onData(flags, status, pins, value, bytes, start, end)
       else if (kind === Kind.Credit) owner?.onCredit(value)
-      else this.#onControl(kind, stream, { status, value, payload: bytes.subarray(start, end) })
+      else if (kind === Kind.Notification) {
+        owner?.onNotification((flags & Flag.Boundary) !== 0, bytes, start, end)
+      } else this.#onControl(kind, stream, { status, value, payload: bytes.subarray(start, end) })
     } catch (error) {
       if (owner === undefined) throw error
       owner.crashed(error)

@@ -271,6 +271,8 @@ export class ReplicationSession implements StreamOwner {
 
   onSettings(): void {}
 
+  onNotification(): void {}
+
   #pump(): void {
     const up = this.#up
     for (let chunk = this.#input[0]; chunk !== undefined; chunk = this.#input[0]) {

@@ -1,6 +1,8 @@
 // From what a batch's texts may do to what is asked of the pooler.
 
 import { Look, Pin, PIN_MASK } from '../../shared/link/frame.ts'
+import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import type { ChannelChange } from '../listen/listen-statement.ts'
 import type { Asks } from './asks.ts'
 import { COMMIT_SETTING } from './commit-policy.ts'
 import type { SessionCore } from './core.ts'
@@ -26,6 +28,7 @@ export function maskOf(core: SessionCore, traits: number): number {
 
 /** Sends the names that a batch is about, ahead of it. The mask that it asks with. */
 export function askBatch(core: SessionCore, traits: number, asks: Asks | undefined): number {
+  if (asks?.channels !== undefined) tellChannels(core, asks.channels)
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
   if (asks?.readsSequences === true) core.traffic.sequences.read = true
@@ -41,6 +44,12 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
   core.host.counters.pinRequests++
   core.askedPins |= mask & PIN_MASK & ~Pin.Explicit
   return mask
+}
+
+/** At rest the pooler may listen for the session, or does already. */
+function tellChannels({ up, status }: SessionCore, change: ChannelChange): void {
+  if (status !== TransactionStatus.Idle) return
+  if ('listen' in change || up.listens) up.sendListen(change)
 }
 
 function bytesOf(names: ReadonlySet<string>): number {

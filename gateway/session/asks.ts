@@ -1,6 +1,7 @@
 // What a batch, or a part of one, asks the pooler to look at, beside the mask of its traits.
 
 import { Look, Pin } from '../../shared/link/frame.ts'
+import type { ChannelChange } from '../listen/listen-statement.ts'
 import { bindParameter } from './bind-parameters.ts'
 import { COMMIT_SETTING, keepsCommitPolicy } from './commit-policy.ts'
 import { Pooling, settingTraits, type BoundSetting, type Mentions } from './mentions.ts'
@@ -24,6 +25,15 @@ export class Asks {
 
   /** It asks what the session's last value of a sequence was. */
   readsSequences = false
+  /** What the batch does to the channels that the session hears, if it has no other statement. */
+  channels: ChannelChange | undefined
+
+  /** The batch has no other statement. */
+  set alone(alone: boolean) {
+    if (alone) return
+    this.defines = []
+    this.channels = undefined
+  }
 
   /** A piece begins. */
   clear(): void {
@@ -31,15 +41,17 @@ export class Asks {
     if (this.defines.length > 0) this.defines = []
     this.pooling = Pooling.None
     this.clears = this.readsSequences = false
+    this.channels = undefined
   }
 
   /** A text with these mentions runs. */
-  take({ names, defines, pooling, clears, readsSequences }: Mentions): void {
+  take({ names, defines, pooling, clears, readsSequences, channels }: Mentions): void {
     if (this.names.length < NAMES_MAX) this.names.push(...names)
     this.defines.push(...defines)
     if (pooling !== Pooling.None) this.pooling = pooling
     if (clears) this.clears = true
     if (readsSequences) this.readsSequences = true
+    if (channels !== undefined) this.channels = channels
   }
 
   /** Traits of a set_config whose name is in a Bind message. */

@@ -185,7 +185,7 @@ class Classifier {
   #ofDiscard(): number {
     if (this.#second !== Word.All) return Look.Pins
     const resets = Look.Pins | Trait.Resets | Trait.LocalSettings
-    return resets | Trait.Forget | Trait.ClearsStatements
+    return resets | Trait.Forget | Trait.ClearsStatements | Trait.Mentions
   }
 
   #ofDeallocate(): number {

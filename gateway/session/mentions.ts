@@ -2,6 +2,7 @@
 // refused, and what DO may leave behind. classify.ts asks for it; everything here may allocate.
 
 import { Look, Pin, VERIFIABLE_PINS } from '../../shared/link/frame.ts'
+import { channelChange, type ChannelChange } from '../listen/listen-statement.ts'
 import { argumentsAt, literalOf, parameterOf } from './call-arguments.ts'
 import {
   bodyWeakensCommit,
@@ -54,6 +55,8 @@ export type Mentions = {
   clears: boolean
   /** It asks what the session's last value of a sequence was. */
   readsSequences: boolean
+  /** What it does to the channels that the session hears. */
+  channels: ChannelChange | undefined
 }
 
 const POOLING = 'multigres.pooling'
@@ -75,6 +78,7 @@ class Reader {
     resets: false,
     clears: false,
     readsSequences: false,
+    channels: undefined,
   }
   readonly #mode: number
 
@@ -85,6 +89,7 @@ class Reader {
   read(tokens: readonly SqlToken[]): Mentions {
     const { mentions } = this
     const statements = split(tokens)
+    mentions.channels = channelChange(statements, this.#mode)
     for (const statement of statements) this.#statement(statement, statements.length === 1)
     mentions.readsSequences = tokens.some(({ code }) => code === Word.SequenceRead)
     if (mentions.names.length > NAMES_MAX) {

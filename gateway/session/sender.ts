@@ -29,7 +29,7 @@ import { LENGTH_MAX } from './message-limits.ts'
 import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { Found, PIECE_BYTES } from './piece-scanner.ts'
 import { Preparations } from './preparations.ts'
-import { fatal } from './session-errors.ts'
+import { fatal, missedNotifications } from './session-errors.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 import { sequencePin } from './sequence-use.ts'
 import { functionCallTraits, ready } from './units.ts'
@@ -222,7 +222,7 @@ export class Sender {
     if ((traits & Trait.UsesNames) !== 0 && extended !== undefined) {
       all |= extended.asksOfAll(simpleAsks)
     }
-    if (!begins) simpleAsks.defines = []
+    if (!begins) simpleAsks.alone = false
     if (simpleAsks.clears) core.clears = true
     return askBatch(core, all, simpleAsks)
   }
@@ -308,7 +308,7 @@ export class Sender {
     core.flushed = over === 0 && bytes[end - HEADER_BYTES] === Frontend.Flush
     if (extended.asks.pooling !== Pooling.None) core.pooling = extended.asks.pooling
     if (extended.asks.clears) core.clears = true
-    if (!begins || !final || extended.binds !== 1) extended.asks.defines = []
+    extended.asks.alone = begins && final && extended.binds === 1 && extended.executed
     const pins = askBatch(core, extended.traits, extended.asks)
     up.sendBuilt(builder, begins, pins, final ? FINAL : over === 0 ? Flag.Boundary : 0)
     return true
@@ -317,7 +317,8 @@ export class Sender {
   /** Where there is nothing to ask a backend for: a Sync alone, or behind a Parse of BEGIN. */
   #answerAtOnce(start: number, end: number): boolean {
     const core = this.#core
-    if (core.up.held || core.lostTransaction !== LostTransaction.None) return false
+    const { held, listens } = core.up // a listener hears what was notified before the answer
+    if (held || listens || core.lostTransaction !== LostTransaction.None) return false
     if (end - start > HEADER_BYTES) {
       const { bytes } = core.window
       const next = start + 1 + bytes.readInt32BE(start + 1)
@@ -468,8 +469,15 @@ export class Sender {
       return false
     }
     if (up.link === link && up.opened) return true
+    if (up.listens) return this.#endListener()
     core.mode = Mode.Waiting
     if (up.link !== link) up.open(core.owner, link, core.opening)
+    return false
+  }
+
+  /** Elsewhere it would not hear what is notified until it listens there. */
+  #endListener(): false {
+    this.#failures.terminate(missedNotifications('the session moves to another pooler'))
     return false
   }
 

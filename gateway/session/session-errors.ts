@@ -63,3 +63,9 @@ export function farewellOf({ sqlstate, message, detail, hint }: Loss): Buffer | 
     ...(hint === undefined ? {} : { hint }),
   })
 }
+
+/** What a session hears that may have missed notifications. */
+export function missedNotifications(why: string): PgError {
+  const message = 'terminating connection: notifications may have been missed'
+  return new PgError('admin_shutdown', message, { severity: 'FATAL', detail: why })
+}

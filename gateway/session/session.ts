@@ -17,7 +17,13 @@ import type { Extended } from './extended.ts'
 import { Failures } from './failures.ts'
 import { Pooling } from './mentions.ts'
 import { Sender } from './sender.ts'
-import { farewellOf, fatal, refusalError, WEAK_COMMIT_HINT } from './session-errors.ts'
+import {
+  farewellOf,
+  fatal,
+  missedNotifications,
+  refusalError,
+  WEAK_COMMIT_HINT,
+} from './session-errors.ts'
 import { holdSettings } from './session-settings.ts'
 import type { SessionHost } from './session-host.ts'
 import { viewOf, type SessionView } from './session-view.ts'
@@ -307,6 +313,11 @@ export class Session implements StreamOwner, Held {
     )
   }
 
+  onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void {
+    this.#core.onBoundary = boundary
+    this.#write(bytes, start, end, -1)
+  }
+
   onRefused(batch: number, refusal: Refusal): void {
     const core = this.#core
     const { up } = core
@@ -348,6 +359,7 @@ export class Session implements StreamOwner, Held {
     const core = this.#core
     const opening = this.#opening
     this.#opening = undefined
+    if (core.up.listens) return this.terminate(missedNotifications('the link to it was lost'))
     opening?.reject(fatal('cannot_connect_now', 'the link to the pooler was lost'))
     if (opening === undefined) this.#failures.lost(true)
     core.up.forget()
@@ -443,7 +455,8 @@ export class Session implements StreamOwner, Held {
     core.explicit = pooling === Pooling.Session
     // The pooler keeps what was asked for until the stream ends; another has the same settings.
     const only = core.askedPins === 0 && core.settings.pairs !== undefined
-    if (!core.explicit && core.up.pinned && only && core.status === TransactionStatus.Idle) {
+    const { pinned, listens } = core.up
+    if (!core.explicit && pinned && !listens && only && core.status === TransactionStatus.Idle) {
       core.up.close()
       core.extended?.released()
     }

@@ -35,6 +35,7 @@ export const Word = {
   Undoes: 28,
   /** They fill tables, as INSERT does. */
   Fills: 29,
+  Unlisten: 30,
   // Keywords that matter inside a statement.
   All: 40,
   Transaction: 41,
@@ -94,7 +95,8 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.Load, 'load'],
   [Word.Do, 'do'],
   [Word.Call, 'call'],
-  [Word.Undoes, 'drop close unlisten'],
+  [Word.Unlisten, 'unlisten'],
+  [Word.Undoes, 'drop close'],
   [Word.Declare, 'declare'],
   [Word.Create, 'create'],
   [Word.Insert, 'insert'],

@@ -10,6 +10,7 @@ import {
   STREAM_WINDOW_BYTES,
 } from '../../shared/link/frame.ts'
 import type { LinkConnection } from '../../shared/link/link-connection.ts'
+import type { ChannelChange } from '../listen/listen-statement.ts'
 import type { PoolerLink, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
 import type { BatchBuilder } from './batch-builder.ts'
 
@@ -28,6 +29,8 @@ export class Upstream {
   held = false
   /** The backend stays for more than the transaction. */
   pinned = false
+  /** The pooler listens for the session, for which it needs no backend. */
+  listens = false
   #connection: LinkConnection | undefined
   #credit = STREAM_WINDOW_BYTES
   #received = 0
@@ -60,7 +63,7 @@ export class Upstream {
     this.link = undefined
     this.#connection = undefined
     this.stream = 0
-    this.opened = this.held = this.pinned = false
+    this.opened = this.held = this.pinned = this.listens = false
   }
 
   /** A batch begins. */
@@ -80,7 +83,8 @@ export class Upstream {
   /** What the READY of a batch says. */
   ready(pins: number): void {
     this.end()
-    this.held = pins !== 0
+    this.listens = (pins & PinSummary.Listens) !== 0
+    this.held = (pins & ~PinSummary.Listens) !== 0
     this.pinned = (pins & PinSummary.Session) !== 0
   }
 
@@ -89,6 +93,11 @@ export class Upstream {
    */
   sendNames(names: readonly string[], defines: readonly string[]): void {
     this.#connection?.sendJson(Kind.Names, this.stream, 0, { names, defines })
+  }
+
+  /** Says what the whole batch that follows does to the session's channels. */
+  sendListen(change: ChannelChange): void {
+    this.#connection?.sendJson(Kind.Listen, this.stream, 0, change)
   }
 
   /** Sends a whole small batch that needs no change: the hot path of simple queries. */
