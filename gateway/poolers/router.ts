@@ -2,7 +2,7 @@
 //
 // Invariants: a pooler that claims to lead under a rule older than the newest one ever heard of,
 // from anybody, gets no query; nor does one that has been silent for `silentMs`, or whose link is
-// broken.
+// broken. What waits for an answer of such a one waits in vain once another leads: its link is cut.
 
 import type { LinkAddress } from '../../shared/link/link-client.ts'
 import type { Logger } from '../../shared/log/logger.ts'
@@ -148,7 +148,18 @@ export class Router implements Route, Disposable {
       if (!stale) chosen ??= link
     }
     this.#settle(chosen)
+    if (chosen !== undefined) this.#cutDeposed(silentSince)
     for (const looker of this.#lookers) looker()
+  }
+
+  /** Links of leaders under an older rule that are frozen, or cut off without a word. */
+  #cutDeposed(silentSince: number): void {
+    const deposed = [...this.links.values()].filter(({ health, heardMs }) => {
+      return (
+        health?.serving === true && compareRules(health, this.newest) < 0 && heardMs < silentSince
+      )
+    })
+    for (const { connection } of deposed) connection?.close(new Error('silent, and another leads'))
   }
 
   #settle(chosen: PoolerLink | undefined): void {

@@ -62,6 +62,21 @@ describe('the leader', () => {
     await until(() => shard.gateway.router.leader !== undefined)
   })
 
+  test('a silent leader is not waited for any more once another leads', async () => {
+    await using shard = await startFakeShard([{}], { leaderSilenceMs: 300 })
+    const [old] = shard.poolers as [FakePooler]
+    old.script = () => {} // it never answers
+    await using frontend = await shard.connect()
+    frontend.send(query('insert into t values (1)'))
+    await until(() => old.batches.length > 0)
+    old.silent = true
+    await until(() => shard.gateway.router.leader === undefined)
+    const next = shard.add({ term: 2n })
+    expect(await frontend.untilClosed()).toEqual(['ErrorResponse FATAL 08007'])
+    await using other = await shard.connect()
+    expect(await other.query('select 1')).toContain(`CommandComplete ${next.id}`)
+  })
+
   test('each batch carries the rule that the gateway believes', async () => {
     await using shard = await startFakeShard([{ term: 7n, subterm: 9n }])
     const [pooler] = shard.poolers as [FakePooler]
