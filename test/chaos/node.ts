@@ -7,6 +7,7 @@ import { commandLine, signalProcess, type ProcessName } from '../../pgctld/postg
 import { resolveRunAs } from '../../pgctld/postgres/run-as.ts'
 import type { PoolerClient, StatusReply } from '../../proto/gen/pooler.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
+import type { Address } from '../support/frontend.ts'
 import type { Service } from './service.ts'
 
 const STATUS_TIMEOUT_MS = 2000
@@ -21,6 +22,8 @@ export class SiteNode {
   readonly pgctld: Service
   readonly pooler: Service
   readonly dataDir: string
+  /** The pooler's own port, for drivers that need no gateway. */
+  readonly address: Address
   readonly #client: PoolerClient
   readonly #frozen = new Set<ProcessName>()
   #socket: { path: string; port: number } | undefined
@@ -31,11 +34,13 @@ export class SiteNode {
     pooler: Service
     client: PoolerClient
     dataDir: string
+    address: Address
   }) {
     this.id = parts.id
     this.pgctld = parts.pgctld
     this.pooler = parts.pooler
     this.dataDir = parts.dataDir
+    this.address = parts.address
     this.#client = parts.client
   }
 

@@ -65,6 +65,11 @@ export class Service {
     if (this.#wanted) this.start()
   }
 
+  /** SIGSTOP or SIGCONT, when it runs. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    if (this.pid !== undefined) this.#child?.kill(signal)
+  }
+
   /** Ends it for good, also when it is frozen. */
   async stop(): Promise<void> {
     this.#wanted = false

@@ -27,6 +27,8 @@ export type SiteOptions = {
   readonly orchs?: number
   readonly gateways?: number
   readonly supervised?: boolean
+  /** Length of the leader's lease; the product's own by default. */
+  readonly leaseMs?: number
   /** Spec of a topology that already runs. */
   readonly topology?: string
   /** Where each node's processes run and listen; loopback of this machine by default. */
@@ -40,6 +42,7 @@ type Making = {
   readonly dir: string
   readonly spec: string
   readonly supervised: boolean
+  readonly leaseMs: number
 }
 
 /** See the head of this file. */
@@ -121,13 +124,13 @@ export class Site implements AsyncDisposable {
 
 /** Makes and starts one, and waits until it is whole. */
 export async function startSite(options: SiteOptions = {}): Promise<Site> {
-  const { poolers = 3, orchs = 2, gateways = 1, supervised = false } = options
+  const { poolers = 3, orchs = 2, gateways = 1, supervised = false, leaseMs = 1000 } = options
   const dir = mkdtempSync(join(tmpdir(), 'mg-chaos-'))
   chmodSync(dir, 0o755)
   writeSecrets(dir)
   const spec = options.topology ?? `embedded:${join(dir, 'topology.db')}`
   await writeRecord(spec)
-  const making = { dir, spec, supervised }
+  const making = { dir, spec, supervised, leaseMs }
   const nodes: SiteNode[] = []
   for (let at = 1; at <= poolers; at += 1) {
     nodes.push(await makeNode(making, `zone1_pooler${at}`, options.hosts?.[at - 1]))
@@ -184,7 +187,7 @@ const common = ({ dir, spec }: Making, id: string, http = 0, grpc = 0): string[]
 async function makeNode(making: Making, id: string, host?: NodeHost): Promise<SiteNode> {
   const { dir, supervised } = making
   const { address = '127.0.0.1', prefix = [] } = host ?? {}
-  const [pgHttp, pgGrpc, pg, http, grpc] = await freePorts(5)
+  const [pgHttp, pgGrpc, pg, http, grpc, port = 0] = await freePorts(6)
   const home = join(dir, id)
   mkdirSync(home, { mode: 0o755 })
   const dataDir = join(home, 'pgdata')
@@ -207,22 +210,23 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
     ...common(making, id, http, grpc),
     `--listen=${address}`,
     `--postgres-host=${address}`,
-    '--port=0',
+    `--port=${port}`,
     `--pgctld=127.0.0.1:${pgGrpc}`,
     `--state-dir=${home}`,
     '--pool-size=40',
   ])
   const client = rpcClient(PoolerClient, `${address}:${grpc}`, { token: TOKEN })
-  return new SiteNode({ id, pgctld, pooler, client, dataDir })
+  return new SiteNode({ id, pgctld, pooler, client, dataDir, address: { host: address, port } })
 }
 
 async function makeOrch(making: Making, at: number): Promise<Service> {
-  const { dir, supervised } = making
+  const { dir, supervised, leaseMs } = making
   const id = `zone1_orch${at}`
   const argv = [
     'orch/main.ts',
     ...common(making, id),
     `--state-dir=${join(dir, id)}`,
+    `--lease=${leaseMs}ms`,
     '--bootstrap-settle=1s', // all poolers of a site start at once
   ]
   return new Service({ name: id, argv, logFile: join(dir, `${id}.log`), supervised })
