@@ -97,7 +97,7 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
 const cacheIn = (stateDir: string | undefined, name: string): { cacheFile?: string } =>
   stateDir === undefined ? {} : { cacheFile: join(stateDir, `${name}.json`) }
 
-/** @throws ConfigError for one port of two kinds: both would listen, and get half of the clients. */
+/** @throws ConfigError for one port of two kinds: each would get half of the clients. */
 function checkPorts({ port, replicaPort }: GatewayConfig): void {
   if (port === 0 || port !== replicaPort) return
   throw new ConfigError(['--port and --replica-port are the same'])

@@ -131,7 +131,8 @@ function columnsOf(request: LookRequest): string[] {
 function timeoutQuestion(): string {
   const now = hexOf(`pg_catalog.current_setting('${TIMEOUT}')`)
   const startup = hexOf(`pg_catalog.set_config('${TIMEOUT}', NULL, true)`)
-  return `SELECT '${Tag.Timeout}', ${now}, ${startup}, pg_catalog.set_config('${TIMEOUT}', '0', true)`
+  const lifted = `pg_catalog.set_config('${TIMEOUT}', '0', true)`
+  return `SELECT '${Tag.Timeout}', ${now}, ${startup}, ${lifted}`
 }
 
 function namedQuestion(request: LookRequest): string {

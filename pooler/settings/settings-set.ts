@@ -1,4 +1,4 @@
-// What a session holds beyond the values it started with, as one value that is compared by identity.
+// What a session holds beyond the values it started with: one value, compared by identity.
 //
 // Invariants:
 // - Two sets that are held at the same time and list the same pairs are one object.

@@ -171,9 +171,9 @@ export const Pin = {
  * mask with `Pin`: in the head of BATCH and in the value of DATA. Above them, from bit 20 on, BATCH
  * has the version of the watch list that its texts were looked up in.
  *
- * TempObjects, SqlPrepare, CursorWithHold, AdvisoryLock and Listen are looked at too: in a mask they
- * say that the batch may leave such a thing behind, and they last while the backend really has it.
- * The other session pins last until the session ends.
+ * TempObjects, SqlPrepare, CursorWithHold, AdvisoryLock and Listen are looked at too: in a mask
+ * they say that the batch may leave such a thing behind, and they last while the backend really has
+ * it. The other session pins last until the session ends.
  */
 export const Look = {
   /** The settings that NAMES frames named, and those that the session has. */
