@@ -83,7 +83,8 @@ export async function clusterStatus(
   const end = endOfWal(asked.map(({ reply }) => reply))
   const views = asked.map(({ pooler, reply }) => poolerView(state, pooler, { reply, end }))
   const rule = newestRule(asked.map(({ reply }) => reply))
-  const leader = views.find(({ role }) => role === 'leader')
+  // One that has not heard yet that another leads still believes that it does.
+  const leader = views.find(({ id, role }) => id === rule?.leaderId && role === 'leader')
   const shard: ShardView = {
     database: DATABASE,
     shard: SHARD,
@@ -118,7 +119,8 @@ async function ask(
 
 /** Where the leader's WAL ends; undefined while nobody leads. */
 function endOfWal(replies: readonly (StatusReply | undefined)[]): bigint | undefined {
-  return replies.find((reply) => reply?.serving?.role === 'leader')?.position?.lsn
+  const leader = newestRule(replies)?.leaderId
+  return replies.find((reply) => reply?.id === leader)?.position?.lsn
 }
 
 type Answer = { readonly reply: StatusReply | undefined; readonly end: bigint | undefined }
