@@ -7,3 +7,5 @@ export const WRITERS = Number(process.env['CHAOS_WRITERS'] ?? 6)
 export const READERS = Number(process.env['CHAOS_READERS'] ?? 3)
 /** How long one test may take. */
 export const TEST_MS = 60_000 + ROUNDS * 90_000
+/** How long processes are frozen; CHAOS_SECONDS, comma-separated. */
+export const SECONDS = (process.env['CHAOS_SECONDS'] ?? '3').split(',').map(Number)

@@ -70,6 +70,13 @@ export class Service {
     if (this.pid !== undefined) this.#child?.kill(signal)
   }
 
+  /** kill -9; it stays dead until `start`. */
+  async kill(): Promise<void> {
+    this.#wanted = false
+    this.#child?.kill('SIGKILL')
+    await this.#child?.exited
+  }
+
   /** Ends it for good, also when it is frozen. */
   async stop(): Promise<void> {
     this.#wanted = false
