@@ -49,6 +49,14 @@ export function channelChange(
   return one === undefined || more.length > 0 ? undefined : { unlisten: one }
 }
 
+/** Whether any of a text's words may be about channels. */
+export function reachesChannels(tokens: readonly SqlToken[]): boolean {
+  return tokens.some(({ kind, code }) => {
+    if (code === Word.ListeningChannels) return true
+    return kind === Token.Word && (code === Word.Listen || code === Word.Unlisten)
+  })
+}
+
 /** The channel, null for all; undefined when the statement is another one. */
 function unlistenOf(tokens: readonly SqlToken[], mode: number): string | null | undefined {
   const first = firstWord(tokens)

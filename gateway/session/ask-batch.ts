@@ -29,6 +29,7 @@ export function maskOf(core: SessionCore, traits: number): number {
 /** Sends the names that a batch is about, ahead of it. The mask that it asks with. */
 export function askBatch(core: SessionCore, traits: number, asks: Asks | undefined): number {
   if (asks?.channels !== undefined) tellChannels(core, asks.channels)
+  else if (asks?.ownChannels === true && core.up.listens) core.up.sendListen({ own: true })
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
   if (asks?.readsSequences === true) core.traffic.sequences.read = true
@@ -48,8 +49,11 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
 
 /** At rest the pooler may listen for the session, or does already. */
 function tellChannels({ up, status }: SessionCore, change: ChannelChange): void {
-  if (status !== TransactionStatus.Idle) return
-  if ('listen' in change || up.listens) up.sendListen(change)
+  if (status === TransactionStatus.Idle) {
+    if ('listen' in change || up.listens) up.sendListen(change)
+  } else if ('unlisten' in change && up.listens) {
+    up.sendListen({ own: true })
+  }
 }
 
 function bytesOf(names: ReadonlySet<string>): number {

@@ -27,11 +27,14 @@ export class Asks {
   readsSequences = false
   /** What the batch does to the channels that the session hears, if it has no other statement. */
   channels: ChannelChange | undefined
+  /** It reaches those channels in another way. */
+  ownChannels = false
 
   /** The batch has no other statement. */
   set alone(alone: boolean) {
     if (alone) return
     this.defines = []
+    if (this.channels !== undefined) this.ownChannels = true
     this.channels = undefined
   }
 
@@ -40,18 +43,20 @@ export class Asks {
     if (this.names.length > 0) this.names = []
     if (this.defines.length > 0) this.defines = []
     this.pooling = Pooling.None
-    this.clears = this.readsSequences = false
+    this.clears = this.readsSequences = this.ownChannels = false
     this.channels = undefined
   }
 
   /** A text with these mentions runs. */
-  take({ names, defines, pooling, clears, readsSequences, channels }: Mentions): void {
+  take(mentions: Mentions): void {
+    const { names, defines, pooling, clears, readsSequences, channels, ownChannels } = mentions
     if (this.names.length < NAMES_MAX) this.names.push(...names)
     this.defines.push(...defines)
     if (pooling !== Pooling.None) this.pooling = pooling
     if (clears) this.clears = true
     if (readsSequences) this.readsSequences = true
     if (channels !== undefined) this.channels = channels
+    if (ownChannels) this.ownChannels = true
   }
 
   /** Traits of a set_config whose name is in a Bind message. */

@@ -2,7 +2,7 @@
 // refused, and what DO may leave behind. classify.ts asks for it; everything here may allocate.
 
 import { Look, Pin, VERIFIABLE_PINS } from '../../shared/link/frame.ts'
-import { channelChange, type ChannelChange } from '../listen/listen-statement.ts'
+import { channelChange, reachesChannels, type ChannelChange } from '../listen/listen-statement.ts'
 import { argumentsAt, literalOf, parameterOf } from './call-arguments.ts'
 import {
   bodyWeakensCommit,
@@ -57,6 +57,8 @@ export type Mentions = {
   readsSequences: boolean
   /** What it does to the channels that the session hears. */
   channels: ChannelChange | undefined
+  /** It reaches them in a way that `channels` does not say. */
+  ownChannels: boolean
 }
 
 const POOLING = 'multigres.pooling'
@@ -79,6 +81,7 @@ class Reader {
     clears: false,
     readsSequences: false,
     channels: undefined,
+    ownChannels: false,
   }
   readonly #mode: number
 
@@ -90,6 +93,7 @@ class Reader {
     const { mentions } = this
     const statements = split(tokens)
     mentions.channels = channelChange(statements, this.#mode)
+    mentions.ownChannels = mentions.channels === undefined && reachesChannels(tokens)
     for (const statement of statements) this.#statement(statement, statements.length === 1)
     mentions.readsSequences = tokens.some(({ code }) => code === Word.SequenceRead)
     if (mentions.names.length > NAMES_MAX) {
@@ -259,6 +263,11 @@ class Reader {
         break
       case Word.Prepare:
         this.#add(Trait.UsesNames)
+        break
+      case Word.Listen:
+      case Word.Unlisten:
+      case Word.ListeningChannels:
+        this.mentions.ownChannels = true
         break
       default:
     }

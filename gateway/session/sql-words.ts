@@ -68,6 +68,7 @@ export const Word = {
   SynchronousCommit: 92,
   SequenceRead: 94,
   ConsoleDatabase: 93,
+  ListeningChannels: 99,
 } as const
 
 /** The first code that a quoted identifier can have too. */
@@ -129,6 +130,7 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.AdvisoryUnlock, 'pg_advisory_unlock pg_advisory_unlock_shared pg_advisory_unlock_all'],
   [Word.SynchronousCommit, 'synchronous_commit'],
   [Word.ConsoleDatabase, 'multigres'],
+  [Word.ListeningChannels, 'pg_listening_channels'],
   [Word.PgTemp, 'pg_temp'],
   // Connections, origins, slots and backups that end with the session, and nothing sooner.
   [

@@ -96,7 +96,7 @@ export class Upstream {
   }
 
   /** Says what the whole batch that follows does to the session's channels. */
-  sendListen(change: ChannelChange): void {
+  sendListen(change: ChannelChange | { readonly own: true }): void {
     this.#connection?.sendJson(Kind.Listen, this.stream, 0, change)
   }
 

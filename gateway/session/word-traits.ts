@@ -20,6 +20,7 @@ export const FUNCTION_TRAITS: Readonly<Record<number, number>> = {
   [Word.PreparedStatements]: Pin.Unknown | Pin.SqlPrepare | Look.Settings | Trait.UsesNames,
   [Word.SynchronousCommit]: Trait.Mentions,
   [Word.ConsoleDatabase]: Trait.Mentions,
+  [Word.ListeningChannels]: Look.Pins | Trait.Mentions,
 }
 
 /** By first word, for commands of which it says it all; one that is not here is in doubt. */

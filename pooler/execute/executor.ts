@@ -342,11 +342,6 @@ export class Executor implements BackendHost {
     }
   }
 
-  /** The backend with process id `pid`; undefined when it is none of a session's. */
-  backendOf(pid: number): Backend | undefined {
-    return this.#byPid.get(pid)
-  }
-
   sessionOf(pid: number): number {
     return this.#byPid.get(pid)?.lastSession || pid
   }

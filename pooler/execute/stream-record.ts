@@ -1,4 +1,6 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
+import { Pin } from '../../shared/link/frame.ts'
+import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
 import type { Listening } from '../listen/listening.ts'
@@ -49,6 +51,19 @@ export abstract class StreamRecord extends PoolWaiter<Backend> {
     this.wantedFlavor = this.kept.settings
     this.sinceMs = executor.nowMs
     pool.sessions++
+  }
+
+  /** Bytes that wait for the gateway's credit. */
+  abstract get pendingBytes(): number
+
+  /** Every reason that keeps a backend with this session now. */
+  get pinReasons(): number {
+    if (this.backend === undefined) return 0
+    let reasons = this.kept.pins
+    if (this.backend.status !== TransactionStatus.Idle) reasons |= Pin.Transaction
+    if (this.state === StreamState.Running && !this.finalSeen) reasons |= Pin.Batch
+    if (this.pendingBytes > 0) reasons |= Pin.SlowClient
+    return reasons
   }
 
   /** It would lose something if it were cut now. */

@@ -34,7 +34,7 @@ import type { Pool } from '../pool/pool.ts'
 import { BatchEnd, type BatchEndOwner } from './batch-end.ts'
 import { Concern, concernsOf } from './database-command.ts'
 import { Fitting, type FittingOwner } from './fitting.ts'
-import { limitReached, readsTooSlowly, whenLeftUnfinished } from './client-limits.ts'
+import { checkClient } from './client-limits.ts'
 import { HeldFrames } from './held-frames.ts'
 import { InboundWindow } from './inbound-window.ts'
 import type { LinkSession } from './link-session.ts'
@@ -77,16 +77,6 @@ export class Stream
     return this.#outbound.bytes
   }
 
-  /** Every reason that keeps a backend with this session now. */
-  get pinReasons(): number {
-    if (this.backend === undefined) return 0
-    let reasons = this.kept.pins
-    if (this.backend.status !== IDLE) reasons |= Pin.Transaction
-    if (this.state === StreamState.Running && !this.finalSeen) reasons |= Pin.Batch
-    if (this.#outbound.bytes > 0) reasons |= Pin.SlowClient
-    return reasons
-  }
-
   /** Tries the session's key on a backend, unless one exists that was accepted with it. */
   open(): void {
     for (const member of this.pool.members) {
@@ -122,7 +112,7 @@ export class Stream
     const mask = bytes.readUInt32BE(start + 16)
     if (mask !== 0 && !this.#ask(mask)) return
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
-    if (backend !== undefined && backend.cancels === 0 && this.#fits(backend)) {
+    if (backend?.cancels === 0 && this.#fits(backend) && !this.listening?.needs(backend)) {
       if (!this.#begin(backend)) return
       this.#announce(flags, bytes, raw, end)
       this.#forward(flags, bytes, raw, end)
@@ -130,6 +120,7 @@ export class Stream
     } else if (this.state === StreamState.Waiting) {
       this.#held.add(flags, 0, bytes, raw, end, BATCH_HEAD_BYTES)
       if (backend !== undefined && backend !== this.backend) this.#fitting.begin(backend)
+      else if (backend?.cancels === 0) this.fitted(backend)
     }
   }
 
@@ -142,7 +133,7 @@ export class Stream
   listen(text: string): void {
     if (this.reads) return // a standby cannot
     this.listening ??= new Listening(this, this.#link.executor.listeners)
-    this.listening.ask(readListenAsk(text))
+    this.listening.ask(readListenAsk(text), this.state === StreamState.Idle)
   }
 
   /**
@@ -230,17 +221,8 @@ export class Stream
 
   /** Limits of a backend held by a client that leaves a batch unfinished or reads nothing. */
   checkLimits(nowMs: number): void {
-    const { backend } = this
-    if (backend === undefined) return
-    const { executor } = this.#link
     const creditedMs = this.#outbound.empty ? undefined : this.#creditedMs
-    if (readsTooSlowly(executor, backend, creditedMs, nowMs)) {
-      this.terminate(limitReached('the client did not read for slow_client_timeout'))
-    } else if (creditedMs === undefined && !this.finalSeen) {
-      whenLeftUnfinished(executor, backend, nowMs, () =>
-        this.terminate(limitReached('a batch was left unfinished for unfinished_batch_timeout')),
-      )
-    }
+    checkClient(this, { executor: this.#link.executor, creditedMs, nowMs })
   }
 
   /** The rule changed: a batch that has not started yet may not start under the old one. */
@@ -366,7 +348,26 @@ export class Stream
   }
 
   fitted(backend: Backend): void {
-    if (this.#begin(backend)) this.#forwardHeld()
+    if (this.listening?.needs(backend) === true) this.#prepare(backend, this.listening)
+    else if (this.#begin(backend)) this.#forwardHeld()
+  }
+
+  /** It listens, and has to be told or given something before it begins on `backend`. */
+  #prepare(backend: Backend, listening: Listening): void {
+    const { executor } = this.#link
+    const { moves } = listening
+    const letGo = (): void => {
+      if (backend !== this.backend) executor.release(backend)
+    }
+    if (moves && !executor.pools.pin(backend)) {
+      letGo()
+      return this.#refuse(pinRefusal(executor.limits))
+    }
+    const begin = (): void => {
+      if (moves) this.kept.ask(Pin.Listen)
+      this.fitted(backend)
+    }
+    listening.prepare(backend, begin, letGo)
   }
 
   wantsFresh(): void {
@@ -473,7 +474,7 @@ export class Stream
     this.#end.batchBegins(backend)
     this.#fitting.freshOnly = false
     this.wantedFlavor = this.kept.settings
-    this.listening?.batchBegins(backend)
+    this.listening?.batchBegins()
     if (backend.lastSession !== this.session) this.#takenOver(backend)
     backend.beginBatch(this)
     return true
@@ -529,6 +530,7 @@ export class Stream
   #withdraw(): void {
     this.#link.executor.pools.withdraw(this)
     this.#fitting.giveUp()
+    this.listening?.giveUp()
     this.wantedFlavor = this.kept.settings
   }
 

@@ -6,9 +6,10 @@
 // - A channel is given up on the connection only when nobody hears it and nobody's LISTEN of it is
 //   under way.
 // - When the connection is lost every session hears of it: nobody goes on in silence.
-import type { Backend } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
+import { quotedChannel } from './channel-name.ts'
 import { ChannelTable } from './channel-table.ts'
+import { MARK_CHANNEL } from './own-channels.ts'
 import { ListenerConnection, type ListenBatch, type ListenerShare } from './listener-connection.ts'
 
 /** A session as its database's listener knows it. */
@@ -22,16 +23,14 @@ export interface Hearer {
 /** What the listeners of all databases share. */
 export type ListenHost = ListenerShare & {
   socketPath(): string | undefined
-  /** The backend with that process id, if it is one of the pooler's. */
-  backendOf(pid: number): Backend | undefined
+  /** The process id that clients know the notifier by whose backend has `pid`. */
+  sessionOf(pid: number): number
 }
-
-/** Whose backend it is: `before` until the listener has told all that came before. */
-type Mark = { readonly session: number; readonly before: number; active: boolean }
 
 /** A connection that nobody listens through is closed after this long. */
 const IDLE_MS = 60_000
 const PID_AT = 5
+const CHANNEL_AT = 9
 
 /** One database's listener. */
 export class DatabaseListener {
@@ -41,10 +40,12 @@ export class DatabaseListener {
   heard = 0
   told = 0
   readonly #host: ListenHost
-  readonly #marks = new Map<number, Mark>()
   /** LISTENs under way, by channel. */
   readonly #asked = new Map<string, number>()
   readonly #waiting = new Set<Hearer>()
+  /** Who waits for a mark, by its text. */
+  readonly #marked = new Map<string, () => void>()
+  #marksMade = 0
   #connection: ListenerConnection | undefined
   #idleSinceMs: number
 
@@ -102,30 +103,28 @@ export class DatabaseListener {
   }
 
   /**
-   * A batch of `session`, which listens, begins on `backend`. What that backend notifies is its own
-   * from here on; what is still to be told was an earlier session's.
+   * `then` is told a mark once it is listened for; `passed` is called when that mark comes by.
+   * Neither is when the connection is lost.
    */
-  mark(backend: Backend, session: number): void {
-    if (backend.lastSession === session) return
-    const mark: Mark = { session, before: backend.lastSession, active: false }
-    this.#marks.set(backend.pid, mark)
-    this.barrier(() => (mark.active = true))
+  awaitMark(then: (mark: string) => void, passed: () => void): void {
+    const mark = `${this.#connection?.pid}.${++this.#marksMade}`
+    this.#marked.set(mark, passed)
+    this.#connection?.execute(`LISTEN ${quotedChannel(MARK_CHANNEL)}`)
+    this.barrier(() => then(mark))
   }
 
-  /** The process id that clients are told for the backend `pid`. */
-  sessionOf(pid: number): number {
-    const backend = this.#host.backendOf(pid)
-    if (backend === undefined) return pid
-    const mark = this.#marks.get(pid)
-    if (mark === undefined || mark.session !== backend.lastSession) {
-      return backend.lastSession || pid
-    }
-    return (mark.active ? mark.session : mark.before) || pid
+  #passMark(message: Buffer): void {
+    const start = message.indexOf(0, CHANNEL_AT) + 1
+    const mark = message.toString('latin1', start, message.length - 1)
+    const passed = this.#marked.get(mark)
+    this.#marked.delete(mark)
+    passed?.()
   }
 
   #notified(message: Buffer, channel: string): void {
+    if (channel === MARK_CHANNEL) this.#passMark(message)
     this.heard++
-    message.writeInt32BE(this.sessionOf(message.readInt32BE(PID_AT)), PID_AT)
+    message.writeInt32BE(this.#host.sessionOf(message.readInt32BE(PID_AT)), PID_AT)
     for (const hearer of this.table.listeners(channel)) {
       this.told++
       hearer.hear(message)
@@ -135,7 +134,7 @@ export class DatabaseListener {
   #lost(loss: Loss): void {
     this.#connection = undefined
     this.#asked.clear()
-    this.#marks.clear()
+    this.#marked.clear()
     const all = new Set([...this.table.allSessions(), ...this.#waiting])
     for (const hearer of all) {
       this.leave(hearer)
@@ -198,13 +197,7 @@ export class DatabaseListener {
     if (this.table.sessions === 0 && this.#asked.size === 0) {
       connection.execute('UNLISTEN *')
     } else {
-      connection.execute(unheard.map((name) => `UNLISTEN ${quoted(name)}`).join(';'))
+      connection.execute(unheard.map((name) => `UNLISTEN ${quotedChannel(name)}`).join(';'))
     }
   }
-}
-
-/** The channel whose bytes are `name`, as it stands in a statement. */
-function quoted(name: string): string {
-  const text = Buffer.from(name, 'latin1').toString('utf8')
-  return `"${text.replaceAll('"', '""')}"`
 }

@@ -5,6 +5,8 @@ export type ListenAsk = {
   readonly listen?: string
   /** null: all of them. */
   readonly unlisten?: string | null
+  /** SQL that is not told here reaches the session's channels: its backend has to have them. */
+  readonly own?: true
 }
 
 /** A channel's name has at most this many bytes (NAMEDATALEN - 1). */
@@ -12,13 +14,14 @@ const CHANNEL_BYTES_MAX = 63
 
 /** Reads a LISTEN frame's JSON. @throws PgError protocol_violation. */
 export function readListenAsk(text: string): ListenAsk {
-  const { listen, unlisten } = parse(text)
+  const { listen, unlisten, own } = parse(text)
+  if (own === true) return { own }
   if (listen !== undefined && isChannel(listen)) return { listen }
   if (unlisten === null || (unlisten !== undefined && isChannel(unlisten))) return { unlisten }
   throw malformed()
 }
 
-function parse(text: string): { readonly listen?: unknown; readonly unlisten?: unknown } {
+function parse(text: string): { listen?: unknown; unlisten?: unknown; own?: unknown } {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null) return value

@@ -14,7 +14,9 @@ import type { Loss } from '../backend/loss.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
 import type { DatabaseListener, Hearer } from './database-listener.ts'
 import type { ListenAsk } from './listen-ask.ts'
+import { OwnChannels, type OwnChannelsEnd } from './own-channels.ts'
 import {
+  channelsInTransaction,
   missedNotifications,
   tooManyNotifications,
   type SharedListeners,
@@ -48,6 +50,11 @@ export class Listening implements Hearer {
   #listener: DatabaseListener | undefined
   #asked: ListenAsk | undefined
   #failed = false
+  #move: Move | undefined
+  /** It waits for a barrier: what becomes of its backend when it waits no more. */
+  #abandon: (() => void) | undefined
+  /** The backend that a barrier was waited for. */
+  #ready: Backend | undefined
   /** In no batch and no transaction: notifications go out as they come. */
   #resting = true
   #queue: Buffer[] = []
@@ -73,9 +80,12 @@ export class Listening implements Hearer {
     return this.#queuedBytes
   }
 
-  /** The next batch is this and nothing else. */
-  ask(asked: ListenAsk): void {
+  /** The next batch is this and nothing else; or more of one is, unless the session `rests`. */
+  ask(asked: ListenAsk, rests: boolean): void {
     this.#asked = asked
+    if (!this.moves) return
+    const open = (this.#owner.backend?.status ?? TransactionStatus.Idle) !== TransactionStatus.Idle
+    if (open || !rests) this.#owner.terminate(channelsInTransaction())
   }
 
   /** The batch bytes[start, end) begins, and may be run here. False: a backend has to. */
@@ -96,10 +106,81 @@ export class Listening implements Hearer {
     return true
   }
 
-  /** A batch begins on `backend`, before it is noted as this session's. */
-  batchBegins(backend: Backend): void {
+  /** The batch that waits needs a backend that has the channels. */
+  get moves(): boolean {
+    return this.active && this.#asked?.own === true
+  }
+
+  /** Whether a batch may not begin on `backend` before `prepare` was done. */
+  needs(backend: Backend): boolean {
+    if (!this.active) return false
+    return this.moves || (backend.lastSession !== this.#owner.session && this.#ready !== backend)
+  }
+
+  /**
+   * Makes ready for a batch on `backend`, which is nobody's now; `then` follows, or the session
+   * ends. What was notified there is an earlier session's up to here, and told as that one's.
+   */
+  prepare(backend: Backend, then: () => void, abandon: () => void): void {
+    if (this.moves) return this.#moveTo(backend, then)
+    this.#abandon = abandon
+    this.#listener?.barrier(() => {
+      if (this.#abandon !== abandon) return
+      this.#abandon = undefined
+      this.#ready = backend
+      then()
+    })
+  }
+
+  /**
+   * Gives `backend`, which is nobody's now, the channels; `moved` follows, or the session ends.
+   * Notifications go out meanwhile as they come.
+   */
+  #moveTo(backend: Backend, moved: () => void): void {
+    const move: Move = { backend, wanted: true, passed: false, end: undefined }
+    const { channels } = this
+    this.#move = move
+    const settle = (): void => {
+      if (!move.wanted || !move.passed || move.end === undefined) return
+      this.#move = this.#asked = undefined
+      for (const message of move.end.heard) this.#tell(message)
+      moved()
+    }
+    const ended = (end: OwnChannelsEnd): void => {
+      if (!move.wanted || !end.done) backend.kill()
+      if (!move.wanted) return
+      if (!end.done) return this.lost(CANNOT_MOVE)
+      move.end = end
+      settle()
+    }
+    const begin = (mark: string): void => {
+      if (move.wanted) new OwnChannels(backend, { channels, mark }, ended)
+      else backend.kill()
+    }
+    this.#listener?.awaitMark(begin, () => {
+      if (!move.wanted) return
+      move.passed = true
+      this.#listener?.unlisten(this, undefined)
+      settle()
+    })
+  }
+
+  /** The batch that it was for is given up. */
+  giveUp(): void {
+    this.#abandon?.()
+    this.#abandon = undefined
+    const move = this.#move
+    this.#move = undefined
+    if (move === undefined) return
+    move.wanted = false
+    if (move.end !== undefined) move.backend.kill()
+    if (move.passed) this.lost(CANNOT_MOVE)
+  }
+
+  /** A batch begins on a backend. */
+  batchBegins(): void {
     this.#resting = false
-    if (this.active) this.#listener?.mark(backend, this.#owner.session)
+    this.#ready = undefined
   }
 
   /** An error is in the answer to the batch. */
@@ -197,6 +278,18 @@ export class Listening implements Hearer {
   }
 }
 
+/** Channels on their way to a backend. */
+type Move = {
+  readonly backend: Backend
+  wanted: boolean
+  passed: boolean
+  end: OwnChannelsEnd | undefined
+}
+
+const CANNOT_MOVE: Loss = {
+  sqlstate: '08006',
+  message: 'the channels could not be given to a backend of the session',
+}
 const OTHER_ENCODING: Loss = {
   sqlstate: '22021',
   message: 'a notification cannot be told in the client encoding that was set after LISTEN',

@@ -85,3 +85,10 @@ export function tooManyNotifications(bytes: number): PgError {
   const hint = 'Read them, and end transactions; the limit is --listen-queue-bytes of the pooler.'
   return new PgError('program_limit_exceeded', message, { severity: 'FATAL', hint })
 }
+
+/** What a session hears whose channels would have to move to its backend in a transaction. */
+export function channelsInTransaction(): PgError {
+  const message = 'UNLISTEN and pg_listening_channels() in a transaction are not supported here'
+  const hint = 'The session listens by a LISTEN in autocommit. End the transaction before.'
+  return new PgError('feature_not_supported', message, { severity: 'FATAL', hint })
+}

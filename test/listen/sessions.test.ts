@@ -227,3 +227,39 @@ describe.each(VIAS)('%s', (via) => {
     ])
   })
 })
+
+describe.each(VIAS)('channels in SQL, %s', (via) => {
+  const connect = () => harness.connect(via)
+
+  test('pg_listening_channels() shows them, and all that is notified is heard once', async () => {
+    await using listener = await connect()
+    await using notifier = await connect()
+    await listener.query('listen "c 1"')
+    await listener.query('listen c2')
+    const notified = (async () => {
+      for (let at = 0; at < 200; at++) await notifier.query(`notify "c 1", '${at}'`)
+    })()
+    const lines = await listener.query('select pg_listening_channels() order by 1')
+    expect(lines.filter((line) => line.startsWith('DataRow'))).toEqual(['DataRow c 1', 'DataRow c2'])
+    await notified
+    await notifier.query('notify c2')
+    const all = [...lines, ...(await listener.until('NotificationResponse c2'))]
+    const heard = all.filter((line) => line.startsWith('Notif'))
+    expect(heard.slice(0, -1)).toEqual(
+      Array.from({ length: 200 }, (_, at) => `NotificationResponse c 1 ${at}`),
+    )
+    await listener.query('unlisten *')
+    expect(await listener.query('select pg_listening_channels()')).toHaveLength(3)
+  })
+
+  test('UNLISTEN in a transaction of one text', async () => {
+    await using listener = await connect()
+    await listener.query('listen u1')
+    await listener.query('listen u2')
+    await listener.query('begin; unlisten u1; rollback')
+    expect(await listener.query('notify u1')).toContain('NotificationResponse u1')
+    await listener.query('begin; unlisten u1; commit')
+    const lines = await listener.query('notify u1; notify u2')
+    expect(lines.filter((line) => line.startsWith('Notif'))).toEqual(['NotificationResponse u2'])
+  })
+})
