@@ -191,14 +191,17 @@ export class TestShard implements AsyncDisposable {
     )
   }
 
-  /** Waits until `followers` members stream from the leader. */
+  /** Waits until `followers` members stream from the leader, by its Postgres's own word of now. */
   async streaming(followers: number, deadlineMs = 20_000): Promise<void> {
     await until(
       async () => {
         const statuses = await this.statuses()
         const leading = statuses.find(({ serving }) => serving?.serving)
-        const streams = leading?.followers.filter(({ state }) => state === 'streaming')
-        return streams?.length === followers
+        if (leading === undefined) return false
+        const streams = await this.node(leading.id).sql(
+          `SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'`,
+        )
+        return streams.length === followers
       },
       { deadlineMs, what: `${followers} followers stream` },
     )
