@@ -132,7 +132,7 @@ export const poolerFields = {
     help: 'Most databases with a shared LISTEN connection; elsewhere LISTEN keeps a backend.',
   }),
   listenQueueBytes: size({
-    default: '4MB',
+    default: '16MB',
     min: '64kB',
     live: true,
     group: limits,

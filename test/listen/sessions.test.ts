@@ -240,7 +240,10 @@ describe.each(VIAS)('channels in SQL, %s', (via) => {
       for (let at = 0; at < 200; at++) await notifier.query(`notify "c 1", '${at}'`)
     })()
     const lines = await listener.query('select pg_listening_channels() order by 1')
-    expect(lines.filter((line) => line.startsWith('DataRow'))).toEqual(['DataRow c 1', 'DataRow c2'])
+    expect(lines.filter((line) => line.startsWith('DataRow'))).toEqual([
+      'DataRow c 1',
+      'DataRow c2',
+    ])
     await notified
     await notifier.query('notify c2')
     const all = [...lines, ...(await listener.until('NotificationResponse c2'))]
