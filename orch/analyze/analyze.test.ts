@@ -42,6 +42,12 @@ describe('nobody leads', () => {
     expect(kinds(found(snapshot, PATIENCE.resumeWaitMs))).toEqual(['appoint'])
   })
 
+  test('when the leader’s Postgres stays frozen', () => {
+    const snapshot = shard(trio({ [LEADER]: { state: 'frozen' } }))
+    expect(kinds(found(snapshot, PATIENCE.leaderGoneMs - 1))).toEqual([])
+    expect(kinds(found(snapshot, PATIENCE.leaderGoneMs))).toEqual(['appoint'])
+  })
+
   test('and a member that may still come is waited for, a moment', () => {
     const snapshot = standbys({ [THIRD]: { state: 'stopped' } })
     expect(kinds(found(snapshot, PATIENCE.resumeWaitMs - 1))).toEqual([])

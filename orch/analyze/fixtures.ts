@@ -19,7 +19,7 @@ export const PATIENCE: Patience = {
 
 /** How a member is to look. */
 export type Looks = {
-  state?: 'primary' | 'standby' | 'stopped' | 'empty' | 'unreachable'
+  state?: 'primary' | 'standby' | 'stopped' | 'empty' | 'unreachable' | 'frozen'
   /** Streams from this one. */
   follows?: string
   receiver?: string
@@ -118,6 +118,7 @@ const STATES = {
   stopped: 'STOPPED',
   empty: 'NOT_INITIALIZED',
   unreachable: 'UNREACHABLE',
+  frozen: 'FROZEN',
 } as const
 
 function standby({ follows, receiver }: Looks): StatusReply['standby'] {

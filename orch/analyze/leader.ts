@@ -89,8 +89,11 @@ function isRecruitable(member: ShardSnapshot['members'][number], rule: Rule): bo
 function isLost(member: ShardSnapshot['members'][number]): boolean {
   if (!isFresh(member)) return !member.live
   const { postgres, blocked } = member.status
-  return blocked !== '' || postgres?.hasData !== true || postgres.state === 'UNUSABLE'
+  return blocked !== '' || postgres?.hasData !== true || IS_NO_HELP.has(postgres.state)
 }
+
+/** States of a Postgres that is not waited for. */
+const IS_NO_HELP = new Set(['UNUSABLE', 'FROZEN'])
 
 const verdict = (kind: Verdict['kind'], why: string): Verdict => ({ kind, why })
 
@@ -111,6 +114,9 @@ function judge(snapshot: ShardSnapshot, position: Position): Verdict {
   if (postgres?.accepting !== true && LEADS_NOBODY.has(postgres?.state ?? '')) {
     const how = postgres?.message || postgres?.state.toLowerCase()
     return verdict('gone', `the Postgres of ${leader.id} does not run: ${how}`)
+  }
+  if (postgres?.accepting !== true && postgres?.state === 'FROZEN') {
+    return verdict('silent', `the Postgres of ${leader.id} is frozen`)
   }
   if (postgres?.state === 'UNREACHABLE' && !heard(snapshot, leader)) {
     return verdict('silent', `the Postgres of ${leader.id} does not answer, nor does its pgctld`)

@@ -14,7 +14,7 @@ import type { Position } from '../../shared/consensus/position.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import type { ScramSecret } from '../../shared/scram/client.ts'
 import { now, timer } from '../../shared/time/clock.ts'
-import type { StatusReply as PgStatus } from '../../proto/gen/pgctld.ts'
+import { State, type StatusReply as PgStatus } from '../../proto/gen/pgctld.ts'
 import { readView, type ReplicationView } from '../replication/view.ts'
 import { ActionLock } from './action-lock.ts'
 import type { GivenGrant } from './grants.ts'
@@ -229,8 +229,10 @@ export class Member implements AsyncDisposable {
       return { ...none, view, sqlError: 'it holds no rule for this shard' }
     } catch (error) {
       // Slow is not dead: what was known of this very postmaster stands, or one stall of the
-      // machine would take the leader out of service.
-      const { standing, view } = isTimeout(error) ? this.#knownOf(pg) : none
+      // machine would take the leader out of service. Frozen is: pgctld saw it, and our own
+      // session waited in vain.
+      const slow = isTimeout(error) && pg.state !== State.FROZEN
+      const { standing, view } = slow ? this.#knownOf(pg) : none
       return { standing, view, sqlError: messageOf(error) }
     }
   }
