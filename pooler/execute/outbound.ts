@@ -1,6 +1,6 @@
-// What a stream sends to its gateway. No more bytes of DATA are under way than the gateway gave
-// credit for, notifications included; what a backend sent beyond that waits here, and all that comes
-// later waits behind it.
+// What a stream sends to its gateway. No more bytes of DATA and NOTIFICATION are under way than the
+// gateway gave credit for; what a backend sent beyond that waits here, and all that comes later
+// waits behind it.
 import {
   Flag,
   FRAME_PAYLOAD_BYTES_MAX,
