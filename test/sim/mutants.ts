@@ -1,0 +1,272 @@
+// Planted bugs: each is an edit of real code, or of a stand-in where the real code is SQL. The
+// simulator has to find every one of them.
+import { RASH } from './cluster/nemesis.ts'
+import type { Edit } from './loader.ts'
+
+/** A planted bug. */
+export type Mutant = {
+  readonly name: string
+  readonly edits: readonly Edit[]
+  /** Faults in place of the usual mixture, where only few of them matter. */
+  readonly faults?: readonly (readonly [name: string, weight: number])[]
+  /** Found by then. */
+  readonly seedsMax: number
+}
+
+const PROOF = 'pooler/replication/prefix-proof.ts'
+const RULES = 'test/sim/fakes/rule-store.ts'
+const FILE = 'test/sim/fakes/promise-file.ts'
+const PGCTLD = 'test/sim/fakes/pgctld-client.ts'
+const FOLLOW = 'pooler/term/follow.ts'
+const PROMOTE = 'pooler/term/promote.ts'
+const RECRUIT = 'pooler/term/recruit.ts'
+const CLONE = 'pooler/term/clone.ts'
+const STANDBY = 'pooler/term/run-standby.ts'
+const LEASE = 'pooler/term/lease.ts'
+const KEEPER = 'pooler/term/lease-keeper.ts'
+const STANDING = 'pooler/term/standing.ts'
+const OPENING = 'pooler/term/opening.ts'
+const SAFE = 'shared/consensus/safe-proposal.ts'
+const MEMBERS = 'orch/analyze/members.ts'
+const ROUND = 'orch/rule/recruit-round.ts'
+
+/** All of them. */
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'LSN by COALESCE instead of the greater',
+    edits: [{ file: RULES, from: 'Math.max(received ?? 0, replayed)', to: 'received ?? replayed' }],
+    faults: [
+      ['bounce', 6],
+      ['kill postgres', 2],
+      ['storm', 1],
+    ],
+    seedsMax: 1500,
+  },
+  {
+    name: 'no prefix proof',
+    edits: [
+      {
+        file: PROOF,
+        from: 'if (own.timeline === leader.timeline) {',
+        to: 'if (own.timeline > 0) return undefined\n  if (own.timeline === leader.timeline) {',
+      },
+    ],
+    faults: [
+      ['isolate a busy one', 4],
+      ['kill postgres', 2],
+      ['storm', 1],
+    ],
+    seedsMax: 1500,
+  },
+  {
+    name: 'shared timeline',
+    edits: [
+      {
+        file: PGCTLD,
+        from: 'postgres.promote(timeline)',
+        to: 'postgres.promote(postgres.data.timeline + 1)',
+      },
+      { file: PGCTLD, from: 'return requireTimeline(', to: 'return void (' },
+      {
+        file: PROMOTE,
+        from: 'seen.view.timeline === timelineOf(rule)',
+        to: 'timelineOf(rule) > 0',
+      },
+      {
+        file: FOLLOW,
+        from: 'return Number(rule.number.coordinatorTerm) + 1',
+        to: 'return rule.number.coordinatorTerm === 0n ? 1 : 2',
+      },
+      {
+        file: FOLLOW,
+        from: 'view.receivedTimeline === timelineOf(order.rule)',
+        to: 'view.receivedTimeline >= timelineOf(order.rule)',
+      },
+    ],
+    seedsMax: 1500,
+  },
+  {
+    name: 'promise after reply',
+    edits: [
+      {
+        file: RECRUIT,
+        from: 'await promises.update({ revocation })',
+        to: 'void untilQuiet(member.session, deadline).then(() => promises.update({ revocation }))',
+      },
+    ],
+    seedsMax: 1500,
+  },
+  {
+    name: 'lease from receipt',
+    edits: [
+      {
+        file: KEEPER,
+        from: 'lease.granted(id, rule, asked)',
+        to: 'lease.granted(id, rule, instant())',
+      },
+    ],
+    faults: RASH,
+    seedsMax: 3000,
+  },
+  {
+    name: 'lease by timer',
+    edits: [
+      {
+        file: LEASE,
+        from: 'return this.#since !== undefined && elapsedMs(this.#since) < this.#lengthMs',
+        to: 'return true',
+      },
+    ],
+    faults: RASH,
+    seedsMax: 3000,
+  },
+  {
+    name: 'no own lease',
+    edits: [
+      { file: STANDING, from: 'if (!input.leaseHolds)', to: 'if (input.id === "")' },
+      {
+        file: LEASE,
+        from: 'if (this.#endless) return true',
+        to: 'if (this.#lengthMs >= 0) return true',
+      },
+    ],
+    faults: RASH,
+    seedsMax: 3000,
+  },
+  {
+    name: 'lease length differing',
+    edits: [{ file: LEASE, from: 'Math.min(...rules.map(({ leaseMs }) => leaseMs))', to: '4000' }],
+    faults: RASH,
+    seedsMax: 3000,
+  },
+  {
+    name: 'list set late',
+    edits: [
+      {
+        file: STANDBY,
+        from: 'synchronous_standby_names: GUARD_STANDBY_NAMES',
+        to: "synchronous_standby_names: ''",
+      },
+      {
+        file: PROMOTE,
+        from: "if (names !== '' && at.seen.view.standbyNames === '')",
+        to: "if (names === 'x')",
+      },
+      {
+        file: 'pooler/term/maintain.ts',
+        from: "seen.view.standbyNames === ''",
+        to: "seen.view.standbyNames === 'x'",
+      },
+    ],
+    seedsMax: 1500,
+  },
+  {
+    name: 'no floor after a clone of a follower',
+    edits: [
+      {
+        file: CLONE,
+        from: 'if (floor !== undefined) await promises.update({ recruitBlockedUntil: floor })',
+        to: 'void floor, promises',
+      },
+      {
+        file: MEMBERS,
+        from: 'const source = leader.member.id',
+        to: "const source = snapshot.members.find((other) => isFresh(other) && other.id !== id && other.status.standby?.receiver === 'streaming')?.id ?? leader.member.id",
+      },
+    ],
+    seedsMax: 3000,
+  },
+  {
+    name: 'clone from a follower',
+    edits: [
+      {
+        file: MEMBERS,
+        from: 'const source = leader.member.id',
+        to: "const source = snapshot.members.find((other) => isFresh(other) && other.id !== id && other.status.standby?.receiver === 'streaming')?.id ?? leader.member.id",
+      },
+    ],
+    seedsMax: 3000,
+  },
+  {
+    name: 'lost promise file is made anew',
+    edits: [
+      {
+        file: FILE,
+        from: 'const { promises } = node',
+        to: "const promises = node.promises ?? ({ incarnation: `i-${node.id}`, revocation: { revokedBelowTerm: 0n, coordinatorId: '', coordinatorInitiatedUnixMs: 0n, outgoingRule: { coordinatorTerm: 0n, leaderSubterm: 0n } }, recruitBlockedUntil: undefined, promoting: undefined, opened: undefined } as PromiseState)\n    node.promises = promises",
+      },
+    ],
+    faults: [
+      ['lose promises', 6],
+      ['rash appointment', 8],
+      ['storm', 3],
+      ['isolate one way', 3],
+    ],
+    seedsMax: 3000,
+  },
+  {
+    name: 'compare-and-set dropped',
+    edits: [
+      {
+        file: RULES,
+        from: 'if (!as) throw moved(`the decision',
+        to: 'if (decision === undefined) throw moved(`the decision',
+      },
+      {
+        file: RULES,
+        from: 'if (!as || !sameRule(proposal, rule)) throw',
+        to: 'if (rule === undefined) throw',
+      },
+      { file: PROMOTE, from: 'requirePosition(member, order, seen)\n', to: '\n' },
+      { file: PROMOTE, from: 'requireOwnAppointment(member, order)\n', to: '\n' },
+    ],
+    seedsMax: 3000,
+  },
+  {
+    name: 'decide without the incoming quorum',
+    edits: [
+      {
+        file: PROMOTE,
+        from: 'const rules = quorums([...outgoing.filter((other) => !sameRule(other, rule)), rule])',
+        to: 'const rules: Rule[] = []',
+      },
+      {
+        file: PROMOTE,
+        from: 'await untilFlushed(member, { lsn, rules: [rule] }, deadline)',
+        to: 'void lsn',
+      },
+    ],
+    seedsMax: 3000,
+  },
+  {
+    name: 'decided without the outgoing quorum',
+    edits: [
+      {
+        file: SAFE,
+        from: 'return result.sufficient ? undefined : result.reason',
+        to: 'return result.sufficient || ids.length > 0 ? undefined : result.reason',
+      },
+    ],
+    seedsMax: 1500,
+  },
+  {
+    name: 'opening counted as fenced though the predecessor had not opened',
+    edits: [
+      {
+        file: ROUND,
+        from: 'return recruited(leaderId) && this.#openedTerms.get(leaderId) === number.coordinatorTerm',
+        to: 'return recruited(leaderId) && number.coordinatorTerm >= 0n',
+      },
+    ],
+    faults: RASH,
+    seedsMax: 6000,
+  },
+  {
+    name: 'a new leader opens at once',
+    edits: [
+      { file: OPENING, from: 'if (opened === term) return 0', to: 'if (opened >= 0n) return 0' },
+    ],
+    faults: RASH,
+    seedsMax: 3000,
+  },
+]
