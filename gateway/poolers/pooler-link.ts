@@ -9,6 +9,7 @@ import { Kind, FRAME_PAYLOAD_BYTES_MAX, Flag } from '../../shared/link/frame.ts'
 import { connectLink, type LinkAddress } from '../../shared/link/link-client.ts'
 import type { LinkConnection, LinkHandler } from '../../shared/link/link-connection.ts'
 import type { Logger } from '../../shared/log/logger.ts'
+import { WatchLists } from '../watch/watch-lists.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { backoff, now, timer } from '../../shared/time/clock.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
@@ -98,6 +99,8 @@ export class PoolerLink implements LinkHandler {
   readonly #settings: LinkSettings
   readonly #retry = backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX })
   readonly logins: Logins
+  /** What functions of each database may leave behind. */
+  watches = new WatchLists()
   #streams: (StreamOwner | undefined)[] = []
   #closing: boolean[] = []
   #free: number[] = []
@@ -224,7 +227,8 @@ export class PoolerLink implements LinkHandler {
       else if (kind === Kind.Credit) owner?.onCredit(value)
       else if (kind === Kind.Notification) {
         owner?.onNotification((flags & Flag.Boundary) !== 0, bytes, start, end)
-      } else this.#onControl(kind, stream, { status, value, payload: bytes.subarray(start, end) })
+      } else
+        this.#onControl(kind, stream, { flags, status, value, payload: bytes.subarray(start, end) })
     } catch (error) {
       if (owner === undefined) throw error
       owner.crashed(error)
@@ -251,6 +255,7 @@ export class PoolerLink implements LinkHandler {
     this.#free = []
     this.#vectors = new Map()
     this.#defined = new Set()
+    this.watches = new WatchLists()
     this.logins.fail(notConnected(this.id))
     // The claim to lead goes first: a session that looks for a leader now must not find this one.
     this.#settings.changed()
@@ -263,7 +268,7 @@ export class PoolerLink implements LinkHandler {
   #onControl(
     kind: number,
     stream: number,
-    frame: { status: number; value: number; payload: Buffer },
+    frame: { flags: number; status: number; value: number; payload: Buffer },
   ): void {
     const { status, value, payload } = frame
     const owner = this.#streams[stream]
@@ -276,6 +281,9 @@ export class PoolerLink implements LinkHandler {
         break
       case Kind.Settings:
         owner?.onSettings(payload.toString())
+        break
+      case Kind.Watch:
+        this.watches.take(value, frame.flags, payload)
         break
       case Kind.LoginRow:
         this.logins.answer(value, payload.toString())

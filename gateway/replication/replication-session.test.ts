@@ -3,6 +3,7 @@ import { nullLogger } from '../../shared/log/logger.ts'
 import { copyData } from '../../shared/pgwire/backend.ts'
 import { intern } from '../poolers/parameter-vector.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
+import { WatchLists } from '../watch/watch-lists.ts'
 import { ReplicationSession } from './replication-session.ts'
 
 /** A session that is open on a leader, in front of a client whose bytes are kept. */
@@ -10,6 +11,7 @@ async function opened() {
   const written: Buffer[] = []
   const state = { closedStreams: 0, clientEnded: false, ended: 0 }
   const link = {
+    watches: new WatchLists(),
     id: 'zone1_pooler1',
     connection: { congested: false, busy: 0, send: () => {} },
     health: { term: 1n, subterm: 0n },

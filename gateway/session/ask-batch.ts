@@ -22,6 +22,7 @@ export function maskOf(core: SessionCore, traits: number): number {
     mask |= Look.Settings
   }
   if ((mask & UNSEEN) !== 0) mask |= Look.Settings
+  if ((traits & Trait.ChangesCatalog) !== 0) mask |= Look.Catalog
   if ((mask & Look.Pins) !== 0 && !core.up.pinned) mask &= ~Look.Pins
   return mask
 }

@@ -169,6 +169,8 @@ class Classifier {
       case Word.Rollback:
         this.#rollbacks++
         return this.#second === Word.To || this.#third === Word.To ? 0 : Trait.RollsBack
+      case Word.Create: // nobody else finds what is temporary
+        return this.#second === Word.Temp ? 0 : Trait.ChangesCatalog
       case Word.Discard:
         return this.#ofDiscard()
       case Word.Deallocate:

@@ -25,6 +25,8 @@ import { Clearing } from './clearing.ts'
 import { ReplyTracker } from './reply-tracker.ts'
 import { LexMode } from './sql-lexer.ts'
 import type { SessionSettings } from './session-settings.ts'
+import type { WatchLookup } from '../watch/watch-lookup.ts'
+import { watchedTraitsOf } from '../watch/watched-traits.ts'
 import type { Traffic } from './traffic.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 
@@ -77,6 +79,8 @@ export type ExtendedContext = {
   settings: SessionSettings
   /** Id of the reported values that the client was last told. */
   vectorId: number
+  /** What functions of the database may leave behind. */
+  watched: WatchLookup
 }
 
 export class Extended {
@@ -337,7 +341,7 @@ export class Extended {
 
   /** A statement under the client's own name: what running it asks for. */
   #noteOwn(name: string, verdict: { traits: number; mentions: Mentions | undefined }): void {
-    // Nobody else may find it there. Poolers take a name like ours for ours: they never see it gone.
+    // Nobody else may find it. Poolers take a name like ours for ours: they never see it gone.
     this.traits |= name.startsWith(OUR_PREFIX) ? Pin.SqlPrepare | Pin.Unknown : Pin.SqlPrepare
     if (this.#own.size < OWN_MAX) this.#own.set(name, verdict)
     else this.#ownOther = { traits: IN_DOUBT, mentions: undefined }
@@ -462,7 +466,17 @@ export class Extended {
   }
 
   /** A statement runs, or is described: what it may leave behind is asked for. */
-  #asks({ traits, mentions }: { traits: number; mentions: Mentions | undefined }): void {
+  #asks(
+    { watched, lexMode }: ExtendedContext,
+    statement: { readonly traits: number; readonly mentions: Mentions | undefined },
+    text?: { readonly parse: Buffer; readonly start: number },
+  ): void {
+    const { mentions } = statement
+    let traits = statement.traits
+    if (watched.version !== 0) {
+      const { parse, start = 0 } = text ?? {}
+      traits |= watchedTraitsOf(statement, parse, start, lexMode, watched)
+    }
     this.traits |= traits
     this.#usedTraits = traits
     if (mentions !== undefined) this.asks.take(mentions)
@@ -481,7 +495,7 @@ export class Extended {
     if (nameEnd === nameStart) return this.#useUnnamed(context, place) ? '' : undefined
     const name = nameOf(bytes, nameStart, nameEnd)
     if (this.ownNames) {
-      this.#asks(this.#own.get(name) ?? this.statements.get(name) ?? this.#ownOther)
+      this.#asks(context, this.#own.get(name) ?? this.statements.get(name) ?? this.#ownOther)
       return undefined
     }
     const statement = this.#present(name)
@@ -493,10 +507,11 @@ export class Extended {
     return name
   }
 
-  #need({ builder, link }: ExtendedContext, statement: SharedStatement, at: number): void {
+  #need(context: ExtendedContext, statement: SharedStatement, at: number): void {
+    const { builder, link } = context
     link.define(statement)
     builder.op(Op.Need, statement.id, at)
-    this.#asks(statement)
+    this.#asks(context, statement, { parse: statement.definition, start: statement.bodyStart })
     this.sharing = true
   }
 
@@ -504,7 +519,8 @@ export class Extended {
   #useUnnamed(context: ExtendedContext, place: NamePlace): boolean {
     const { builder } = context
     const { unnamed } = this.statements
-    if (unnamed !== undefined) this.#asks(unnamed)
+    const text = unnamed && { parse: unnamed.parse, start: HEADER_BYTES + 1 }
+    if (unnamed !== undefined) this.#asks(context, unnamed, text)
     if (this.#place.holds(unnamed)) return false
     if (unnamed !== undefined && unnamed.parse.length > REPLAY_BYTES_MAX) {
       const statement = this.#unnamedAsShared(context, unnamed)

@@ -208,6 +208,9 @@ class Reader {
 
   #create(tokens: readonly SqlToken[]): void {
     if (!tokens.some(({ code }) => code === Word.Routine)) return
+    // It may be gone again before anybody reads the catalogs.
+    const made = tokens[1]?.text === 'or' ? tokens[3] : tokens[1]
+    if (made?.code === Word.Routine) this.#add(VERIFIABLE_PINS | Look.AllSettings | Look.Pins)
     const { language, bodies } = bodiesOf(tokens)
     for (const body of bodies) {
       if (bodyWeakensCommit(body, language ?? 'sql', this.#mode)) this.#refuse(Refusal.WeakCommit)

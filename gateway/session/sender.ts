@@ -31,6 +31,7 @@ import { Found, PIECE_BYTES } from './piece-scanner.ts'
 import { Preparations } from './preparations.ts'
 import { fatal, missedNotifications } from './session-errors.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
+import { watchedTraits } from '../watch/watched-traits.ts'
 import { sequencePin } from './sequence-use.ts'
 import { functionCallTraits, ready } from './units.ts'
 import { FINAL } from './upstream.ts'
@@ -41,7 +42,7 @@ const REFUSED_QUERIES = REFUSED_NAMES.map((name) => query(`"${name.toString()}"`
 const POOLING_SET_QUERY = query(POOLING_SET)
 const POOLING_RESET_QUERY = query(POOLING_RESET)
 /** A text without any of these asks for nothing. */
-const ASKING = ASK_BITS | Trait.Resets | Trait.UsesNames
+const ASKING = ASK_BITS | Trait.ChangesCatalog | Trait.Resets | Trait.UsesNames
 /** What the one Query that is being sent asks for. */
 const simpleAsks = new Asks()
 const PARSED_AND_READY = Buffer.concat([parseComplete(), ready(TransactionStatus.Idle)])
@@ -220,7 +221,7 @@ export class Sender {
     simpleAsks.clear()
     if (mentions !== undefined) simpleAsks.take(mentions)
     if ((traits & Trait.UsesNames) !== 0 && extended !== undefined) {
-      all |= extended.asksOfAll(simpleAsks)
+      all |= extended.asksOfAll(simpleAsks) | core.up.watch.list.union
     }
     if (!begins) simpleAsks.alone = false
     if (simpleAsks.clears) core.clears = true
@@ -235,9 +236,13 @@ export class Sender {
   }
 
   #traitsOf(bytes: Buffer, start: number, next: number): number {
-    const { window, down } = this.#core
-    if (next > window.end) return IN_DOUBT
-    return classify(bytes, start + HEADER_BYTES, next - 1, down.lexMode)
+    const { window, down, up } = this.#core
+    if (next > window.end) return IN_DOUBT | up.watch.list.union
+    const at = start + HEADER_BYTES
+    const traits = classify(bytes, at, next - 1, down.lexMode)
+    const { list } = up.watch
+    if (list.version === 0) return traits
+    return traits | watchedTraits(bytes, at, next - 1, down.lexMode, list, traits)
   }
 
   #ship(
@@ -288,7 +293,7 @@ export class Sender {
     const available = window.end
     const over = extended.translate(this.#context(), bytes, { start, end, available })
     if ((extended.traits & Trait.UsesNames) !== 0) {
-      extended.traits |= extended.asksOfAll(extended.asks)
+      extended.traits |= extended.asksOfAll(extended.asks) | up.watch.list.union
     }
     if ((extended.traits & Trait.Advances) !== 0) extended.traits |= sequencePin(core)
     if (begins) {
@@ -507,7 +512,7 @@ export class Sender {
   #context(): ExtendedContext {
     const { host, up, down } = this.#core
     const { registry, builder, limits } = host
-    const { link } = up
+    const { link, watch } = up
     assert(link !== undefined, 'a batch has a link')
     const { lexMode } = down
     const { traffic, settings } = this.#core
@@ -520,6 +525,7 @@ export class Sender {
       statementsMax: limits.preparedStatementsMax,
       settings,
       vectorId: down.told?.id ?? 0,
+      watched: watch.list,
     }
   }
 }

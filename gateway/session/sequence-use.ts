@@ -30,7 +30,7 @@ export class SequenceUse {
 /** The pin that a batch which may advance sequences asks for: Pin.Sequence, or none. */
 export function sequencePin(core: SessionCore): number {
   const { sequences } = core.traffic
-  if (!sequences.read) return 0
+  if (!sequences.read && !core.up.watch.list.readsSequences) return 0
   if (!core.keepsSequences) {
     if (!sequences.take()) return 0
     core.keepsSequences = true

@@ -324,7 +324,7 @@ export class Session implements StreamOwner, Held {
     if (batch !== up.batch || !up.running) return
     core.host.counters.refused++
     const { code } = refusal
-    if (up.held && code !== 'pool_wait' && code !== 'canceled') {
+    if (up.held && code !== 'pool_wait' && code !== 'canceled' && code !== 'watch') {
       this.#failures.lost(false)
       return this.#pump()
     }
@@ -333,11 +333,13 @@ export class Session implements StreamOwner, Held {
     if (!up.held) core.extended?.released()
     core.unit = core.before = 0
     const elsewhere = code === 'rule' || code === 'not_serving' || code === 'draining'
-    if (elsewhere && (core.retained || core.mode === Mode.Unit)) {
+    if ((elsewhere || code === 'watch') && (core.retained || core.mode === Mode.Unit)) {
       if (core.retained) core.window.rewind()
       core.retained = false
       core.passLeft = 0
-      this.#failures.wait()
+      // The newer list came ahead of the refusal: the texts are looked up in it.
+      if (elsewhere) this.#failures.wait()
+      else core.mode = Mode.Rest
     } else {
       this.#failures.reject(refusalError(refusal))
     }

@@ -36,6 +36,9 @@ export const Word = {
   /** They fill tables, as INSERT does. */
   Fills: 29,
   Unlisten: 30,
+  /** They change the catalogs. */
+  Alters: 32,
+  Drops: 33,
   // Keywords that matter inside a statement.
   All: 40,
   Transaction: 41,
@@ -77,9 +80,9 @@ export const FIRST_FUNCTION = Word.SetConfig
 const SPELLINGS: readonly (readonly [number, string])[] = [
   [
     Word.Plain,
-    `delete values table savepoint release alter truncate grant revoke
+    `delete values table savepoint release truncate grant revoke
     comment analyze analyse vacuum reindex cluster checkpoint lock refresh reassign security
-    import notify fetch move`,
+    notify fetch move`,
   ],
   [Word.Select, 'select'],
   [Word.Show, 'show'],
@@ -97,9 +100,11 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.Do, 'do'],
   [Word.Call, 'call'],
   [Word.Unlisten, 'unlisten'],
-  [Word.Undoes, 'drop close'],
+  [Word.Drops, 'drop'],
+  [Word.Undoes, 'close'],
   [Word.Declare, 'declare'],
   [Word.Create, 'create'],
+  [Word.Alters, 'alter import'],
   [Word.Insert, 'insert'],
   [Word.Fills, 'copy merge'],
   [Word.Explain, 'explain'],

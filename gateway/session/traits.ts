@@ -10,6 +10,8 @@ export const Trait = {
    * for.
    */
   Advances: Pin.SlowClient,
+  /** May change the catalogs, and with them what functions leave behind. In such a place, too. */
+  ChangesCatalog: Pin.Transaction,
   /** May end a transaction with a commit: if it is lost in one, the outcome is unknown. */
   MayCommit: 1 << 19,
   /** May write: everything that is not provably a read. */
@@ -42,7 +44,7 @@ export const Trait = {
 } as const
 
 /** The part of a verdict that a BATCH asks for: pins and looks. */
-export const ASK_BITS = 0x7ffff & ~Trait.Advances
+export const ASK_BITS = 0x7ffff & ~(Trait.Advances | Trait.ChangesCatalog)
 
 /**
  * Everything that may be true of a text that nobody can read; what it leaves may be a custom
@@ -52,6 +54,7 @@ export const IN_DOUBT =
   Pin.Unknown |
   Pin.NotCleanable |
   Look.Settings |
+  Trait.ChangesCatalog |
   Trait.MayCommit |
   Trait.MayWrite |
   Trait.LocalSettings |

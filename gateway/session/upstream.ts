@@ -12,14 +12,18 @@ import {
 import type { LinkConnection } from '../../shared/link/link-connection.ts'
 import type { ChannelChange } from '../listen/listen-statement.ts'
 import type { PoolerLink, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
+import { WatchedDatabase } from '../watch/watch-lists.ts'
 import type { BatchBuilder } from './batch-builder.ts'
 
 const RULE_BYTES = 16
 const head = Buffer.alloc(BATCH_HEAD_BYTES)
+const NOWHERE = new WatchedDatabase()
 
 export class Upstream {
   link: PoolerLink | undefined
   stream = 0
+  /** What functions of its database may leave behind, as its pooler tells. */
+  watch = NOWHERE
   /** The pooler has a backend that accepted this session's options. */
   opened = false
   /** Number of the batch under way or, at rest, of the last one. */
@@ -47,6 +51,7 @@ export class Upstream {
     this.#connection = link.connection
     this.#credit = STREAM_WINDOW_BYTES
     this.#received = 0
+    this.watch = link.watches.of(request.database)
     this.stream = link.open(owner, request)
   }
 
@@ -61,6 +66,7 @@ export class Upstream {
   forget(): void {
     this.end()
     this.link = undefined
+    this.watch = NOWHERE
     this.#connection = undefined
     this.stream = 0
     this.opened = this.held = this.pinned = this.listens = false
@@ -105,7 +111,7 @@ export class Upstream {
     const { link } = this
     if (link === undefined || this.#connection === undefined) return
     head.set(link.rule, 0)
-    head.writeUInt32BE(pins >>> 0, RULE_BYTES)
+    head.writeUInt32BE((pins | this.watch.list.stamp) >>> 0, RULE_BYTES)
     this.#credit -= BATCH_HEAD_BYTES + end - start
     this.#connection.sendParts(
       Kind.Batch,
@@ -131,7 +137,7 @@ export class Upstream {
       stream: this.stream,
       batch: start ? this.batch : -1,
       rule: link.rule,
-      pins,
+      pins: start ? pins | this.watch.list.stamp : pins,
       firstFlags: this.held ? Flag.Held : 0,
       lastFlags,
     })

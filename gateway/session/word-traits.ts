@@ -30,7 +30,9 @@ export const COMMAND_TRAITS: Readonly<Record<number, number>> = {
   [Word.Show]: 0,
   [Word.Begin]: 0,
   [Word.With]: 0,
-  [Word.Create]: 0,
+  [Word.Create]: Trait.ChangesCatalog,
+  [Word.Alters]: Trait.ChangesCatalog,
+  [Word.Drops]: Look.Pins | Trait.ChangesCatalog,
   [Word.Insert]: Trait.Advances,
   [Word.Fills]: Trait.Advances,
   [Word.Update]: 0,
@@ -43,6 +45,6 @@ export const COMMAND_TRAITS: Readonly<Record<number, number>> = {
   [Word.Execute]: Pin.SqlPrepare | Pin.AdvisoryLock | Trait.UsesNames | Trait.MayCommit,
   [Word.Set]: Trait.Mentions,
   [Word.Reset]: Trait.Mentions,
-  [Word.Do]: Trait.Mentions,
+  [Word.Do]: Trait.Mentions | Trait.ChangesCatalog,
   [Word.Call]: IN_DOUBT,
 }

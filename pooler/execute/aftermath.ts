@@ -11,7 +11,8 @@ import { SessionState } from './session-state.ts'
 
 /** What is to be done, and who waits for it. */
 export type AftermathOptions = {
-  readonly request: LookRequest
+  /** Made when what is done before it is done. */
+  readonly request: () => LookRequest
   /** Done before the look; it does not fail. */
   readonly first: (() => Promise<void>) | undefined
   /** A notification that came meanwhile: a whole message. */
@@ -99,7 +100,7 @@ export class Aftermath implements BackendOwner, LookOwner {
   }
 
   #look(): void {
-    const { request } = this.#options
+    const request = this.#options.request()
     if (SessionState.isEmpty(request)) this.#end({ settings: undefined, pins: 0 })
     else new Look(this.#backend, request, this)
   }

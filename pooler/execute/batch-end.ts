@@ -10,11 +10,15 @@ import type { Listening } from '../listen/listening.ts'
 import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
 import { Aftermath } from './aftermath.ts'
 import type { Executor } from './executor.ts'
+import type { DatabaseWatch } from '../watch/database-watch.ts'
 import type { SessionState } from './session-state.ts'
+
+const NOTHING: LookRequest = { names: undefined, whole: false, pins: 0 }
 
 /** The session whose batch ends. */
 export interface BatchEndOwner {
   readonly kept: SessionState
+  readonly watch: DatabaseWatch
   readonly listening: Listening | undefined
   /** What the session holds is known: READY may leave. */
   known(backend: Backend): void
@@ -33,6 +37,11 @@ export class BatchEnd {
   /** What the backend reported when the batch began. */
   #reported: ParameterVector | undefined
   #held = false
+  /** The batch, or its transaction, may have changed the catalogs. */
+  #changesCatalog = false
+  /** Of the watch list when the batch, or its transaction, began; 0 at rest. */
+  #stamp = 0
+  #version = 0
   #aftermath: Aftermath | undefined
 
   constructor(executor: Executor, owner: BatchEndOwner) {
@@ -48,15 +57,37 @@ export class BatchEnd {
   /** A batch begins on `backend`. */
   batchBegins(backend: Backend): void {
     this.#reported = backend.parameters
+    const { watch } = this.#owner
+    if (this.#changesCatalog) watch.changing.add(this)
+    if (this.#stamp !== 0) return
+    this.#stamp = watch.stamp
+    this.#version = watch.list.version
+  }
+
+  /** The batch, or more of it, asks for these pins and looks. */
+  note(mask: number): void {
+    this.#owner.kept.ask(mask)
+    if ((mask & Look.Catalog) === 0) return
+    this.#changesCatalog = true
+    this.#owner.watch.changing.add(this)
+  }
+
+  /** There is no batch, nor a backend that it could have left anything on. */
+  forget(): void {
+    if (this.#changesCatalog) this.#owner.watch.changing.delete(this)
+    this.#changesCatalog = false
+    this.#stamp = 0
   }
 
   /** ReadyForQuery came: whether READY must wait. `start` follows then. The hot path. */
   holdsReady(backend: Backend, status: number): boolean {
-    const { kept } = this.#owner
+    const { kept, watch } = this.#owner
+    if (this.#changesCatalog) watch.changing.delete(this)
     if (backend.parameters !== this.#reported) this.#unannounced(backend)
     if (status !== TransactionStatus.Idle) return false
     const listens = this.#owner.listening?.active === true
-    this.#held = kept.looks !== 0 || this.changesDefaults || listens
+    this.#held = kept.looks !== 0 || this.changesDefaults || listens || this.#readsCatalog
+    if (!this.#held) this.#stamp = 0
     return this.#held
   }
 
@@ -64,12 +95,13 @@ export class BatchEnd {
   start(backend: Backend | undefined): boolean {
     if (!this.#held || backend === undefined) return false
     this.#held = false
-    const request = this.#owner.kept.request()
+    const { kept } = this.#owner
     const first = this.#first()
+    let request = NOTHING
     this.changesDefaults = false
     backend.sinceMs = this.#executor.nowMs
     this.#aftermath = new Aftermath(backend, {
-      request,
+      request: () => (request = kept.request()),
       first,
       done: (answer) => this.#learn(backend, request, answer),
       heard: (message) => {
@@ -88,16 +120,32 @@ export class BatchEnd {
   #first(): (() => Promise<void>) | undefined {
     const { listening } = this.#owner
     const { changesDefaults } = this
-    if (!changesDefaults && listening?.active !== true) return undefined
+    const readsCatalog = this.#readsCatalog
+    if (!changesDefaults && !readsCatalog && listening?.active !== true) return undefined
     return async () => {
+      if (readsCatalog) await this.#readCatalog()
       if (changesDefaults) await this.#executor.generations.check()
       await listening?.barrier()
     }
   }
 
+  /** It, or another batch meanwhile, may have changed the catalogs, or somebody has. */
+  get #readsCatalog(): boolean {
+    const { watch } = this.#owner
+    return this.#changesCatalog || watch.stamp !== this.#stamp || watch.changing.size > 0
+  }
+
+  /** The batch may have run what was not in the list when it began. */
+  async #readCatalog(): Promise<void> {
+    const { kept, watch } = this.#owner
+    await watch.check()
+    if (watch.list.version !== this.#version) kept.ask(watch.union)
+  }
+
   /** Ends it at once. True when it was under way: the batch has run, what it left is not known. */
   stop(): boolean {
     const underWay = this.#held || this.#aftermath !== undefined
+    this.forget()
     this.#aftermath?.stop()
     this.#aftermath = undefined
     this.#held = this.changesDefaults = false
@@ -108,6 +156,7 @@ export class BatchEnd {
     const { settings, counters } = this.#executor
     const { kept } = this.#owner
     this.#aftermath = undefined
+    this.forget()
     counters.looks++
     if (answer === undefined) counters.looksFailed++
     kept.learn(request, answer)

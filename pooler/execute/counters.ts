@@ -26,6 +26,7 @@ export class Counters {
   cleaned = 0
   cleaningFailed = 0
   readonly refused: Record<RefusalCode, number> = {
+    watch: 0,
     rule: 0,
     not_serving: 0,
     pool_wait: 0,

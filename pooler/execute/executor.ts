@@ -36,6 +36,8 @@ import { LOGIN_SQL } from './login.ts'
 import type { Refusal } from './refusal.ts'
 import { ServingGate } from './serving-gate.ts'
 import { Stream } from './stream.ts'
+import { DatabaseWatch } from '../watch/database-watch.ts'
+import { Watches } from '../watch/watches.ts'
 import { WAL_POSITION_SQL, WalPosition } from './wal-position.ts'
 
 /** What an executor is made of. */
@@ -80,6 +82,7 @@ export class Executor implements BackendHost {
   readonly admin: AdminConnection
   readonly gate: ServingGate
   readonly walPosition: WalPosition
+  readonly watches: Watches
   readonly listeners: SharedListeners
   /** How long batches waited for a backend; those that got one at once are not in it. */
   waitHistogram: Histogram | undefined
@@ -103,6 +106,14 @@ export class Executor implements BackendHost {
     })
     this.walPosition = new WalPosition(this.admin)
     this.generations = new Generations(this.admin, options.log)
+    const { socketPath } = options
+    this.watches = new Watches({
+      log: options.log,
+      admin: { socketPath, user: ADMIN.user, timeoutMs: ADMIN_TIMEOUT_MS },
+      sessionsOf: (database) => this.pools.sessionsOf(database),
+      changed: (watch) => this.#watchChanged(watch),
+      changedElsewhere: (database) => this.retire(database),
+    })
     const open = (pool: Pool<Backend>): Backend =>
       new Backend(pool, this, this.#socketPath() ?? NOWHERE)
     this.pools = new PoolSet<Backend>({ open, random }, this.limits, this.nowMs)
@@ -214,6 +225,7 @@ export class Executor implements BackendHost {
    */
   closeIdle(except: string): void {
     this.listeners.closeIdle()
+    this.watches.leave(except, this.nowMs)
     for (const pool of this.pools.pools.values()) {
       if (pool.key.database === except) continue
       for (const backend of pool.idle.slice()) this.pools.retire(backend)
@@ -352,6 +364,7 @@ export class Executor implements BackendHost {
     this.listeners.tick(nowMs)
     this.pools.tick(nowMs)
     this.generations.tick(nowMs)
+    this.watches.tick(nowMs)
     for (const pool of this.pools.pools.values()) {
       for (const backend of pool.members) this.#checkDeadline(backend)
     }
@@ -397,6 +410,17 @@ export class Executor implements BackendHost {
       for (const backend of pool.members) if (!backend.shutting) backend.kill()
     }
     this.admin.close()
+    this.watches.close()
+  }
+
+  /** Gateways hear of it before what they send under the old list is refused. */
+  #watchChanged(watch: DatabaseWatch): void {
+    for (const link of this.links) {
+      link.tellWatch(watch, false)
+      for (const stream of link.streams.values()) {
+        if (stream.watch === watch) stream.watchChanged()
+      }
+    }
   }
 
   #checkDeadline(backend: Backend): void {

@@ -21,6 +21,11 @@ export class HeldFrames {
     return this.#frames.some((frame) => (frame.flags & Flag.Final) !== 0)
   }
 
+  /** They are one batch in one frame: a gateway that is refused can send it again. */
+  get whole(): boolean {
+    return this.#frames.length === 1 && this.final
+  }
+
   /** Keeps bytes[start, end); `more` of the payload were read already. */
   add(flags: number, mask: number, bytes: Buffer, start: number, end: number, more: number): void {
     if (this.#frames.length === 0) this.sinceMs = now()

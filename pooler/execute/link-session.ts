@@ -9,8 +9,11 @@ import type { Executor } from './executor.ts'
 import { loginAnswer, readLogin, type LoginRequest } from './login.ts'
 import { readOpen } from './open-frame.ts'
 import { ReplicationStreams } from './replication-streams.ts'
+import { encodeWatchList } from '../../shared/link/watch.ts'
+import type { DatabaseWatch } from '../watch/database-watch.ts'
 import type { RefusalCode } from './refusal.ts'
 import { Stream } from './stream.ts'
+import { StreamState } from './stream-state.ts'
 
 /**
  * Vectors whose ids a gateway knows. Ids grow and are not used again: one that was forgotten here
@@ -30,6 +33,8 @@ export class LinkSession implements LinkHandler {
   readonly #definitions: DefinitionTable
   readonly #vectorIds = new Map<ParameterVector, number>()
   readonly #blocked: Stream[] = []
+  /** Watch lists that this gateway was told, by their stamps. */
+  readonly #watches = new WeakMap<DatabaseWatch, number>()
   readonly #log: Logger
   #lastVector: ParameterVector | undefined
   #lastVectorId = 0
@@ -83,7 +88,7 @@ export class LinkSession implements LinkHandler {
           stream.data(flags, value, bytes, start, end)
           break
         case Kind.Names:
-          stream.names(bytes.toString('utf8', start, end))
+          stream.kept.name(bytes.toString('utf8', start, end))
           break
         case Kind.Listen:
           stream.listen(bytes.toString('utf8', start, end))
@@ -163,7 +168,21 @@ export class LinkSession implements LinkHandler {
     return id
   }
 
+  /** Tells the list of a database, unless it was told; `first` to a gateway that has none of it. */
+  tellWatch(watch: DatabaseWatch, first: boolean): void {
+    const told = this.#watches.get(watch)
+    if (told === watch.stamp || (told === undefined && !first)) return
+    this.#watches.set(watch, watch.stamp)
+    const payloads = encodeWatchList(watch.database, watch.list)
+    const { version } = watch.list
+    payloads.forEach((payload, index) => {
+      const flags = index === payloads.length - 1 ? Flag.Boundary : 0
+      this.connection.send(Kind.Watch, 0, flags, 0, 0, version, payload)
+    })
+  }
+
   opened(stream: Stream, vector: ParameterVector): void {
+    this.tellWatch(stream.watch, true)
     const value = this.vectorId(vector)
     this.connection.send(Kind.Opened, stream.id, 0, 0, 0, value)
   }
@@ -213,7 +232,11 @@ export class LinkSession implements LinkHandler {
       const pool = this.executor.poolFor(key, reads)
       const stream = new Stream(this, pool, { id, client, session, reads, settings })
       this.streams.set(id, stream)
-      stream.open()
+      if (stream.watch.ready) stream.open()
+      else
+        void stream.watch.check().then(() => {
+          if (stream.state === StreamState.Opening) stream.open()
+        })
     } catch (error) {
       if (!(error instanceof PgError)) throw error
       this.#fail(id, fromPgError(error))

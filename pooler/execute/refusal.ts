@@ -6,8 +6,11 @@ import { lossOf } from '../backend/loss.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 
-/** Why a batch did not start. After 'rule', 'not_serving' and 'draining' it may run elsewhere. */
-export type RefusalCode = 'rule' | 'not_serving' | 'pool_wait' | 'draining' | 'canceled'
+/**
+ * Why a batch did not start. After 'rule', 'not_serving' and 'draining' it may run elsewhere, after
+ * 'watch' here, once its texts were looked up in the newer watch list.
+ */
+export type RefusalCode = 'watch' | 'rule' | 'not_serving' | 'pool_wait' | 'draining' | 'canceled'
 
 /** What a REFUSED frame says, as JSON. */
 export type Refusal = { code: RefusalCode; sqlstate: string; message: string }
@@ -19,6 +22,13 @@ export const CANCELED: Refusal = {
   code: 'canceled',
   sqlstate: USER_CANCEL.sqlstate,
   message: USER_CANCEL.message,
+}
+
+/** The answer to a batch whose texts were looked up in another watch list than the newest. */
+export const STALE: Refusal = {
+  code: 'watch',
+  sqlstate: '08006',
+  message: 'functions of the database have changed while the statement was on its way',
 }
 
 /** The answer to a batch whose session's settings no backend could be given. */

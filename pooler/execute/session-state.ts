@@ -34,6 +34,9 @@ const SETTINGS_LOOKS = Look.Settings | Look.AllSettings
 const UNKNOWN = 'null'
 const NONE: ReadonlySet<string> = new Set()
 
+/** Settings that functions of the database may set, whatever a text says. */
+export type HiddenSettings = { readonly settings: readonly string[] }
+
 /** The state of one session. */
 export class SessionState {
   /** Every session pin, those that may not be real included. */
@@ -42,6 +45,7 @@ export class SessionState {
   looks = 0
   settings: SettingsSet = NO_SETTINGS
   readonly #table: SettingsTable
+  readonly #hidden: HiddenSettings
   readonly #names = new Set<string>()
   #defines = NONE
   /** A name was named that cannot be asked for. */
@@ -50,8 +54,9 @@ export class SessionState {
   #unknown = false
   #told: string = NO_SETTINGS.json
 
-  constructor(table: SettingsTable) {
+  constructor(table: SettingsTable, hidden: HiddenSettings = { settings: [] }) {
     this.#table = table
+    this.#hidden = hidden
   }
 
   /** A batch with `mask` starts, or goes on. */
@@ -59,6 +64,8 @@ export class SessionState {
     const pins = mask & PIN_MASK
     this.looks |= (mask & LOOK_MASK) | (pins & VERIFIABLE_PINS & ~this.pins)
     this.pins |= pins
+    if ((mask & SETTINGS_LOOKS) === 0) return
+    for (const name of this.#hidden.settings) this.#addName(name)
   }
 
   /** A NAMES frame. @throws PgError protocol_violation. */

@@ -6,6 +6,8 @@ import type { ParameterVector } from '../backend/parameters.ts'
 import type { Listening } from '../listen/listening.ts'
 import { PoolWaiter } from '../pool/pool-waiter.ts'
 import type { Pool } from '../pool/pool.ts'
+import type { DatabaseWatch } from '../watch/database-watch.ts'
+import type { Counters } from './counters.ts'
 import type { Executor } from './executor.ts'
 import { SessionState } from './session-state.ts'
 import { StreamState, TOO_MANY_SETTINGS, type StreamHello } from './stream-state.ts'
@@ -22,6 +24,8 @@ export abstract class StreamRecord extends PoolWaiter<Backend> {
   state: StreamState = StreamState.Opening
   backend: Backend | undefined
   readonly kept: SessionState
+  /** What functions of its database may leave behind. */
+  readonly watch: DatabaseWatch
   /** Of a session that has listened without a backend of its own. */
   listening: Listening | undefined
   /** What the gateway was last told that the backend reports. */
@@ -46,11 +50,21 @@ export abstract class StreamRecord extends PoolWaiter<Backend> {
     this.client = hello.client
     this.session = hello.session
     this.reads = hello.reads
-    this.kept = new SessionState(executor.settings)
+    this.watch = executor.watches.of(pool.key.database)
+    this.kept = new SessionState(executor.settings, this.watch)
     if (!this.kept.bring(hello.settings)) throw new PgError(...TOO_MANY_SETTINGS)
     this.wantedFlavor = this.kept.settings
     this.sinceMs = executor.nowMs
     pool.sessions++
+  }
+
+  /** Another session had the backend last, if any had. */
+  protected takeOver(backend: Backend, counters: Counters): void {
+    if (backend.lastSession !== 0) {
+      this.handOvers++
+      counters.handOvers++
+    }
+    backend.lastSession = this.session
   }
 
   /** Bytes that wait for the gateway's credit. */

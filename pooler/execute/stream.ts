@@ -39,7 +39,8 @@ import { HeldFrames } from './held-frames.ts'
 import { InboundWindow } from './inbound-window.ts'
 import type { LinkSession } from './link-session.ts'
 import { Outbound } from './outbound.ts'
-import { CANCELED, pinRefusal, poolRefusal, UNFIT, type Refusal } from './refusal.ts'
+import { CANCELED, pinRefusal, poolRefusal, STALE, UNFIT, type Refusal } from './refusal.ts'
+import { asksOf, isStale } from '../watch/asks.ts'
 import { StreamRecord } from './stream-record.ts'
 import { broken, StreamState, type StreamHello } from './stream-state.ts'
 
@@ -110,7 +111,10 @@ export class Stream
       return this.#consumed(end - start)
     }
     const mask = bytes.readUInt32BE(start + 16)
-    if (mask !== 0 && !this.#ask(mask)) return
+    const whole = this.backend === undefined && (flags & Flag.Final) !== 0
+    if (whole && isStale(mask, this.watch)) return this.#refuse(STALE)
+    const asks = asksOf(mask, this.watch)
+    if (asks !== 0 && !this.#ask(asks)) return
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
     if (backend?.cancels === 0 && this.#fits(backend) && !this.listening?.needs(backend)) {
       if (!this.#begin(backend)) return
@@ -122,11 +126,6 @@ export class Stream
       if (backend !== undefined && backend !== this.backend) this.#fitting.begin(backend)
       else if (backend?.cancels === 0) this.fitted(backend)
     }
-  }
-
-  /** A NAMES frame. @throws PgError when it is malformed. */
-  names(text: string): void {
-    this.kept.name(text)
   }
 
   /** A LISTEN frame. @throws PgError when it is malformed. */
@@ -143,7 +142,7 @@ export class Stream
   data(flags: number, mask: number, bytes: Buffer, start: number, end: number): void {
     this.#inbound.received(end - start)
     if (this.state === StreamState.Waiting) {
-      if (mask !== 0) this.kept.ask(mask)
+      if (mask !== 0) this.#end.note(mask)
       this.#held.add(flags, mask, bytes, start, end, 0)
     } else if (this.#end.underWay) {
       this.#held.add(flags, mask, bytes, start, end, 0) // it came too late to be of the batch
@@ -160,7 +159,7 @@ export class Stream
       if (this.#skips && (flags & Flag.Final) !== 0) this.#endSkipping()
       else backend?.forwarder.forwardStray(flags, bytes, start, end)
     } else {
-      if (mask !== 0) this.kept.ask(mask)
+      if (mask !== 0) this.#end.note(mask)
       if (mask === 0 || this.#pinOrEnd(backend)) this.#forward(flags, bytes, start, end)
     }
   }
@@ -308,6 +307,7 @@ export class Stream
 
   #backendLost(sent: boolean, loss: Loss): void {
     this.backend = undefined
+    this.#end.forget()
     this.#givesBackLate = false
     this.backendDrained() // what was not written never will be; the window is whole again
     this.#lost(sent, loss)
@@ -321,11 +321,18 @@ export class Stream
     this.#link.opened(this, initialParameters)
   }
 
+  /** Another watch list: a batch that waits was looked up in the one before. */
+  watchChanged(): void {
+    if (this.state !== StreamState.Waiting) return
+    if (this.backend === undefined && this.#held.whole) this.#refuse(STALE)
+    else this.kept.ask(this.watch.union)
+  }
+
   /** Notes what a batch asks for; its pins take effect now on a backend it has. False: refused. */
   #ask(mask: number): boolean {
     const { executor } = this.#link
     const before = this.kept.pins
-    this.kept.ask(mask)
+    this.#end.note(mask)
     if (this.kept.pins === before || this.backend === undefined) return true
     if (executor.pools.pin(this.backend)) return true
     this.kept.pins = before
@@ -475,7 +482,7 @@ export class Stream
     this.#fitting.freshOnly = false
     this.wantedFlavor = this.kept.settings
     this.listening?.batchBegins()
-    if (backend.lastSession !== this.session) this.#takenOver(backend)
+    if (backend.lastSession !== this.session) this.takeOver(backend, executor.counters)
     backend.beginBatch(this)
     return true
   }
@@ -563,15 +570,6 @@ export class Stream
     if (this.#givesBackLate) this.#giveBack()
   }
 
-  /** Another session had it last, if any had. */
-  #takenOver(backend: Backend): void {
-    if (backend.lastSession !== 0) {
-      this.handOvers++
-      this.#link.executor.counters.handOvers++
-    }
-    backend.lastSession = this.session
-  }
-
   #giveBack(): void {
     const backend = this.#letGo()
     if (backend === undefined) return
@@ -584,6 +582,7 @@ export class Stream
     const { backend } = this
     this.backend = undefined
     this.#givesBackLate = false
+    this.#end.forget()
     if (backend?.owner === this) backend.owner = undefined
     if (backend !== undefined) this.backendDrained()
     return backend

@@ -69,6 +69,15 @@ export class PoolSet<M extends PoolMember<M>> {
     this.#nowMs = nowMs
   }
 
+  /** Sessions in a database. */
+  sessionsOf(database: string): number {
+    let sessions = 0
+    for (const { key, sessions: of } of this.pools.values()) {
+      if (key.database === database) sessions += of
+    }
+    return sessions
+  }
+
   /** The pool of `key`, made if need be; undefined when there are `poolsMax` in use already. */
   pool(key: PoolKey): Pool<M> | undefined {
     const id = poolId(key)

@@ -11,7 +11,7 @@ export const Facet = {
   Settings: 1 << 0,
   /** Settings with computed names: custom ones cannot be seen. */
   AnySetting: 1 << 1,
-  /** It runs a text whose first words are known, and not the rest: what can be seen is looked at. */
+  /** It runs a text of which only the first words are known: what can be seen is looked at. */
   Computed: 1 << 2,
   Temp: 1 << 3,
   Prepared: 1 << 4,
