@@ -7,7 +7,6 @@ import { commandLine, signalProcess, type ProcessName } from '../../pgctld/postg
 import { resolveRunAs } from '../../pgctld/postgres/run-as.ts'
 import type { PoolerClient, StatusReply } from '../../proto/gen/pooler.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
-import type { Address } from '../support/frontend.ts'
 import type { Service } from './service.ts'
 
 const STATUS_TIMEOUT_MS = 2000
@@ -23,7 +22,7 @@ export class SiteNode {
   readonly pooler: Service
   readonly dataDir: string
   /** The pooler's own port, for drivers that need no gateway. */
-  readonly address: Address
+  readonly address: { readonly host: string; readonly port: number }
   readonly #client: PoolerClient
   readonly #frozen = new Set<ProcessName>()
   #socket: { path: string; port: number } | undefined
@@ -34,7 +33,7 @@ export class SiteNode {
     pooler: Service
     client: PoolerClient
     dataDir: string
-    address: Address
+    address: { readonly host: string; readonly port: number }
   }) {
     this.id = parts.id
     this.pgctld = parts.pgctld
