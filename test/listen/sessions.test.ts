@@ -64,6 +64,31 @@ describe.each(VIAS)('%s', (via) => {
     expect(message).toMatchObject({ processId: notifier.processId, channel: 'theirs' })
   })
 
+  test('another’s never comes under the listener’s own, though it takes the same backend', async () => {
+    await using listener = await connect()
+    const notifiers = await Promise.all(Array.from({ length: 4 }, connect))
+    await listener.query('listen crowd')
+    const text = `select count(pg_notify('crowd', n || repeat('x', 2000)))
+      from generate_series(1, 50) n`
+    let left = notifiers.length
+    for (const notifier of notifiers) {
+      void (async () => {
+        for (let round = 0; round < 10; round++) await notifier.query(text)
+        left--
+      })()
+    }
+    const pids = new Set<number>()
+    while (left > 0) {
+      listener.send(query('select 1'))
+      let message = await listener.message()
+      for (; message.name !== 'ReadyForQuery'; message = await listener.message()) {
+        if (message.name === 'NotificationResponse') pids.add(message.processId)
+      }
+    }
+    expect(pids).not.toContain(listener.processId)
+    for (const notifier of notifiers) await notifier[Symbol.asyncDispose]()
+  })
+
   test('nothing comes inside a transaction, all of it with its end', async () => {
     await using listener = await connect()
     await using notifier = await connect()
@@ -210,6 +235,21 @@ describe.each(VIAS)('%s', (via) => {
     expect(lines.filter((line) => line.startsWith('Notif'))).toEqual([
       'NotificationResponse twice a',
       'NotificationResponse twice b',
+    ])
+  })
+
+  test('a channel that is listened to in both ways is heard once', async () => {
+    await using listener = await connect()
+    await using notifier = await connect()
+    await listener.query('listen both_ways')
+    for (const text of ['begin', 'listen both_ways', 'commit']) await listener.query(text)
+    await notifier.query(`notify both_ways, '1'`)
+    const lines = await listener.query('select 1')
+    await notifier.query(`notify both_ways, '2'`)
+    lines.push(...(await listener.query('select 1')))
+    expect(lines.filter((line) => line.startsWith('Notif'))).toEqual([
+      'NotificationResponse both_ways 1',
+      'NotificationResponse both_ways 2',
     ])
   })
 
