@@ -55,6 +55,12 @@ export function addMetrics(metrics: MetricsRegistry, executor: Executor): Dispos
     ['streams', 'Sessions of gateways.', () => executor.sessions],
     ['links', 'Gateways connected.', () => executor.links.size],
     ['replications', 'Replication connections of clients.', () => executor.replications],
+    ['watched_names', 'Names that lead to hidden state.', () => executor.watches.names],
+    [
+      'suspicious_databases',
+      'Databases of which every text is looked at: an operator or a cast reaches hidden state.',
+      () => executor.watches.suspicious,
+    ],
   ] as const
   for (const [name, help, read] of gauges) owned.use(metrics.gauge(`pooler_${name}`, help, read))
   return owned

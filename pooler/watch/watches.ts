@@ -39,9 +39,18 @@ export class Watches {
     return watch
   }
 
-  /** All of them. */
-  values(): Iterable<DatabaseWatch> {
-    return this.#all.values()
+  /** Watched names of all databases. */
+  get names(): number {
+    let names = 0
+    for (const { list } of this.#all.values()) names += list.names.size
+    return names
+  }
+
+  /** Databases of which every text is suspicious. */
+  get suspicious(): number {
+    let databases = 0
+    for (const { list } of this.#all.values()) if (list.everyText !== 0) databases++
+    return databases
   }
 
   /** Passes time: looks again where there are sessions, gives connections back elsewhere. */
