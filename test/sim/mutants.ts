@@ -53,6 +53,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: [
       ['isolate a busy one', 4],
+      ['slow network', 2],
       ['kill postgres', 2],
       ['storm', 1],
     ],

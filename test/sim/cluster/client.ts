@@ -44,7 +44,6 @@ export class Client {
       const pooler = poolers.get(node.id)!
       world.after(0, pooler.process, () => {
         pooler.take(request, term, (answer) => {
-          if (answer.kind === 'written') judge.released(answer.record, node)
           if (answer.kind === 'read') judge.read(answer.sees.sees, before, node)
           network.sendTo(node.machine, this.process, () => {
             if (operation === this.#operation) this.#heard(answer, node.id)

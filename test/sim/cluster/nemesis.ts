@@ -2,7 +2,7 @@
 // networks are cut, one-way too; clocks drift and jump; disks fill, data and promises vanish. It
 // also repairs: whatever died is started again.
 import type { NodeParts } from '../world/here.ts'
-import { Process } from '../world/world.ts'
+import { type Machine, Process } from '../world/world.ts'
 import type { Cluster } from './cluster.ts'
 
 /** A fault, and how often it is chosen among others. */
@@ -113,11 +113,11 @@ export class Nemesis {
   }
 
   /** That fault, there. */
-  do(name: string, node: NodeParts): void {
+  do(name: string, node: NodeParts, { atLeastMs = 50 } = {}): void {
     const { world, network, nodes } = this.#cluster
     const { random } = world
     const while_ = (most: number, then: () => void): void => {
-      world.after(50 + most * random.next(), undefined, then)
+      world.after(atLeastMs + most * random.next(), undefined, then)
     }
     world.note(`*** ${name}: ${node.id}`)
     switch (name) {
@@ -151,7 +151,7 @@ export class Nemesis {
         }
         return while_(4000, () => network.heal())
       case 'isolate a busy one':
-        this.do('isolate', node)
+        this.do('isolate', node, { atLeastMs: 2200 })
         return this.#burst(node)
       case 'bounce':
         return this.#bounce(node)
@@ -167,20 +167,8 @@ export class Nemesis {
         world.kill(process)
         return while_(2000, () => this.#revive(process))
       }
-      case 'rash appointment': {
-        const { life, machine } = random.pick(this.#cluster.orchs)
-        if (random.chance(0.8)) {
-          network.cut(machine.id, node.id)
-          network.cut(node.id, machine.id)
-          while_(3000, () => network.heal())
-        }
-        life.appointRashly()
-        // And again, or another one beside it.
-        const again = random.pick(this.#cluster.orchs)
-        if (random.chance(0.5))
-          world.after(500 * random.next(), undefined, () => again.life.appointRashly())
-        return
-      }
+      case 'rash appointment':
+        return this.#rash(node)
       case 'storm':
         Object.assign(network.weather, { lost: 0.2 * random.next(), late: 0.4 * random.next() })
         return while_(3000, () => Object.assign(network.weather, { lost: 0, late: 0.01 }))
@@ -205,10 +193,35 @@ export class Nemesis {
     }
   }
 
+  /**
+   * An orchestrator that does not hear the leader, while others do, appoints another one; and soon
+   * it, or another one beside it, does so again.
+   */
+  #rash(node: NodeParts): void {
+    const { world, network, orchs } = this.#cluster
+    const { random } = world
+    const { machine } = random.pick(orchs)
+    const deaf = random.chance(0.8)
+    if (deaf) {
+      network.cut(machine.id, node.id)
+      network.cut(node.id, machine.id)
+      world.after(3500 + 2000 * random.next(), undefined, () => network.heal())
+    }
+    // Whom it heard of a moment ago it would wait for.
+    const first = (deaf ? 1100 : 0) + 900 * random.next()
+    const appoint = (of: Machine): void => {
+      orchs.find((orch) => orch.machine === of)?.life.appointRashly()
+    }
+    world.after(first, undefined, () => appoint(machine))
+    if (random.chance(0.3)) return
+    const again = random.chance(0.7) ? machine : random.pick(orchs).machine
+    world.after(first + 500 * random.next(), undefined, () => appoint(again))
+  }
+
   /** Many sessions commit at once. */
   #burst({ postgres }: NodeParts): void {
     const { world } = this.#cluster
-    for (let left = 5 + world.random.integer(40); left > 0; left -= 1) {
+    for (let left = 50 + world.random.integer(150); left > 0; left -= 1) {
       if (postgres.state === 'primary') postgres.commit(-left, () => {})
     }
   }
@@ -220,10 +233,11 @@ export class Nemesis {
     const late = world.random.pick(others)
     network.cut(node.id, late.id)
     world.after(300, undefined, () => this.#burst(node))
-    world.after(320 + 100 * world.random.next(), undefined, () => {
+    const at = 320 + 100 * world.random.next()
+    world.after(at, undefined, () => {
       for (const other of others) if (other !== late) other.postgres.crash('process')
     })
-    world.after(450 + 300 * world.random.next(), undefined, () => {
+    world.after(at + 25 + 50 * world.random.next(), undefined, () => {
       network.heal()
       this.do('power cut', node)
     })

@@ -7,6 +7,7 @@ import { PgError } from '../../../shared/errors/pg-error.ts'
 import { forkPointOf } from '../../../shared/replication/timeline-history.ts'
 import type { Network } from '../world/network.ts'
 import { type Machine, Process, type World } from '../world/world.ts'
+import { nodeCalled, there } from '../world/here.ts'
 import { Receiver, type Sender } from './streaming.ts'
 import { countOf, type Disk, lsnOf, type Row, segmentStart, type WalRecord } from './wal.ts'
 
@@ -211,7 +212,10 @@ export class Postgres {
   commit(value: number, done: (how: Waited, record: WalRecord) => void): void {
     const record = this.append('data', this.row, value)
     if (!this.waits) {
-      this.world.after(0.1, this.process, () => done('acknowledged', record))
+      this.world.after(0.1, this.process, () => {
+        there().witness.released(record, nodeCalled(this.id))
+        done('acknowledged', record)
+      })
       return
     }
     this.waiters.push({ at: record.at, done: (how) => done(how, record) })
@@ -234,7 +238,9 @@ export class Postgres {
     if (list === undefined || !list.ids.has(by.id)) return
     const quorum = this.quorumFlush(list)
     while (this.waiters[0] !== undefined && this.waiters[0].at < quorum) {
-      this.waiters.shift()?.done('acknowledged')
+      const waiter = this.waiters.shift()!
+      there().witness.released(this.data.wal[waiter.at]!, nodeCalled(this.id))
+      waiter.done('acknowledged')
     }
   }
 

@@ -214,13 +214,9 @@ export class Receiver {
   close(): void {
     this.closed = true
     this.streaming = false
-    if (this.#up !== undefined) this.#up.closed = true
+    // What was said before the end is heard before the end.
     const sender = this.#sender
-    const { process } = this.source
-    if (sender === undefined || process === undefined) return
-    this.standby.network.sendTo(this.standby.machine, process, () => {
-      this.source.senders.delete(sender)
-    })
+    if (sender !== undefined) this.#up?.send(() => void this.source.senders.delete(sender))
   }
 
   #watch(): void {

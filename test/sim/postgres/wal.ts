@@ -28,7 +28,7 @@ export type Disk = {
 
 const RECORD_BYTES = 64
 const BASE = 0x1000000
-const SEGMENT_RECORDS = 128
+const SEGMENT_RECORDS = 1024
 
 const lsns: bigint[] = []
 

@@ -34,6 +34,7 @@ export type NodeParts = {
 export interface Witness {
   promised(node: NodeParts, state: PromiseState): void
   decided(node: NodeParts): void
+  released(record: WalRecord, at: NodeParts): void
   replied(node: NodeParts, method: string, reply: unknown): void
   appended(by: Postgres, own: WalRecord | undefined, theirs: WalRecord | undefined): void
 }
