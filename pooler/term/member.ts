@@ -90,6 +90,7 @@ export class Member implements AsyncDisposable {
   #confirmed = '' // the postmaster whose leadership is known to hold
   #followed = '' // the postmaster, a standby, that was last proven a prefix of a leader
   #session: { readonly key: string; readonly session: SystemSession } | undefined
+  #ending: Promise<void> = Promise.resolve()
   #looking: Promise<Seen> | undefined
   #opens: Disposable | undefined
   #opened = 0n
@@ -216,10 +217,10 @@ export class Member implements AsyncDisposable {
   async #ask(pg: PgStatus | undefined): Promise<Pick<Seen, 'standing' | 'view' | 'sqlError'>> {
     const none = { standing: undefined, view: undefined, sqlError: '' }
     if (pg === undefined || pg.pid === 0) {
-      await this.#closeSession()
+      this.#dropSession()
       return none
     }
-    const session = await this.#sessionWith(pg)
+    const session = this.#sessionWith(pg)
     try {
       const [standing, view] = await Promise.all([
         readStanding(session, this.identity.shard),
@@ -243,10 +244,10 @@ export class Member implements AsyncDisposable {
     return same ? { standing, view } : { standing: undefined, view: undefined }
   }
 
-  async #sessionWith(pg: PgStatus): Promise<SystemSession> {
+  #sessionWith(pg: PgStatus): SystemSession {
     const key = `${pg.socketDir}:${pg.port}:${postmasterOf(pg)}`
     if (this.#session?.key !== key) {
-      await this.#closeSession()
+      this.#dropSession()
       const { socketDir, port } = pg
       const session = new SystemSession({ socketDir, port, onClose: () => this.#sessionLost() })
       this.#session = { key, session }
@@ -254,10 +255,12 @@ export class Member implements AsyncDisposable {
     return this.#session.session
   }
 
-  async #closeSession(): Promise<void> {
+  /** Nobody waits for its end: with a Postgres that died that takes a second. */
+  #dropSession(): void {
     const session = this.#session?.session
     this.#session = undefined
-    await session?.[Symbol.asyncDispose]().catch((error: unknown) => {
+    if (session === undefined) return
+    this.#ending = session[Symbol.asyncDispose]().catch((error: unknown) => {
       this.log.debug('sessions ended badly', { error: messageOf(error) })
     })
   }
@@ -356,7 +359,8 @@ export class Member implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#opens?.[Symbol.dispose]()
     await this.#looking
-    await this.#closeSession()
+    this.#dropSession()
+    await this.#ending
     await this.promises?.[Symbol.asyncDispose]()
     this.pgctld[Symbol.dispose]()
   }
