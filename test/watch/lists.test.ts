@@ -3,7 +3,7 @@
 // Method: a gateway in front of a pool of one backend; functions come, change and go.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { NOTHING_WATCHED } from '../../gateway/watch/watch-lookup.ts'
-import { bind, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { startHarness, type Harness } from '../gateway/harness.ts'
 import type { Frontend } from '../support/frontend.ts'
 import { until } from '../support/until.ts'
@@ -62,6 +62,21 @@ test('a batch looked up in an older list comes again, and nobody hears of it', a
   watched.list = newest
   expect((await one.untilReadyForQuery()).at(-1)).toStartWith('ReadyForQuery')
   expect(one.errors).toEqual([])
+  expect(await isClean()).toBe(true)
+})
+
+test('a function that changes while a batch runs is looked at behind it', async () => {
+  await using one = await connect()
+  await one.query("create function during() returns text language sql as 'select null::text'")
+  await straight.query('select pg_advisory_lock(5)')
+  const waits = 'select pg_advisory_xact_lock(5); select during()'
+  one.send(query(waits))
+  const waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+  await until(async () => (await straight.row(waiting))[0] === '1')
+  await straight.query(sets('during'))
+  await watch().check()
+  await straight.query('select pg_advisory_unlock(5)')
+  await one.untilReadyForQuery()
   expect(await isClean()).toBe(true)
 })
 
