@@ -76,12 +76,12 @@ describe.each(VIAS)('via %s', (via) => {
   test('postgres.js listens on a connection of its own', async () => {
     const sql = postgres({ ...login(via), max: 1 })
     const heard: string[] = []
-    const { unlisten } = await sql.listen('Js Channel', (payload) => heard.push(payload))
+    const listening = await sql.listen('Js Channel', (payload) => heard.push(payload))
     for (let at = 0; at < 10; at++) await sql.notify('Js Channel', `${at}`)
     await until(() => heard.length === 10)
     expect(heard).toEqual(Array.from({ length: 10 }, (_, at) => `${at}`))
     if (via === 'gateway') expect(harness.pooler.server.executor.listeners.sessions).toBe(1)
-    await unlisten()
+    await listening.unlisten()
     await sql.end()
   })
 
