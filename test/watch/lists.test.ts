@@ -3,7 +3,7 @@
 // Method: a gateway in front of a pool of one backend; functions come, change and go.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { NOTHING_WATCHED } from '../../gateway/watch/watch-lookup.ts'
-import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { startHarness, type Harness } from '../gateway/harness.ts'
 import type { Frontend } from '../support/frontend.ts'
 import { until } from '../support/until.ts'
@@ -61,6 +61,25 @@ test('a batch looked up in an older list comes again, and nobody hears of it', a
   await until(() => counters().refused.watch > before)
   watched.list = newest
   expect((await one.untilReadyForQuery()).at(-1)).toStartWith('ReadyForQuery')
+  expect(one.errors).toEqual([])
+  expect(await isClean()).toBe(true)
+})
+
+test('a batch in parts cannot come again: it may be anything in the newer list', async () => {
+  await using one = await connect()
+  await one.row('select 1')
+  await straight.query(sets('parts'))
+  await watch().check()
+  const watched = harness.gateway.router.leader?.watches.of('postgres')
+  if (watched === undefined) throw new Error('nobody leads')
+  await until(() => watched.list.version === watch().list.version)
+  const newest = watched.list
+  watched.list = NOTHING_WATCHED
+  one.send(parse('select parts()'), bind(), execute(), flush())
+  await one.until('CommandComplete')
+  watched.list = newest
+  one.send(sync())
+  await one.untilReadyForQuery()
   expect(one.errors).toEqual([])
   expect(await isClean()).toBe(true)
 })
