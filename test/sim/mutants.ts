@@ -9,6 +9,8 @@ export type Mutant = {
   readonly edits: readonly Edit[]
   /** Faults in place of the usual mixture, where only few of them matter. */
   readonly faults?: readonly (readonly [name: string, weight: number])[]
+  /** A story in place of random faults. */
+  readonly script?: string
   /** Found by then. */
   readonly seedsMax: number
 }
@@ -27,19 +29,21 @@ const KEEPER = 'pooler/term/lease-keeper.ts'
 const STANDING = 'pooler/term/standing.ts'
 const OPENING = 'pooler/term/opening.ts'
 const SAFE = 'shared/consensus/safe-proposal.ts'
-const MEMBERS = 'orch/analyze/members.ts'
+const ACT = 'orch/act/clone.ts'
 const ROUND = 'orch/rule/recruit-round.ts'
+
+const FROM_A_FOLLOWER = `const other = context.snapshot().members.find(
+    ({ id, status }) => id !== order.member && status?.standby?.receiver === 'streaming',
+  )
+  order = { ...order, source: other?.id ?? order.source }
+  const { address } = context.callee(order.source)`
 
 /** All of them. */
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'LSN by COALESCE instead of the greater',
     edits: [{ file: RULES, from: 'Math.max(received ?? 0, replayed)', to: 'received ?? replayed' }],
-    faults: [
-      ['bounce', 6],
-      ['kill postgres', 2],
-      ['storm', 1],
-    ],
+    script: 'a follower asks for a stream when its leader dies',
     seedsMax: 1500,
   },
   {
@@ -106,7 +110,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'lease.granted(id, rule, instant())',
       },
     ],
-    faults: RASH,
+    script: 'grants arrive late',
     seedsMax: 3000,
   },
   {
@@ -170,22 +174,24 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'void floor, promises',
       },
       {
-        file: MEMBERS,
-        from: 'const source = leader.member.id',
-        to: "const source = snapshot.members.find((other) => isFresh(other) && other.id !== id && other.status.standby?.receiver === 'streaming')?.id ?? leader.member.id",
+        file: ACT,
+        from: 'const { address } = context.callee(order.source)',
+        to: FROM_A_FOLLOWER,
       },
     ],
+    script: 'a member is copied anew',
     seedsMax: 3000,
   },
   {
     name: 'clone from a follower',
     edits: [
       {
-        file: MEMBERS,
-        from: 'const source = leader.member.id',
-        to: "const source = snapshot.members.find((other) => isFresh(other) && other.id !== id && other.status.standby?.receiver === 'streaming')?.id ?? leader.member.id",
+        file: ACT,
+        from: 'const { address } = context.callee(order.source)',
+        to: FROM_A_FOLLOWER,
       },
     ],
+    script: 'a member is copied anew',
     seedsMax: 3000,
   },
   {
@@ -197,12 +203,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: "const promises = node.promises ?? ({ incarnation: `i-${node.id}`, revocation: { revokedBelowTerm: 0n, coordinatorId: '', coordinatorInitiatedUnixMs: 0n, outgoingRule: { coordinatorTerm: 0n, leaderSubterm: 0n } }, recruitBlockedUntil: undefined, promoting: undefined, opened: undefined } as PromiseState)\n    node.promises = promises",
       },
     ],
-    faults: [
-      ['lose promises', 6],
-      ['rash appointment', 8],
-      ['storm', 3],
-      ['isolate one way', 3],
-    ],
+    script: 'a promise is lost',
     seedsMax: 3000,
   },
   {
@@ -220,7 +221,9 @@ export const MUTANTS: readonly Mutant[] = [
       },
       { file: PROMOTE, from: 'requirePosition(member, order, seen)\n', to: '\n' },
       { file: PROMOTE, from: 'requireOwnAppointment(member, order)\n', to: '\n' },
+      { file: PROMOTE, from: 'else requireMarker(member, order, seen)', to: '' },
     ],
+    script: 'old orders arrive again',
     seedsMax: 3000,
   },
   {
@@ -259,7 +262,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'return recruited(leaderId) && number.coordinatorTerm >= 0n',
       },
     ],
-    faults: RASH,
+    script: 'a leader that has not opened is replaced',
     seedsMax: 6000,
   },
   {

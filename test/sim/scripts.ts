@@ -1,9 +1,12 @@
 // Stories that were found by random seeds, or by reading, told with as few events as they need.
-// Each is a fault that the protocol is meant to bear and today does not.
+// The first two are faults that the protocol is meant to bear and today does not.
 import type { Cluster } from './cluster/cluster.ts'
 import type { Nemesis } from './cluster/nemesis.ts'
+import type { NodeParts } from './world/here.ts'
 
 const WALL_JUMP_MS = 3000
+const LOOK_MS = 0.2
+const BURST = 40
 
 /** A story: what goes wrong once a leader serves. */
 export type Script = (cluster: Cluster, nemesis: Nemesis) => void
@@ -39,4 +42,114 @@ export const SCRIPTS: Readonly<Record<string, Script>> = {
     }
     look()
   },
+
+  /** Who holds the newest writes was restarted and has asked for a stream that never came. */
+  'a follower asks for a stream when its leader dies': (cluster, nemesis) => {
+    const { world, network, leader } = cluster
+    const [late, holder] = followers(cluster)
+    if (leader === undefined || late === undefined || holder === undefined) return
+    network.cut(leader.node.id, late.id)
+    world.after(100, undefined, () => burst(leader.node))
+    world.after(300, undefined, () => {
+      holder.postgres.crash('process')
+      until(
+        cluster,
+        () => holder.postgres.receiver?.streaming === false,
+        () => {
+          network.heal()
+          nemesis.do('power cut', leader.node)
+        },
+      )
+    })
+  },
+  /** A leader is replaced while the grants to it are slow on their way. */
+  'grants arrive late': (cluster) => {
+    const { world, network } = cluster
+    deafen(cluster)
+    world.after(1150, undefined, () => void (network.weather.late = 0.5))
+    world.after(1290, undefined, () => void (network.weather.late = 0))
+    world.after(1300, undefined, () => cluster.orchs[0]?.life.appointRashly())
+  },
+  /** A leader is replaced, and its successor as soon as that is decided and does not serve yet. */
+  'a leader that has not opened is replaced': (cluster) => {
+    const { world, orchs, judge } = cluster
+    deafen(cluster)
+    const { decisions } = judge
+    world.after(1300, undefined, () => orchs[0]?.life.appointRashly())
+    const again = (): void => {
+      world.after(60, undefined, () => orchs[0]?.life.appointRashly())
+    }
+    until(cluster, () => judge.decisions > decisions, again)
+  },
+  /** A member loses its data while another one is behind; when it has a copy the leader dies. */
+  'a member is copied anew': (cluster, nemesis) => {
+    const { world, network, leader } = cluster
+    const [late, holder] = followers(cluster)
+    if (leader === undefined || late === undefined || holder === undefined) return
+    network.cut(leader.node.id, late.id)
+    network.cut(late.id, leader.node.id)
+    world.after(50, undefined, () => burst(leader.node))
+    world.after(150, undefined, () => {
+      nemesis.do('lose data', holder)
+      const copied = (): boolean => holder.postgres.accepting
+      until(cluster, copied, () => {
+        network.heal()
+        nemesis.do('power cut', leader.node)
+      })
+    })
+  },
+  /** A member that promised loses its promise; another orchestrator knows nothing of it. */
+  'a promise is lost': (cluster, nemesis) => {
+    const { world, network, orchs, leader } = cluster
+    const [successor, other] = followers(cluster)
+    const [one, two] = orchs
+    if (leader === undefined || successor === undefined || other === undefined) return
+    if (one === undefined || two === undefined) return
+    const cut = (left: string, right: string): void => {
+      network.cut(left, right)
+      network.cut(right, left)
+    }
+    cut(one.machine.id, leader.node.id)
+    cut(two.machine.id, other.id)
+    cut(two.machine.id, successor.id)
+    world.after(1300, undefined, () => one.life.appointRashly())
+    const promised = (): boolean => (other.promises?.revocation.revokedBelowTerm ?? 0n) >= 2n
+    until(cluster, promised, () => {
+      nemesis.do('lose promises', other)
+      world.after(700, undefined, () => {
+        network.heal()
+        cut(two.machine.id, successor.id)
+        world.after(20, undefined, () => two.life.appointRashly())
+      })
+    })
+  },
+  /** Each order to lead that was ever given arrives once more, much later. */
+  'old orders arrive again': (cluster) => {
+    const { world, orchs, scene } = cluster
+    deafen(cluster)
+    world.after(1300, undefined, () => orchs[0]?.life.appointRashly())
+    world.after(4500, undefined, () => {
+      for (const again of scene.promotions.slice()) again()
+    })
+  },
+}
+
+function deafen({ network, orchs, leader }: Cluster): void {
+  for (const { machine } of orchs) {
+    network.cut(machine.id, leader?.node.id ?? '')
+    network.cut(leader?.node.id ?? '', machine.id)
+  }
+}
+
+function followers({ nodes, leader }: Cluster): NodeParts[] {
+  return [...nodes.values()].filter((node) => node !== leader?.node)
+}
+
+function burst({ postgres }: NodeParts): void {
+  for (let left = BURST; left > 0; left -= 1) postgres.commit(-left, () => {})
+}
+
+function until({ world }: Cluster, met: () => boolean, then: () => void): void {
+  if (met()) return then()
+  world.after(LOOK_MS, undefined, () => until({ world } as Cluster, met, then))
 }

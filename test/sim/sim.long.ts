@@ -81,9 +81,10 @@ test(
   'every planted bug is found',
   async () => {
     const missed: string[] = []
-    for (const { name, edits, faults, seedsMax } of MUTANTS) {
+    for (const { name, edits, faults, script, seedsMax } of MUTANTS) {
       const job = { from: 1, count: seedsMax, edits, untilFound: true }
-      const { outcomes } = await runJob(faults === undefined ? job : { ...job, faults })
+      const how = { ...(faults && { faults }), ...(script && { script }) }
+      const { outcomes } = await runJob({ ...job, ...how })
       const found = outcomes.find(({ violation }) => violation?.rule !== 'quiet ends')
       const seeds = found === undefined ? `not in ${seedsMax}` : String(found.seed)
       console.log(`${seeds.padStart(12)}  ${name}: ${found?.violation?.message ?? ''}`)

@@ -41,7 +41,7 @@ export class Cluster {
     const nodes = this.nodes
     this.judge = new Judge(world, { nodes: () => nodes.values(), poolers: () => poolers.values() })
     const { network, judge: witness } = this
-    this.scene = { world, network, nodes, listeners: new Map(), witness }
+    this.scene = { world, network, nodes, listeners: new Map(), witness, promotions: [] }
     enterScene(this.scene)
     const { ids, durability } = shape
     const [first = ''] = ids

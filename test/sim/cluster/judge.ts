@@ -71,11 +71,20 @@ export class Judge implements Witness {
     this.world.fail('a follower holds the history of its leader', `${id} at ${own?.at}`)
   }
 
+  /** Who is appointed holds all that was acknowledged: before anybody follows it. */
+  proposed(at: NodeParts): void {
+    for (const record of this.#known) this.#requireHeld(record, at, 'appointed')
+  }
+
   /** The row of a primary has a new decision. */
   decided(at: NodeParts): void {
     const { decision } = at.postgres.row
     const key = formatNumber(decision.number)
     this.#requireDurable(at, decision)
+    const former = at.postgres.data.wal.at(-2)?.row.decision
+    if (former !== undefined && compareNumbers(former.number, decision.number) >= 0) {
+      this.world.fail('rules never go back', `${at.id}: ${formatNumber(former.number)}, ${key}`)
+    }
     const before = this.#decided.get(key)
     if (before !== undefined && !sameRule(before.rule, decision)) {
       this.world.fail(

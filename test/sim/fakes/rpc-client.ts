@@ -65,6 +65,13 @@ export function callUnary(
     }
   }
   network.reliably(caller.machine, host, arrive, wanted)
+  if (method === 'promote') {
+    const call = { method, request, done: () => {}, resolve: () => {}, reject: () => {} }
+    there().promotions.push(() => {
+      const listener = listeners.get(address)
+      if (listener !== undefined) serve(listener, call)
+    })
+  }
   return promise
 }
 

@@ -40,6 +40,7 @@ export async function propose(
     const as = compareNumbers(decision.number, expected) === 0 && proposal === undefined
     if (!as) throw moved(`the decision ${formatNumber(expected)}`)
     writeRow(postgres, { decision, proposal: rule })
+    there().witness.proposed(nodeCalled(postgres.id))
   })
   await session.within(query, 'proposing')
   return flushedLsn(session)

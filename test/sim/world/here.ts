@@ -33,6 +33,7 @@ export type NodeParts = {
 /** What happened, for whoever judges the run. */
 export interface Witness {
   promised(node: NodeParts, state: PromiseState): void
+  proposed(node: NodeParts): void
   decided(node: NodeParts): void
   released(record: WalRecord, at: NodeParts): void
   replied(node: NodeParts, method: string, reply: unknown): void
@@ -46,6 +47,8 @@ export type Scene = {
   readonly nodes: ReadonlyMap<string, NodeParts>
   readonly listeners: Map<string, Listener>
   readonly witness: Witness
+  /** Sends once more what was ordered. */
+  readonly promotions: Array<() => void>
 }
 
 let scene: Scene | undefined
