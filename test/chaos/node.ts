@@ -11,6 +11,9 @@ import type { Service } from './service.ts'
 
 const STATUS_TIMEOUT_MS = 2000
 
+/** What the rig's own sessions are called: trouble leaves them alone. */
+export const LOOK = 'chaos look'
+
 /** What is hit of a node. */
 export const TARGETS = ['postmaster', 'backend', 'postgres', 'pooler', 'pgctld', 'all'] as const
 export type Target = (typeof TARGETS)[number]
@@ -67,6 +70,7 @@ export class SiteNode {
       database: 'postgres',
       max: 1,
       connect_timeout: 5,
+      connection: { application_name: LOOK },
       onnotice: () => {},
     })
     try {

@@ -2,6 +2,7 @@
 // cancels, backends terminated, connections cut, notices turned off.
 import type { Random } from '../support/random.ts'
 import type { Client } from './client.ts'
+import { LOOK } from './node.ts'
 
 const KINDS = ['cancel', 'terminate', 'cut', 'mute'] as const
 
@@ -21,7 +22,7 @@ export async function makeTrouble(
       await client.run(
         `select pg_terminate_backend(pid) from pg_stat_activity
          where backend_type = 'client backend' and usename = 'postgres' and query like '%logs%'
-           and pid <> pg_backend_pid() limit 1`,
+           and application_name <> '${LOOK}' and pid <> pg_backend_pid() limit 1`,
       )
       return
     case 'cut':
