@@ -77,6 +77,8 @@ export class SessionCore {
   settings: SessionSettings = NO_SETTINGS
   /** It asked for a backend of its own, and has not taken it back. */
   explicit = false
+  /** A batch of the open transaction may have changed the catalogs. */
+  changesCatalog = false
   /** The values of sequences on its backend are its own: DISCARD SEQUENCES ran there for it. */
   sequencesOwn = false
   /** It keeps its backend because it may have advanced a sequence that it will ask about. */

@@ -28,6 +28,7 @@ import type { SessionSettings } from './session-settings.ts'
 import type { WatchLookup } from '../watch/watch-lookup.ts'
 import { watchedTraitsOf } from '../watch/watched-traits.ts'
 import type { Traffic } from './traffic.ts'
+import { sharedUnder } from './shared-under.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 
 const HEADER_BYTES = 5
@@ -359,7 +360,7 @@ export class Extended {
       mentions: Mentions | undefined
     },
   ): void {
-    const { builder, registry, link, settings } = context
+    const { builder, registry, link } = context
     const { at, nameStart, nameEnd, next, traits, mentions } = message
     const name = nameOf(bytes, nameStart, nameEnd)
     const place = { at, nameStart, nameEnd, length: next - at - 1 }
@@ -376,9 +377,7 @@ export class Extended {
     }
     const room = this.statements.count < context.statementsMax
     const range = { start: nameEnd + 1, end: next }
-    const under =
-      (traits & Trait.Literal) === 0 ? settings.names : `${settings.literals}@${context.vectorId}`
-    const verdict = { traits, mentions, context: under }
+    const verdict = { traits, mentions, context: sharedUnder(context, traits) }
     const statement = room ? registry.acquire(bytes, range, verdict) : undefined
     if (statement === undefined) {
       this.#refuse(builder, { at, next }, LIMIT_NAME)

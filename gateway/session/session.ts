@@ -427,6 +427,8 @@ export class Session implements StreamOwner, Held {
     }
     core.status = status
     core.waitingUntilMs = core.before = 0
+    if ((core.traits & Trait.ChangesCatalog) !== 0) core.changesCatalog = true
+    if (core.changesCatalog) this.#catalogsChanged()
     const time = now()
     traffic.queries++
     traffic.queryMs += time - core.sentMs
@@ -448,6 +450,17 @@ export class Session implements StreamOwner, Held {
     if (!up.pinned) core.askedPins = 0
     if (this.draining && this.idle) this.#endDrained()
     else if (window.waiting > 0 || this.#paused || this.#inputEnded) this.#pump()
+  }
+
+  /**
+   * What is prepared from here on is no statement of before: a new function or cast may have given
+   * the same text another meaning, and Postgres keeps what it has analysed.
+   */
+  #catalogsChanged(): void {
+    const core = this.#core
+    core.traffic.generation++
+    // To the others it happens with the commit.
+    if (core.status === TransactionStatus.Idle) core.changesCatalog = false
   }
 
   /** The session wants a backend of its own, or none any more. */

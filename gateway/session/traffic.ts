@@ -25,6 +25,8 @@ export class Traffic {
   transactionMs = 0
   /** Waiting for a leader, for RESUME, and, as far as the poolers were asked, for backends. */
   waitMs = 0
+  /** Raised whenever a text of its clients may have changed what other texts mean. */
+  generation = 0
   /** Whether its clients ask for the last value of sequences. */
   readonly sequences = new SequenceUse()
 }

@@ -43,6 +43,30 @@ async function shuffle(via: 'postgres' | 'gateway'): Promise<AsyncDisposable> {
 describe.each(VIAS)('via %s', (via) => {
   const connect = () => harness.connect(via)
 
+  test('what is prepared after a function was made is not what was prepared before', async () => {
+    await using one = await connect()
+    await using two = await connect()
+    for (const type of ['numeric', 'int']) await one.query(`drop function if exists told(${type})`)
+    const told = (type: string) =>
+      `create function told(${type}) returns text language sql as $$ select '${type}' $$`
+    const text = 'select told($1::int + 1)'
+    const run = async (frontend: Frontend, name: string) =>
+      (await lines(frontend, ...named(name, '1'))).filter((line) => line.startsWith('DataRow'))
+    await one.query(told('numeric'))
+    await lines(one, parse(text, { name: 'before' }))
+    expect(await run(one, 'before')).toEqual(['DataRow numeric'])
+    await one.query('begin') // so that the other backend has it, too
+    await lines(two, parse(text, { name: 'before' }))
+    expect(await run(two, 'before')).toEqual(['DataRow numeric'])
+    await one.query('commit')
+    await one.query(told('int'))
+    await lines(one, parse(text, { name: 'after' }))
+    await two.query('begin')
+    expect(await run(one, 'after')).toEqual(['DataRow int'])
+    await two.query('commit')
+    for (let at = 0; at < 3; at++) expect(await run(one, 'after')).toEqual(['DataRow int'])
+  })
+
   test('a named statement is there for later batches, on any backend', async () => {
     await using frontend = await connect()
     await lines(frontend, parse('select $1::int + 1', { name: 'a' }))
