@@ -2,12 +2,17 @@
 // cancel under way is waited for, a backend that may not be quiet is proven so, changed defaults of
 // roles and databases are noticed, and the session's state is looked at. Nothing of the client's
 // runs on the backend meanwhile.
+import { MessageReader } from '../../shared/pgwire/message-reader.ts'
+import { Backend as Message } from '../../shared/pgwire/message-types.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
 import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
 import { Look, type LookOwner } from '../settings/look.ts'
 import { QuietProof } from './quiet-proof.ts'
 import { SessionState } from './session-state.ts'
+
+/** Nothing larger is said at rest. */
+const SAID_BYTES_MAX = 1024 * 1024
 
 /** What is to be done, and who waits for it. */
 export type AftermathOptions = {
@@ -27,6 +32,7 @@ export class Aftermath implements BackendOwner, LookOwner {
   readonly #backend: Backend
   readonly #options: AftermathOptions
   #stopped = false
+  #said: MessageReader | undefined
 
   constructor(backend: Backend, options: AftermathOptions) {
     this.#backend = backend
@@ -56,7 +62,14 @@ export class Aftermath implements BackendOwner, LookOwner {
     this.backendLost(loss)
   }
 
-  backendData(): void {} // said at rest: it is nobody's
+  /** Said at rest: notifications are the session's, and nothing else is anybody's. */
+  backendData(bytes: Buffer, start: number, end: number): void {
+    this.#said ??= new MessageReader({ messageBytesMax: SAID_BYTES_MAX })
+    this.#said.feed(Buffer.from(bytes.subarray(start, end)))
+    for (let type = this.#said.next(); type !== undefined; type = this.#said.next()) {
+      if (type === Message.NotificationResponse) this.lookHeard(this.#said.message())
+    }
+  }
 
   backendReady(): void {}
 
