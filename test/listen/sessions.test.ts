@@ -8,7 +8,7 @@ import type { Frontend } from '../support/frontend.ts'
 let harness: Harness
 
 beforeAll(async () => {
-  harness = await startHarness({ pooler: { poolSize: 2, pinnedBackendsMax: 1 } })
+  harness = await startHarness({ pooler: { poolSize: 2 } })
 })
 afterAll(() => harness[Symbol.asyncDispose]())
 
