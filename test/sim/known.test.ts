@@ -9,6 +9,8 @@ const TIMEOUT_MS = 60_000
 const CLOCK = 'the wall clock of a waiting leader jumps'
 const PROMOTED = 'followers start anew while a leader is promoted'
 
+const NOTHING = 'a promotion comes to nothing'
+
 async function brokenBy(script: string, count: number) {
   const { outcomes } = await runJob({ from: 1, count, script })
   return outcomes.map(({ seed, violation }) => [seed, violation])
@@ -28,10 +30,18 @@ test.failing(
   TIMEOUT_MS,
 )
 
+/** All others have diverged from a leader that, without them, is never their source of a copy. */
+test.failing(
+  'a leader whose followers have all diverged comes to serve',
+  async () => expect(await brokenBy(NOTHING, 1)).toEqual([]),
+  TIMEOUT_MS,
+)
+
 test(
   'the stories of planted bugs break nothing without them',
   async () => {
-    const names = Object.keys(SCRIPTS).filter((name) => name !== CLOCK && name !== PROMOTED)
+    const known = [CLOCK, PROMOTED, NOTHING]
+    const names = Object.keys(SCRIPTS).filter((name) => !known.includes(name))
     const broken = []
     for (const name of names) {
       const found = await brokenBy(name, 5)

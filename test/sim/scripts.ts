@@ -1,5 +1,5 @@
 // Stories that were found by random seeds, or by reading, told with as few events as they need.
-// The first two are faults that the protocol is meant to bear and today does not.
+// The first three are faults that the protocol is meant to bear and today does not.
 import type { Cluster } from './cluster/cluster.ts'
 import type { Nemesis } from './cluster/nemesis.ts'
 import type { NodeParts } from './world/here.ts'
@@ -43,6 +43,35 @@ export const SCRIPTS: Readonly<Record<string, Script>> = {
     look()
   },
 
+  /**
+   * A promotion ends before its rule is written, when the followers have moved to its timeline; the
+   * old leader is back with more WAL than they have, none of it acknowledged.
+   */
+  'a promotion comes to nothing': (cluster, nemesis) => {
+    const { world, network, leader, nodes } = cluster
+    const old = leader?.node
+    if (old === undefined) return
+    nemesis.do('isolate', old, { atLeastMs: 3500 })
+    burst(old)
+    const others = followers(cluster)
+    const moved = (): boolean => others.every(({ postgres }) => postgres.data.timeline > 2)
+    const promoted = (): NodeParts | undefined => {
+      return others.find(({ postgres }) => postgres.state === 'primary')
+    }
+    until(
+      cluster,
+      () => promoted() !== undefined,
+      () => {
+        const successor = promoted()!
+        if (successor.pooler !== undefined) nemesis.killFor(successor.pooler, 400)
+        until(cluster, moved, () => {
+          successor.postgres.crash('process')
+          network.heal()
+          world.note(`${nodes.size} members, all but ${old.id} on another timeline`)
+        })
+      },
+    )
+  },
   /** Who holds the newest writes was restarted and has asked for a stream that never came. */
   'a follower asks for a stream when its leader dies': (cluster, nemesis) => {
     const { world, network, leader } = cluster

@@ -94,6 +94,13 @@ export class Nemesis {
     node.pgctldBusy = Promise.resolve()
   }
 
+  /** It dies, and begins anew after `ms`. */
+  killFor(process: Process, ms: number): void {
+    const { world } = this.#cluster
+    world.kill(process)
+    world.after(ms, undefined, () => this.#revive(process))
+  }
+
   /** One fault of those that may be. */
   strike(): void {
     const { random } = this.#cluster.world
