@@ -1,7 +1,7 @@
 // Goal: no client can tell the gateway from a Postgres, message for message.
 // Method: every script runs straight at a Postgres and through gateway and pooler, against one
 // expectation. All suites share one cluster: starting one takes longer than most suites.
-import { afterAll, beforeAll, describe, test } from 'bun:test'
+import { afterAll, beforeAll, describe } from 'bun:test'
 import { Servers, VIAS, type Server, type Via } from '../support/servers.ts'
 import { batchEndTests } from './batch-end.ts'
 import { cancelTests } from './cancel.ts'
@@ -54,8 +54,7 @@ describe.each([...VIAS])('via %s', (via: Via) => {
         if (servers === undefined) throw new Error('not started')
         return servers.of(via)
       }
-      // Known to differ: fails when it does not any more, so that the mark is taken away.
-      tests(server, via === 'gateway' ? test.failing : test)
+      tests(server)
     })
   }
 })

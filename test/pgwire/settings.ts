@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { bind, close, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import type { Frontend } from '../support/frontend.ts'
-import type { Differs, Server } from '../support/servers.ts'
+import type { Server } from '../support/servers.ts'
 
 const SESSIONS = 24 // more than a pool has backends
 
@@ -10,7 +10,7 @@ const told = (lines: readonly string[]): string[] =>
   lines.filter((line) => line.startsWith('ParameterStatus')).toSorted()
 
 /** Settings belong to the session, and the client hears of those that are reported. */
-export function settingTests(server: () => Server, differs: Differs): void {
+export function settingTests(server: () => Server): void {
   test('a setting that is reported is told before ReadyForQuery, once', async () => {
     await using frontend = await server().connect()
     expect(await frontend.query("set timezone = 'Asia/Tokyo'")).toEqual([
@@ -174,7 +174,7 @@ export function settingTests(server: () => Server, differs: Differs): void {
     await closeAll(fresh)
   })
 
-  differs('settings hidden in a function stay with the session that called it', async () => {
+  test('settings hidden in a function stay with the session that called it', async () => {
     await using setup = await server().connect()
     await setup.query(`create or replace function settings_hidden(t text) returns void language sql as
       $$ select set_config('app.hidden', t, false), set_config('work_mem', '34MB', false) $$`)

@@ -33,9 +33,6 @@ export interface Server {
   connect(options?: LoginOptions): Promise<Frontend>
 }
 
-/** Declares a test that passes at Postgres, and is known to fail through the gateway. */
-export type Differs = (name: string, body: () => Promise<void>) => void
-
 /** Both servers. Dispose them. */
 export class Servers implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack
