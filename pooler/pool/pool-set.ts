@@ -286,6 +286,14 @@ export class PoolSet<M extends PoolMember<M>> {
 
   #serve(pool: Pool<M>): void {
     pool.serving = true
+    try {
+      this.#serveWaiters(pool)
+    } finally {
+      pool.serving = false // also when a session fails: the pool is everybody's
+    }
+  }
+
+  #serveWaiters(pool: Pool<M>): void {
     let waiter = pool.firstWaiter
     let passed = 0
     while (waiter !== undefined && pool.idle.length > 0 && passed < PASSED_MAX) {
@@ -301,7 +309,6 @@ export class PoolSet<M extends PoolMember<M>> {
         waiter = pool.firstWaiter
       }
     }
-    pool.serving = false
   }
 
   /**
