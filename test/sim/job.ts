@@ -28,6 +28,8 @@ export type JobResult = {
     steps: number
     stepsMin: number
     failovers: number
+    /** Seeds that ended under their first leader. */
+    unchanged: number
     failoversMin: number
     acknowledged: number
   }

@@ -13,6 +13,7 @@ const totals = {
   steps: 0,
   stepsMin: Infinity,
   failovers: 0,
+  unchanged: 0,
   failoversMin: Infinity,
   acknowledged: 0,
 }
@@ -29,6 +30,7 @@ for (let seed = job.from; seed < job.from + job.count; seed += 1) {
   totals.stepsMin = Math.min(totals.stepsMin, steps)
   totals.failovers += failovers
   totals.failoversMin = Math.min(totals.failoversMin, failovers)
+  totals.unchanged += Number(failovers === 0)
   totals.acknowledged += acknowledged
   for (const [point, hits] of outcome.crashes) crashes.set(point, (crashes.get(point) ?? 0) + hits)
   const told = violation && { rule: violation.rule, message: violation.message }

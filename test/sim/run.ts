@@ -84,7 +84,7 @@ function trouble(cluster: Cluster, nemesis: Nemesis): void {
   const how = random.pick(['power cut', 'kill postgres', 'isolate', 'kill pooler'])
   world.after(TROUBLE_MS * 0.4 * random.next(), undefined, () => {
     const { leader } = cluster
-    if (leader !== undefined) nemesis.do(how, leader.node)
+    if (leader !== undefined) nemesis.do(how, leader.node, { atLeastMs: 2500 })
     if (leader !== undefined && how === 'kill pooler') leader.node.postgres.crash('process')
   })
   for (let left = 1 + random.integer(4); left > 0; left -= 1) {

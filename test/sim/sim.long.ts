@@ -54,7 +54,8 @@ test(
       `${SEEDS} seeds, ${(SEEDS / seconds).toFixed(1)} a second; ` +
         `steps ${sum(({ steps }) => steps)}, at least ` +
         `${Math.min(...results.map(({ totals }) => totals.stepsMin))} a seed; ` +
-        `failovers ${sum(({ failovers }) => failovers)}; ` +
+        `failovers ${sum(({ failovers }) => failovers)}, ` +
+        `none in ${sum(({ unchanged }) => unchanged)} seeds; ` +
         `writes acknowledged ${sum(({ acknowledged }) => acknowledged)}; ` +
         `stuck after faults ended: ${broken.length - unsafe.length}`,
     )

@@ -71,8 +71,15 @@ export class Judge implements Witness {
     this.world.fail('a follower holds the history of its leader', `${id} at ${own?.at}`)
   }
 
-  /** Who is appointed holds all that was acknowledged: before anybody follows it. */
+  /**
+   * Who is appointed holds all that was acknowledged, before anybody follows it. One appointed late,
+   * for a term below one that is decided, need not: nobody helps it.
+   */
   proposed(at: NodeParts): void {
+    const { proposal } = at.postgres.row
+    const newest = this.#newest?.rule.number
+    if (proposal === undefined) return
+    if (newest !== undefined && compareNumbers(newest, proposal.number) > 0) return
     for (const record of this.#known) this.#requireHeld(record, at, 'appointed')
   }
 
