@@ -97,3 +97,13 @@ test('a new leader waits for the longest lease that it replaces, and not twice',
   opening.appointed(rule(4n), [rule(3n)], true)
   expect(opening.remainingMs(rule(4n), 2n)).toBe(0)
 })
+
+test('a clock that is set shortens no wait', () => {
+  const opening = new Opening()
+  opening.appointed(rule(3n), [rule(2n)], false)
+  clocks.wall += 60_000
+  clocks.boot += 60_000
+  expect(opening.remainingMs(rule(3n), 2n)).toBe(1200)
+  advance(1200)
+  expect(opening.remainingMs(rule(3n), 2n)).toBe(0)
+})

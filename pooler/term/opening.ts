@@ -1,24 +1,25 @@
 // When a new leader may begin to answer clients: once the lease of whoever led before has run out.
 // It is known to have when that leader's own pooler answered that it is fenced; otherwise the time
-// is waited out. What is over is remembered on disk, so that a pooler that only restarted does not
-// wait again; one that does not know begins to wait anew.
+// is waited out, by a clock that cannot be set: a lease ends by the clock that says most, the wait
+// for it by the one that says least. What is over is on disk, so that a pooler that only restarted
+// does not wait again; one that does not know begins to wait anew.
 import { LEASE_DRIFT } from '../../shared/consensus/lease.ts'
 import type { Rule } from '../../shared/consensus/rule.ts'
-import { elapsedMs, instant, type Instant } from './instant.ts'
+import { now } from '../../shared/time/clock.ts'
 
 /** The waiting of one pooler. */
 export class Opening {
-  readonly #started = instant()
+  readonly #startedMs = now()
   /** Terms for which it knows how long to wait. */
   #term = 0n
-  #since: Instant = this.#started
+  #sinceMs = this.#startedMs
   #waitMs = 0
 
   /** An appointment: `outgoing` are the rules that it replaces. Call it when it was asked for. */
   appointed(rule: Rule, outgoing: readonly Rule[], predecessorFenced: boolean): void {
     if (this.#term === rule.number.coordinatorTerm) return // resumed: the wait goes on
     this.#term = rule.number.coordinatorTerm
-    this.#since = instant()
+    this.#sinceMs = now()
     const longestMs = Math.max(0, ...outgoing.map(({ leaseMs }) => leaseMs))
     this.#waitMs = predecessorFenced ? 0 : LEASE_DRIFT * longestMs
   }
@@ -27,7 +28,7 @@ export class Opening {
   remainingMs(rule: Rule, opened: bigint): number {
     const term = rule.number.coordinatorTerm
     if (opened === term) return 0
-    if (this.#term === term) return Math.max(0, this.#waitMs - elapsedMs(this.#since))
-    return Math.max(0, LEASE_DRIFT * rule.leaseMs - elapsedMs(this.#started))
+    if (this.#term === term) return Math.max(0, this.#waitMs - (now() - this.#sinceMs))
+    return Math.max(0, LEASE_DRIFT * rule.leaseMs - (now() - this.#startedMs))
   }
 }
