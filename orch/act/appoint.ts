@@ -6,7 +6,7 @@ import { compareNumbers, formatNumber, type Rule } from '../../shared/consensus/
 import { revocationFromWire, revocationToWire, ruleToWire } from '../../shared/consensus/wire.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
-import { now, wallTimeMs } from '../../shared/time/clock.ts'
+import { now, sleep, wallTimeMs } from '../../shared/time/clock.ts'
 import type { Action } from '../analyze/problem.ts'
 import { positionOf } from '../analyze/snapshot.ts'
 import { recruitRound, type Recruited } from '../rule/recruit-round.ts'
@@ -14,6 +14,7 @@ import { follow } from './follow.ts'
 import type { Callee, ShardContext } from './shard-context.ts'
 
 const PROMOTE_TIMEOUT_MS = 65_000
+const POINT_AGAIN_MS = 300
 
 /** @throws PgError or RpcError saying at which step it ended; the next attempt is at a new term. */
 export async function appoint(
@@ -28,11 +29,15 @@ export async function appoint(
   const recruited = await recruitRound({ revocation, callees, first, preferred })
   const recruitedMs = now()
   const { rule } = recruited.proposal
-  // Not awaited: who cannot be pointed now is found, and pointed, once somebody leads.
+  const promoted = new AbortController()
   for (const { id } of context.snapshot().members) {
-    if (id !== rule.leaderId) void pointAt(context, id, rule)
+    if (id !== rule.leaderId) void keepPointing(context, { member: id, rule }, promoted.signal)
   }
-  await promote(context.callee(rule.leaderId), { revocation, recruited, reason: action.reason })
+  try {
+    await promote(context.callee(rule.leaderId), { revocation, recruited, reason: action.reason })
+  } finally {
+    promoted.abort()
+  }
   context.log.info('appointed', {
     leader: rule.leaderId,
     rule: formatNumber(rule.number),
@@ -81,11 +86,23 @@ async function promote(
   learn(await callUnary(client, 'promote', request, { timeoutMs: PROMOTE_TIMEOUT_MS }))
 }
 
-/** Never rejects. */
-async function pointAt(context: ShardContext, member: string, rule: Rule): Promise<void> {
-  try {
-    await follow(context, { member, source: rule.leaderId, rule })
-  } catch (error) {
-    context.log.warn('not pointed at the new leader yet', { member, error })
+/**
+ * Points a member until the new leader has its quorum: one whose Postgres restarts meanwhile
+ * follows nobody again. Never rejects; who cannot be pointed now is found once somebody leads.
+ */
+async function keepPointing(
+  context: ShardContext,
+  { member, rule }: { member: string; rule: Rule },
+  promoted: AbortSignal,
+): Promise<void> {
+  let told = false
+  while (!promoted.aborted) {
+    try {
+      await follow(context, { member, source: rule.leaderId, rule })
+    } catch (error) {
+      if (!told) context.log.warn('not pointed at the new leader yet', { member, error })
+      told = true
+    }
+    await sleep(POINT_AGAIN_MS, promoted).catch(() => undefined)
   }
 }
