@@ -204,6 +204,11 @@ export class Extended {
     this.statements.clear()
   }
 
+  /** The backend stays, and was at rest: the pooler may have had it run a Query. */
+  rested(): void {
+    this.#place.released()
+  }
+
   /** An error ended what was sent. */
   failed(): void {
     const dropped = this.statements.undo(this.tracker.failedAtChange)

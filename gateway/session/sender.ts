@@ -162,7 +162,7 @@ export class Sender {
       if (this.#preparations.runBefore(traits)) return true
       this.#begin()
       core.extended?.begin()
-    } else if (this.#preparations.namesOwn(traits) && core.extended?.executed === false) {
+    } else if (this.#wantsRest(traits, mentions) && core.extended?.executed === false) {
       return this.#preparations.syncFirst()
     }
     if ((traits & Trait.ClearsStatements) !== 0) core.extended?.tracker.watchClears()
@@ -183,6 +183,12 @@ export class Sender {
     const pins = asks ? this.#askSimple(traits, mentions, begins) : 0
     this.#ship(bytes, start, { end: until, begins, pins })
     return true
+  }
+
+  /** A Query that cannot run behind extended messages of one batch, as far as we are concerned. */
+  #wantsRest(traits: number, mentions: Mentions | undefined): boolean {
+    if (this.#preparations.namesOwn(traits)) return true
+    return this.#core.up.listens && mentions?.channels !== undefined
   }
 
   /** The Query that goes to the backend in place of the client's, if another does. */

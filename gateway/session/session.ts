@@ -531,13 +531,14 @@ export class Session implements StreamOwner, Held {
 
   /** What the client believes to have prepared, now that the batch is over. */
   #settle(extended: Extended): void {
-    const { failed, undone, query, up, clears } = this.#core
+    const { failed, undone, query, up, clears, status } = this.#core
     if (!failed) {
       extended.statements.settle()
       if (clears) extended.statements.cleared()
     } else if (!undone) extended.failed()
     if (query) extended.queried()
     if (!up.held) extended.released()
+    else if (status === TransactionStatus.Idle) extended.rested()
     extended.started()
   }
 
