@@ -202,7 +202,6 @@ export const FAULT_STATES: readonly FaultState[] = [
   },
   pinned('a temporary table', 'create temp table fault_temp (n int)'),
   pinned('an advisory lock', 'select pg_advisory_lock(77)'),
-  pinned('LISTEN', 'listen fault'),
   pinned('a cursor WITH HOLD', 'declare fault_cursor cursor with hold for select 1'),
   pinned('SQL PREPARE', 'prepare fault_statement as select 1'),
   {

@@ -49,7 +49,6 @@ describe('a session that', () => {
   test.each([
     ['create temp table pins_held (a int)', 'drop table pins_held'],
     ['create temp table pins_held (a int)', 'discard temp'],
-    ['listen pins', 'unlisten *'],
     ['prepare pins as select 1', 'deallocate pins'],
     ['prepare pins as select 1', 'discard all'],
     ['select pg_advisory_lock(2)', 'select pg_advisory_unlock_all()'],
