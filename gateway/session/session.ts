@@ -3,7 +3,7 @@
 
 import { assert } from '../../shared/errors/assert.ts'
 import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
-import { Flag } from '../../shared/link/frame.ts'
+import { Flag, Pin } from '../../shared/link/frame.ts'
 import { sqlstateOf } from '../../shared/pgwire/error-fields.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
@@ -531,14 +531,17 @@ export class Session implements StreamOwner, Held {
 
   /** What the client believes to have prepared, now that the batch is over. */
   #settle(extended: Extended): void {
-    const { failed, undone, query, up, clears, status } = this.#core
+    const core = this.#core
+    const { failed, undone, query, up, clears, status } = core
     if (!failed) {
       extended.statements.settle()
       if (clears) extended.statements.cleared()
     } else if (!undone) extended.failed()
     if (query) extended.queried()
     if (!up.held) extended.released()
-    else if (status === TransactionStatus.Idle) extended.rested()
+    else if (status === TransactionStatus.Idle && (core.askedPins & Pin.Listen) !== 0) {
+      extended.rested() // its channels may have been moved there
+    }
     extended.started()
   }
 
