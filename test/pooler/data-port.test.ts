@@ -67,10 +67,12 @@ describe('a plain driver', () => {
     const sleeping = db.query('select pg_sleep(60)').catch((error: { code: string }) => error.code)
     const other = client({ host })
     await other.connect()
-    const { rows } = await other.query(
-      "select pg_cancel_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)' and pid <> pg_backend_pid()",
-    )
-    expect(rows).toHaveLength(1)
+    await until(async () => {
+      const { rows } = await other.query(
+        "select pg_cancel_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)' and pid <> pg_backend_pid()",
+      )
+      return rows.length === 1
+    })
     expect(await sleeping).toBe('57014')
     await db.end()
     await other.end()
