@@ -157,9 +157,9 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
     if (this.#inputEnded) this.onEnd()
   }
 
-  /** Nobody carries settings for it: it begins with what a fresh backend has. */
+  /** Nobody carries settings for it, nor clears an unnamed statement: only a fresh one will do. */
   override suits(backend: Backend): boolean {
-    return backend.settings === NO_SETTINGS
+    return backend.settings === NO_SETTINGS && backend.batches === 0
   }
 
   override refused(reason: PoolRefusal): void {
