@@ -117,7 +117,7 @@ class Worker {
       signal,
     }
     if (random.chance(0.1)) void turns(random.integer(200)).then(() => giveUp.abort(GIVEN_UP))
-    const handle = await this.#locks.acquire(id, request)
+    await using handle = await this.#locks.acquire(id, request)
     this.grants++
     this.#resources.get(id)?.write(handle.token)
     if (random.chance(0.2)) await handle.renew(random.chance(0.5) ? { ttlMs: 2000 } : {})
