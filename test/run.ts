@@ -26,7 +26,8 @@ async function main(argv: readonly string[]): Promise<number> {
   let tally = NO_TESTS
   for (const phase of phases) {
     if (stop.signal.aborted) break
-    print(`== ${phase.name}: ${phase.files.length} files, ${phase.workers} at a time`)
+    const what = phase.files.length === 1 ? phase.files[0] : `${phase.files.length} files`
+    print(`== ${phase.name}: ${what}, ${phase.workers} at a time`)
     const options = { root: ROOT, seed: request.seed, env, children, stop: stop.signal, print }
     const began = performance.now()
     tally = sum(tally, await runPhase(phase, options))

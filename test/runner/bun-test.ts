@@ -39,7 +39,8 @@ export async function runPhase(phase: Phase, options: PhaseOptions): Promise<Tal
     setTimeout(() => child.kill('SIGKILL'), KILL_MS).unref()
   }
   const limit = setTimeout(() => {
-    print(`${phase.name}: not done after ${phase.limitMs / 60_000} minutes`)
+    const what = phase.name === 'long' ? phase.files.join(', ') : phase.name
+    print(`${what}: not done after ${phase.limitMs / 60_000} minutes`)
     kill()
   }, phase.limitMs)
   stop.addEventListener('abort', kill)

@@ -7,6 +7,8 @@ export interface Request {
   /** Parts of paths; a file with none of them is left out. Empty: every file. */
   filters: readonly string[]
   seed: number
+  /** How long one long form may take. */
+  longLimitMs: number
 }
 
 /** Files that are run by one `bun test`, `workers` at a time. */
@@ -24,26 +26,35 @@ export interface Phase {
 const UNIT_TIMEOUT_MS = 10_000
 const PROCESS_TIMEOUT_MS = 60_000
 const LIMIT_MS = 15 * 60_000
-const LONG_LIMIT_MS = 120 * 60_000
+const LONG_LIMIT_MINUTES = 120
 const SEED_MAX = 2 ** 31 - 1
 
-/** Reads `[--long | --only-long] [--seed N] [--] [FILTER...]`. @throws Error for anything else. */
+/**
+ * Reads `[--long | --only-long] [--seed N] [--limit MINUTES] [--] [FILTER...]`; the limit is one
+ * long form's.
+ * @throws Error for anything else.
+ */
 export function readRequest(argv: readonly string[], freshSeed: number): Request {
-  const request: Request = { long: 'no', filters: [], seed: Math.floor(freshSeed * SEED_MAX) }
+  const seed = Math.floor(freshSeed * SEED_MAX)
+  const longLimitMs = LONG_LIMIT_MINUTES * 60_000
+  const request: Request = { long: 'no', filters: [], seed, longLimitMs }
   const filters: string[] = []
   for (let at = 0; at < argv.length; at += 1) {
     const argument = argv[at] ?? ''
     if (argument === '--long') request.long = 'also'
     else if (argument === '--only-long') request.long = 'only'
     else if (argument === '--seed') request.seed = Number(argv[(at += 1)])
+    else if (argument === '--limit') request.longLimitMs = Number(argv[(at += 1)]) * 60_000
     else if (argument !== '--') filters.push(argument)
-    if (argument.startsWith('--') && !/^--(long|only-long|seed)?$/.test(argument)) {
+    if (argument.startsWith('--') && !/^--(long|only-long|seed|limit)?$/.test(argument)) {
       throw new Error(
-        `unknown flag ${argument}: --long, --only-long, --seed N, then parts of paths`,
+        `unknown flag ${argument}: --long, --only-long, --seed N, --limit MINUTES, then parts of ` +
+          'paths',
       )
     }
   }
   if (!Number.isInteger(request.seed)) throw new Error('--seed needs a whole number')
+  if (!(request.longLimitMs > 0)) throw new Error('--limit needs a number of minutes')
   return { ...request, filters }
 }
 
@@ -58,8 +69,8 @@ export function findTestFiles(root: string): string[] {
 
 /**
  * Which files run together. Files beside the code start no process and share both cores; files
- * below test/ start clusters, also two at a time; what measures load, and the long forms, run
- * alone.
+ * below test/ start clusters, also two at a time; what measures load runs alone. So do the long
+ * forms, each in a process of its own: one that does not end takes no other with it.
  */
 export function planPhases(files: readonly string[], request: Request, cores: number): Phase[] {
   const { long, filters } = request
@@ -71,7 +82,7 @@ export function planPhases(files: readonly string[], request: Request, cores: nu
   const process = (file: string): boolean => file.startsWith('test/') && !alone(file)
   const phases: Phase[] = []
   const add = (name: string, chosen: string[], workers: number, timeoutMs: number): void => {
-    const limitMs = name === 'long' ? LONG_LIMIT_MS : LIMIT_MS
+    const limitMs = name === 'long' ? request.longLimitMs : LIMIT_MS
     const shuffled = name === 'unit'
     if (chosen.length > 0) {
       phases.push({ name, files: chosen, workers, shuffled, timeoutMs, limitMs })
@@ -84,6 +95,6 @@ export function planPhases(files: readonly string[], request: Request, cores: nu
     add('load', short.filter(alone), 1, PROCESS_TIMEOUT_MS)
   }
   const longForms = wanted.filter((file) => file.endsWith('.long.ts') || file.includes('/fuzz/'))
-  if (long !== 'no') add('long', longForms, 1, PROCESS_TIMEOUT_MS)
+  if (long !== 'no') for (const file of longForms) add('long', [file], 1, PROCESS_TIMEOUT_MS)
   return phases
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { planPhases, readRequest } from './plan.ts'
+import { type Phase, planPhases, readRequest } from './plan.ts'
 import { closingLine, NO_TESTS, sum, SummaryReader } from './tally.ts'
 
 function read(lines: string[]): SummaryReader {
@@ -47,10 +47,9 @@ describe('the plan', () => {
     'test/load/bulk.long.ts',
     'test/fuzz/wire.test.ts',
   ]
+  const phases = (argv: string[]): Phase[] => planPhases(files, readRequest(argv, 0.5), 2)
   const names = (argv: string[]): Record<string, readonly string[]> =>
-    Object.fromEntries(
-      planPhases(files, readRequest(argv, 0.5), 2).map(({ name, files: run }) => [name, run]),
-    )
+    Object.fromEntries(phases(argv).map(({ name, files: run }) => [name, run]))
 
   test('unit files, process files and load run apart; long forms only when asked', () => {
     expect(names([])).toEqual({
@@ -58,10 +57,16 @@ describe('the plan', () => {
       processes: ['test/fuzz/wire.test.ts'],
       load: ['test/load/churn.test.ts'],
     })
-    expect(names(['--only-long'])).toEqual({
-      long: ['test/load/bulk.long.ts', 'test/fuzz/wire.test.ts'],
-    })
     expect(Object.keys(names(['--long']))).toEqual(['unit', 'processes', 'load', 'long'])
+  })
+
+  test('a long form runs by itself, and no longer than was said', () => {
+    const long = phases(['--only-long', '--limit', '2'])
+    expect(long.map(({ name, files: run, limitMs }) => [name, run, limitMs])).toEqual([
+      ['long', ['test/load/bulk.long.ts'], 120_000],
+      ['long', ['test/fuzz/wire.test.ts'], 120_000],
+    ])
+    expect(() => readRequest(['--limit', 'soon'], 0)).toThrow('--limit needs a number of minutes')
   })
 
   test('filters are parts of paths, with or without the dashes', () => {
