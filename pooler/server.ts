@@ -1,11 +1,12 @@
 // The data port: one TCP port and one unix socket, where gateways open links and drivers connect
 // plainly. Owns the executor and everything that hangs on it.
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ConfigStore } from '../shared/config/store.ts'
 import { PgError } from '../shared/errors/pg-error.ts'
-import { listenFailed, StartError } from '../shared/lifecycle/start-error.ts'
+import { freeSocketPath } from '../shared/lifecycle/free-socket-path.ts'
+import { listenFailed } from '../shared/lifecycle/start-error.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import type { MetricsRegistry } from '../shared/metrics/registry.ts'
 import { interval, now } from '../shared/time/clock.ts'
@@ -43,7 +44,6 @@ const HEALTH_MS = 250
 const POSTGRES_LIMITS_MS = 30_000
 const POLL_MS = 20
 /** sun_path of a unix socket address, with its NUL. */
-const SOCKET_PATH_BYTES_MAX = 107
 
 /** The data port of a pooler, listening. */
 export class DataServer implements AsyncDisposable {
@@ -167,7 +167,7 @@ export class DataServer implements AsyncDisposable {
     if (socketDir === undefined) return
     mkdirSync(socketDir, { recursive: true, mode: 0o700 })
     const unix = join(socketDir, `.s.PGSQL.${tcp.port}`)
-    await makeWay(unix)
+    await freeSocketPath(unix)
     const socket = this.#handlers(true)
     const options = { unix, allowHalfOpen: true, socket } as Bun.UnixSocketOptions<PortConnection>
     const listener = Bun.listen(options)
@@ -248,21 +248,4 @@ export class DataServer implements AsyncDisposable {
 
 function socketPathOf(address: PostgresAddress | undefined): string | undefined {
   return address && join(address.socketDir, `.s.PGSQL.${address.port}`)
-}
-
-/** Removes a socket file that nobody listens on. @throws StartError when somebody does. */
-async function makeWay(unix: string): Promise<void> {
-  if (Buffer.byteLength(unix) > SOCKET_PATH_BYTES_MAX) {
-    throw new StartError(`${unix} is too long for a unix socket: choose another --socket-dir`)
-  }
-  if (!existsSync(unix)) return
-  const taken = await Bun.connect({ unix, socket: { data() {} } }).then(
-    (socket) => {
-      socket.terminate()
-      return true
-    },
-    () => false,
-  )
-  if (taken) throw new StartError(`${unix} is in use: choose another --socket-dir or --port`)
-  rmSync(unix, { force: true })
 }

@@ -1,10 +1,11 @@
 // Where clients come in: a TCP port that gateways of one cluster share, a unix socket of our own, a
 // port for reads, and a port where other gateways forward cancel requests.
 
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { listenFailed, StartError } from '../../shared/lifecycle/start-error.ts'
+import { freeSocketPath } from '../../shared/lifecycle/free-socket-path.ts'
+import { listenFailed } from '../../shared/lifecycle/start-error.ts'
 import { StartupReader, type CancelRequest } from '../../shared/pgwire/startup-packet.ts'
 import { timer } from '../../shared/time/clock.ts'
 import type { GatewayServer } from '../server.ts'
@@ -20,7 +21,6 @@ export type ListenSettings = {
 }
 
 /** sun_path of a unix socket address, with its NUL. */
-const SOCKET_PATH_BYTES_MAX = 107
 /** A connection for cancel requests says what it wants within this time. */
 const CANCEL_TIMEOUT_MS = 5000
 
@@ -112,7 +112,7 @@ export class Listeners {
     if (socketDir === undefined) return
     mkdirSync(socketDir, { recursive: true, mode: 0o700 })
     const unix = join(socketDir, `.s.PGSQL.${this.#port}`)
-    await makeWay(unix)
+    await freeSocketPath(unix)
     const socket = clientHandlers(this.#server, { unix: true, reads: false })
     const options = { unix, allowHalfOpen: true, socket } as Bun.UnixSocketOptions<Connection>
     this.#public.push(Bun.listen<Connection>(options))
@@ -174,21 +174,4 @@ function cancelHandlers(handle: (request: CancelRequest) => void): Bun.SocketHan
     },
     close: (socket) => socket.data.deadline[Symbol.dispose](),
   }
-}
-
-/** Removes a socket file that nobody listens on. @throws StartError when somebody does. */
-async function makeWay(unix: string): Promise<void> {
-  if (Buffer.byteLength(unix) > SOCKET_PATH_BYTES_MAX) {
-    throw new StartError(`${unix} is too long for a unix socket: choose another --socket-dir`)
-  }
-  if (!existsSync(unix)) return
-  const taken = await Bun.connect({ unix, socket: { data() {} } }).then(
-    (socket) => {
-      socket.terminate()
-      return true
-    },
-    () => false,
-  )
-  if (taken) throw new StartError(`${unix} is in use: choose another --socket-dir or --port`)
-  rmSync(unix, { force: true })
 }
