@@ -6,7 +6,8 @@ import { now } from '../../shared/time/clock.ts'
 import { LostTransaction, Mode, type SessionCore } from './core.ts'
 import { Outcome, outcomeOf } from './loss.ts'
 import { lossError, transactionLost } from './session-errors.ts'
-import { ROLLED_BACK, transactionExit } from './units.ts'
+import { extendedExit, transactionExit, type Exit } from './transaction-exit.ts'
+import { ROLLED_BACK } from './units.ts'
 
 const HEADER_BYTES = 5
 const { Idle, Failed } = TransactionStatus
@@ -97,15 +98,11 @@ export class Failures {
 
   /**
    * Answers the next batch where its transaction was lost and no backend is needed for that.
-   * @param next one past its first message.
+   * @param next one past its first message, or past its extended messages.
    */
   answerLost(next: number): boolean {
     const core = this.#core
-    const { bytes, start, end } = core.window
-    const isQuery = bytes[start] === Frontend.Query && next <= end
-    const exit = isQuery
-      ? transactionExit(bytes.toString('latin1', start + HEADER_BYTES, next - 1))
-      : undefined
+    const exit = this.#exit(next)
     if (core.lostTransaction === LostTransaction.Untold && exit !== 'rollback') {
       const over = exit === 'commit' // as after a commit that failed
       core.status = over ? Idle : Failed
@@ -114,11 +111,29 @@ export class Failures {
       return true
     }
     if (exit === undefined) return false
+    if (!this.#startsSimple()) {
+      // Its messages are answered one by one, by a transaction that has failed.
+      core.status = Failed
+      core.lostTransaction = LostTransaction.Told
+      return false
+    }
     core.lostTransaction = LostTransaction.None
     core.status = Idle
     core.consume(next)
     core.say(ROLLED_BACK)
     return true
+  }
+
+  /** What the next batch does, if it only ends the transaction. */
+  #exit(next: number): Exit | undefined {
+    const { window, extended } = this.#core
+    const { bytes, start, end } = window
+    if (next > end) return undefined
+    if (bytes[start] === Frontend.Query) {
+      return transactionExit(bytes.toString('latin1', start + HEADER_BYTES, next - 1))
+    }
+    if (this.#startsSimple()) return undefined
+    return extendedExit(bytes, { start, end: next }, extended?.statements)
   }
 
   #startsSimple(): boolean {
@@ -129,17 +144,16 @@ export class Failures {
 
   #retry(): void {
     const core = this.#core
-    core.extended?.takeBack()
-    core.before = 0
-    if (!core.retained && core.mode !== Mode.Unit) {
-      this.reject(new PgError('connection_failure', 'the backend was lost before the batch began'))
-      return
-    }
     if (core.retained) {
-      core.window.rewind()
-      core.passLeft = 0
+      this.#takeBack()
+    } else {
+      core.extended?.takeBack()
+      core.before = 0
+      if (core.mode !== Mode.Unit) {
+        const message = 'the backend was lost before the batch began'
+        return this.reject(new PgError('connection_failure', message))
+      }
     }
-    core.retained = false
     this.wait()
   }
 
@@ -148,9 +162,10 @@ export class Failures {
     const core = this.#core
     core.up.held = false
     core.localSettings = false
-    if (!running) {
+    if (!running || core.retained) {
       core.lostTransaction = LostTransaction.Untold
-      if (core.mode === Mode.Unit) core.mode = Mode.Rest
+      if (running) this.#takeBack() // one that ends the transaction is answered as such
+      if (running || core.mode === Mode.Unit) core.mode = Mode.Rest
       return
     }
     if (!core.onBoundary) {
@@ -161,5 +176,15 @@ export class Failures {
     core.status = Failed
     core.extended?.takeBack()
     this.reject(transactionLost())
+  }
+
+  /** The bytes of the batch are the client's next ones again. */
+  #takeBack(): void {
+    const core = this.#core
+    core.extended?.takeBack()
+    core.before = 0
+    core.window.rewind()
+    core.passLeft = 0
+    core.retained = false
   }
 }

@@ -143,12 +143,3 @@ const LARGE_OBJECT_FUNCTIONS: ReadonlySet<number> = new Set([
 export function functionCallTraits(bytes: Buffer, start: number): number {
   return LARGE_OBJECT_FUNCTIONS.has(bytes.readUInt32BE(start + 5)) ? Trait.MayWrite : IN_DOUBT
 }
-
-const EXIT = /^[\s;]*(?:(rollback|abort)|commit|end)(?:\s+(?:work|transaction))?[\s;]*$/i
-
-/** Tells a text that is nothing but the end of a transaction; undefined for all others. */
-export function transactionExit(text: string): 'rollback' | 'commit' | undefined {
-  const match = EXIT.exec(text)
-  if (match === null) return undefined
-  return match[1] === undefined ? 'commit' : 'rollback'
-}

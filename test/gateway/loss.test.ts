@@ -122,21 +122,61 @@ describe('a backend that is lost', () => {
     expect(await frontend.untilClosed()).toEqual(['ErrorResponse FATAL 08007'])
   })
 
-  test('between two batches of a transaction: the next one hears 40001, whatever it is', async () => {
-    for (const [text, lines] of [
-      [READ, ['ErrorResponse ERROR 40001', 'ReadyForQuery failed']],
-      ['commit', ['ErrorResponse ERROR 40001', 'ReadyForQuery idle']],
-      ['rollback', ['CommandComplete ROLLBACK', 'ReadyForQuery idle']],
-    ] as const) {
-      await using shard = await startFakeShard()
-      const [pooler] = shard.poolers as [FakePooler]
-      pooler.script = (batch) => pooler.answer(batch, 'T')
-      await using frontend = await shard.connect()
-      await frontend.query('begin')
-      pooler.cut()
-      await until(() => shard.gateway.router.leader === undefined)
-      expect(await frontend.query(text)).toEqual([...lines])
-    }
+  const ENDS = [
+    [READ, ['ErrorResponse ERROR 40001', 'ReadyForQuery failed']],
+    ['commit', ['ErrorResponse ERROR 40001', 'ReadyForQuery idle']],
+    ['rollback', ['CommandComplete ROLLBACK', 'ReadyForQuery idle']],
+  ] as const
+
+  test.each(ENDS)('between two batches of a transaction, the next is %s', async (text, lines) => {
+    await using shard = await startFakeShard()
+    const [pooler] = shard.poolers as [FakePooler]
+    pooler.script = (batch) => pooler.answer(batch, 'T')
+    await using frontend = await shard.connect()
+    await frontend.query('begin')
+    pooler.cut()
+    await until(() => shard.gateway.router.leader === undefined)
+    expect(await frontend.query(text)).toEqual([...lines])
+  })
+
+  test.each(ENDS)('under %s of a transaction, of which nothing was sent', async (text, lines) => {
+    await using shard = await startFakeShard()
+    const [pooler] = shard.poolers as [FakePooler]
+    pooler.script = scripted(text, (batch) => pooler.lose(batch, false))
+    await using frontend = await shard.connect()
+    await frontend.query('begin')
+    expect(await frontend.query(text)).toEqual([...lines])
+  })
+
+  test.each([
+    ['by its text', run('commit')],
+    ['by its name', Buffer.concat([bind({ statement: 'c' }), execute(), sync()])],
+  ])('under an extended COMMIT %s, of which nothing was sent', async (_, messages) => {
+    await using shard = await startFakeShard()
+    const [pooler] = shard.poolers as [FakePooler]
+    await using frontend = await shard.connect()
+    frontend.send(parse('commit', { name: 'c' }), sync())
+    await frontend.untilReadyForQuery()
+    pooler.script = (batch) => pooler.answer(batch, 'T')
+    await frontend.query('begin')
+    pooler.script = (batch) => pooler.lose(batch, false)
+    frontend.send(messages)
+    expect(await frontend.untilReadyForQuery()).toEqual([
+      'ErrorResponse ERROR 40001',
+      'ReadyForQuery idle',
+    ])
+  })
+
+  test('under an extended ROLLBACK: a failed transaction answers it', async () => {
+    await using shard = await startFakeShard()
+    const [pooler] = shard.poolers as [FakePooler]
+    pooler.script = scripted('rollback', (batch) => pooler.lose(batch, false))
+    await using frontend = await shard.connect()
+    await frontend.query('begin')
+    frontend.send(run('rollback'))
+    expect((await frontend.untilReadyForQuery()).at(-1)).toBe('ReadyForQuery idle')
+    expect(pooler.batches.some(ends)).toBe(true)
+    expect(frontend.errors).toEqual([])
   })
 
   test('with a pin: 57P01 and the end, at rest and in the middle of a batch', async () => {
