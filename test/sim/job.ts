@@ -15,6 +15,8 @@ export type Job = {
   readonly story?: boolean
   /** A story by name, in place of random faults. */
   readonly script?: string
+  /** The process is ended after this time. */
+  readonly limitMs?: number
 }
 
 /** What came of it; only seeds that broke something are named. */
@@ -38,16 +40,27 @@ export type JobResult = {
 }
 
 const MAIN = join(import.meta.dir, 'main.ts')
+/** Of a job that names none: what a seed takes where there is nothing else to do, many times. */
+const LIMIT_MS = 30_000
+const SEED_LIMIT_MS = 2000
 
-/** Runs it. @throws Error with what the process said when it failed. */
+/** Runs it. @throws Error with what the process said when it failed, or was too slow. */
 export async function runJob(job: Job): Promise<JobResult> {
+  const { limitMs = LIMIT_MS + job.count * SEED_LIMIT_MS } = job
   const command = [process.execPath, MAIN, JSON.stringify(job)]
-  const child = Bun.spawn(command, { stdout: 'pipe', stderr: 'pipe' })
+  const child = Bun.spawn(command, {
+    stdout: 'pipe',
+    stderr: 'pipe',
+    timeout: limitMs,
+    killSignal: 'SIGKILL',
+  })
   const [out, errors, code] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
     child.exited,
   ])
+  if (child.signalCode === 'SIGKILL')
+    throw new Error(`${limitMs} ms were not enough from ${job.from}`)
   if (code !== 0) throw new Error(`the simulator failed (${code}): ${errors}`)
   return JSON.parse(out) as JobResult
 }

@@ -13,6 +13,8 @@ export type Mutant = {
   readonly script?: string
   /** Found by then. */
   readonly seedsMax: number
+  /** The first seed that finds it, as the code is now: a first look begins a little before it. */
+  readonly foundAt: number
 }
 
 const PROOF = 'pooler/replication/prefix-proof.ts'
@@ -45,6 +47,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [{ file: RULES, from: 'Math.max(received ?? 0, replayed)', to: 'received ?? replayed' }],
     script: 'a follower asks for a stream when its leader dies',
     seedsMax: 1500,
+    foundAt: 7,
   },
   {
     name: 'no prefix proof',
@@ -62,6 +65,7 @@ export const MUTANTS: readonly Mutant[] = [
       ['storm', 1],
     ],
     seedsMax: 1500,
+    foundAt: 25,
   },
   {
     name: 'shared timeline',
@@ -89,6 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seedsMax: 1500,
+    foundAt: 3,
   },
   {
     name: 'promise after reply',
@@ -100,6 +105,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seedsMax: 1500,
+    foundAt: 1,
   },
   {
     name: 'lease from receipt',
@@ -112,6 +118,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'grants arrive late',
     seedsMax: 3000,
+    foundAt: 2,
   },
   {
     name: 'lease by timer',
@@ -124,6 +131,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
+    foundAt: 7,
   },
   {
     name: 'no own lease',
@@ -137,12 +145,14 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
+    foundAt: 7,
   },
   {
     name: 'lease length differing',
     edits: [{ file: LEASE, from: 'Math.min(...rules.map(({ leaseMs }) => leaseMs))', to: '4000' }],
     faults: RASH,
     seedsMax: 3000,
+    foundAt: 7,
   },
   {
     name: 'list set late',
@@ -164,6 +174,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seedsMax: 1500,
+    foundAt: 2,
   },
   {
     name: 'no floor after a clone of a follower',
@@ -181,6 +192,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a member is copied anew',
     seedsMax: 3000,
+    foundAt: 8,
   },
   {
     name: 'clone from a follower',
@@ -193,6 +205,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a member is copied anew',
     seedsMax: 3000,
+    foundAt: 24,
   },
   {
     name: 'lost promise file is made anew',
@@ -205,6 +218,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a promise is lost',
     seedsMax: 3000,
+    foundAt: 8,
   },
   {
     name: 'compare-and-set dropped',
@@ -225,6 +239,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'old orders arrive again',
     seedsMax: 3000,
+    foundAt: 13,
   },
   {
     name: 'decide without the incoming quorum',
@@ -241,6 +256,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seedsMax: 3000,
+    foundAt: 1,
   },
   {
     name: 'decided without the outgoing quorum',
@@ -251,7 +267,13 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'return result.sufficient || ids.length > 0 ? undefined : result.reason',
       },
     ],
+    faults: [
+      ['storm', 4],
+      ['split', 4],
+      ['isolate a busy one', 4],
+    ],
     seedsMax: 1500,
+    foundAt: 41,
   },
   {
     name: 'opening counted as fenced though the predecessor had not opened',
@@ -264,6 +286,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a leader that has not opened is replaced',
     seedsMax: 6000,
+    foundAt: 1,
   },
   {
     name: 'a new leader opens at once',
@@ -272,5 +295,6 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
+    foundAt: 13,
   },
 ]

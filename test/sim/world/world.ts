@@ -49,6 +49,10 @@ export class Violation extends Error {
 
 const WALL_START = 1_800_000_000_000
 const TRACE_MAX = 4000
+/** No run comes near it: one that does runs in a circle. */
+const STEPS_MAX = 1_000_000
+/** A timer is not shorter, as real ones: what remains of a wait may be less than time can tell. */
+const TIMER_MS_MIN = 0.01
 
 /** Everything of one run. */
 export class World {
@@ -98,6 +102,7 @@ export class World {
       if (event === undefined) break
       this.time = event.at
       if (!event.cancelled) this.#run(event)
+      if (this.steps > STEPS_MAX) this.fail('a run ends', `${this.steps} steps`)
       if (this.violation !== undefined) return
     }
     this.time = untilMs
@@ -200,7 +205,7 @@ export class World {
     after: (ms, callback) => {
       const process = this.current
       const rate = process?.machine.rate ?? 1
-      const event = this.after(ms / rate, process, () => {
+      const event = this.after(Math.max(ms / rate, TIMER_MS_MIN), process, () => {
         if (process !== undefined && this.dies('a timer', process)) return
         callback()
       })
