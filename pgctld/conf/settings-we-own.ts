@@ -48,6 +48,11 @@ const FIXED: readonly OwnedSetting[] = [
   },
   { name: 'max_replication_slots', value: WALSENDERS, reason: 'changing it needs a restart' },
   {
+    name: 'recovery_init_sync_method',
+    value: 'syncfs',
+    reason: 'after a crash all files are synced at once, not one by one: 10 ms, not a second',
+  },
+  {
     name: 'wal_retrieve_retry_interval',
     value: '100ms',
     reason: 'a follower whose leader was not there yet tries again soon, not after 5 s',
