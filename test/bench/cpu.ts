@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 /** The kernel's USER_HZ, which is 100 on every Linux that Bun runs on. Source: proc(5). */
 const TICKS_PER_SECOND = 100
@@ -17,10 +17,20 @@ export function cpuSeconds(pids: readonly number[]): number {
 
 /** Resident memory of the processes in bytes. */
 export function residentBytes(pids: readonly number[]): number {
-  let bytes = 0
-  for (const pid of pids) {
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    bytes += Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024
-  }
-  return bytes
+  return pids.reduce((bytes, pid) => bytes + statusBytes(pid, 'VmRSS'), 0)
+}
+
+/** Forgets the most that the processes have ever held: from here it counts anew. */
+export function resetPeak(pids: readonly number[]): void {
+  for (const pid of pids) writeFileSync(`/proc/${pid}/clear_refs`, '5')
+}
+
+/** The most resident memory of each process since `resetPeak`. */
+export function peakBytes(pids: readonly number[]): number[] {
+  return pids.map((pid) => statusBytes(pid, 'VmHWM'))
+}
+
+function statusBytes(pid: number, field: 'VmRSS' | 'VmHWM'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) * 1024
 }

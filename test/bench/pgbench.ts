@@ -1,23 +1,16 @@
-import { cpuSeconds } from './cpu.ts'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { measured, type Run, type Sample, type Target } from './measure.ts'
 
-/** One measured system: where pgbench connects, and which processes stand before Postgres. */
-export type Target = {
-  name: string
-  host: string
-  port: number
-  /** Every process of the proxy, for CPU and memory; none for direct Postgres. */
-  pids: readonly number[]
-}
-
-/** What to run: the built-in script, the protocol mode and how many clients. */
+/** What to run: pgbench's own flags besides who, where, and how long. */
 export type Workload = {
-  script: 'select-only' | 'tpcb-like'
-  mode: 'simple' | 'extended' | 'prepared'
-  clients: number
+  /** `-b select-only`, `-f FILE`, `-C` ... */
+  readonly flags: readonly string[]
+  readonly mode: 'simple' | 'extended' | 'prepared'
+  readonly clients: number
+  readonly tls?: boolean
 }
-
-/** The figures of one run. */
-export type Sample = { tps: number; latencyMs: number; cpuMsPerTransaction: number }
 
 export type PgbenchTool = { path: string; env: Record<string, string>; password: string }
 
@@ -31,52 +24,66 @@ export async function runPgbench(
   workload: Workload,
   seconds: number,
 ): Promise<Sample> {
-  const before = cpuSeconds(target.pids)
-  const child = Bun.spawn(
-    [tool.path, '-n', '-b', workload.script, '-M', workload.mode]
-      .concat(['-c', String(workload.clients), '-j', '1', '-T', String(seconds)])
-      .concat(['-h', target.host, '-p', String(target.port), '-U', 'postgres', 'postgres']),
-    {
-      env: { ...process.env, ...tool.env, PGPASSWORD: tool.password, PGSSLMODE: 'disable' },
-      stdout: 'pipe',
-      stderr: 'pipe',
-    },
-  )
+  const dir = await mkdtemp(join(tmpdir(), 'mg-bench-'))
+  try {
+    return await measured(target, () => pgbench({ tool, target, workload, seconds, dir }))
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+}
+
+/** Fills the pgbench tables at the given scale. @throws Error with pgbench's own words. */
+export async function initPgbench(tool: PgbenchTool, target: Target, scale: number): Promise<void> {
+  const flags = ['-i', '-q', '-s', String(scale), '-h', target.host, '-p', String(target.port)]
+  const { code, err } = await spawned(tool, [...flags, '-U', 'postgres', 'postgres'])
+  if (code !== 0) throw new Error(`pgbench -i failed: ${err.trim()}`)
+}
+
+type Call = {
+  tool: PgbenchTool
+  target: Target
+  workload: Workload
+  seconds: number
+  dir: string
+}
+
+async function pgbench({ tool, target, workload, seconds, dir }: Call): Promise<Run> {
+  const { flags, mode, clients, tls = false } = workload
+  const args = ['-n', ...flags, '-M', mode, '-c', String(clients), '-j', '1', '-T', String(seconds)]
+    .concat(['-l', '--log-prefix', join(dir, 'log')])
+    .concat(['-h', target.host, '-p', String(target.port), '-U', 'postgres', 'postgres'])
+  const { out, err, code } = await spawned(tool, args, tls)
+  const units = Number(/actually processed: (\d+)/.exec(out)?.[1] ?? 0)
+  const rate = Number(/^tps = ([\d.]+)/m.exec(out)?.[1] ?? 0)
+  if (code !== 0 || units === 0) {
+    throw new Error(`pgbench through ${target.name} failed (exit ${code}): ${err.trim()}`)
+  }
+  return { units, seconds: units / rate, latencies: await latenciesIn(dir) }
+}
+
+/** The third column of pgbench's log of transactions: microseconds. */
+async function latenciesIn(dir: string): Promise<Uint32Array> {
+  const times: number[] = []
+  for (const name of await readdir(dir)) {
+    for (const line of (await readFile(join(dir, name), 'latin1')).split('\n')) {
+      const time = line.split(' ', 3)[2]
+      if (time !== undefined) times.push(Number(time))
+    }
+  }
+  return Uint32Array.from(times)
+}
+
+async function spawned(tool: PgbenchTool, args: readonly string[], tls = false) {
+  const ssl = { PGSSLMODE: tls ? 'require' : 'disable', PGPASSWORD: tool.password }
+  const child = Bun.spawn([tool.path, ...args], {
+    env: { ...process.env, ...tool.env, ...ssl },
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
   const [out, err, code] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
     child.exited,
   ])
-  const cpu = cpuSeconds(target.pids) - before
-  const transactions = Number(/actually processed: (\d+)/.exec(out)?.[1] ?? 0)
-  const tps = Number(/^tps = ([\d.]+)/m.exec(out)?.[1] ?? 0)
-  if (code !== 0 || transactions === 0) {
-    throw new Error(`pgbench through ${target.name} failed (exit ${code}): ${err.trim()}`)
-  }
-  const latencyMs = Number(/latency average = ([\d.]+)/.exec(out)?.[1] ?? 0)
-  return { tps, latencyMs, cpuMsPerTransaction: (cpu * 1000) / transactions }
-}
-
-/** Fills the pgbench tables at the given scale. @throws Error with pgbench's own words. */
-export async function initPgbench(tool: PgbenchTool, target: Target, scale: number): Promise<void> {
-  const child = Bun.spawn(
-    [
-      tool.path,
-      '-i',
-      '-q',
-      '-s',
-      String(scale),
-      '-h',
-      target.host,
-      '-p',
-      String(target.port),
-    ].concat(['-U', 'postgres', 'postgres']),
-    {
-      env: { ...process.env, ...tool.env, PGPASSWORD: tool.password, PGSSLMODE: 'disable' },
-      stdout: 'ignore',
-      stderr: 'pipe',
-    },
-  )
-  const err = await new Response(child.stderr).text()
-  if ((await child.exited) !== 0) throw new Error(`pgbench -i failed: ${err.trim()}`)
+  return { out, err, code }
 }

@@ -1,10 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { debianTool } from '../support/debian.ts'
 import { freePort } from '../support/ports.ts'
 import { giveTo, resolveRunAs, spawnIdentity } from '../../pgctld/postgres/run-as.ts'
 import { until } from '../support/until.ts'
+import type { PgBouncerProgram } from './newest-pgbouncer.ts'
 
 /** A running PgBouncer in transaction mode over one Postgres's unix socket. */
 export type PgBouncer = AsyncDisposable & { port: number; pid: number; version: string }
@@ -15,20 +15,30 @@ export type PgBouncerOptions = {
   postgresPort: number
   poolSize: number
   verifier: string
+  /** PEM files; TLS is off without them. */
+  tls?: { cert: string; key: string }
 }
 
-/** Starts Debian's PgBouncer on a free port. @throws Error with the reason when there is none. */
-export async function startPgBouncer(options: PgBouncerOptions): Promise<PgBouncer> {
-  const tool = await debianTool('pgbouncer')
-  if ('skipped' in tool) throw new Error(`no PgBouncer: ${tool.skipped}`)
+/** Starts it on a free port. @throws Error with the reason when there is none. */
+export async function startPgBouncer(
+  program: PgBouncerProgram,
+  options: PgBouncerOptions,
+): Promise<PgBouncer> {
+  const { command } = program
+  const env = { ...process.env, ...program.env }
   const dir = await mkdtemp(join(tmpdir(), 'mg-bouncer-'))
   const port = await freePort()
   await writeFile(join(dir, 'users.txt'), `"postgres" "${options.verifier}"\n`)
+  const { tls } = options
+  if (tls !== undefined) {
+    await copyFile(tls.cert, join(dir, 'tls.crt'))
+    await copyFile(tls.key, join(dir, 'tls.key'))
+  }
   await writeFile(join(dir, 'pgbouncer.ini'), configText(dir, port, options))
   const user = resolveRunAs(undefined)
-  for (const name of ['', 'users.txt', 'pgbouncer.ini']) giveTo(user, join(dir, name))
-  const child = Bun.spawn([tool.path, join(dir, 'pgbouncer.ini')], {
-    env: { ...process.env, ...tool.env },
+  for (const name of ['', ...(await readdir(dir))]) giveTo(user, join(dir, name))
+  const child = Bun.spawn([...command, join(dir, 'pgbouncer.ini')], {
+    env,
     stdout: 'ignore',
     stderr: Bun.file(join(dir, 'log')),
     ...spawnIdentity(user),
@@ -39,7 +49,7 @@ export async function startPgBouncer(options: PgBouncerOptions): Promise<PgBounc
     return canConnect(port)
   }
   await until(answers, { what: 'PgBouncer answers' })
-  const version = Bun.spawnSync([tool.path, '--version'], { env: { ...process.env, ...tool.env } })
+  const version = Bun.spawnSync([...command, '--version'], { env })
   return {
     port,
     pid: child.pid,
@@ -63,11 +73,19 @@ auth_type = scram-sha-256
 auth_file = ${join(dir, 'users.txt')}
 pool_mode = transaction
 default_pool_size = ${options.poolSize}
-max_client_conn = 2000
+max_client_conn = 15000
 log_connections = 0
 log_disconnections = 0
 log_stats = 0
 ignore_startup_parameters = extra_float_digits
+${tlsText(dir, options)}`
+}
+
+function tlsText(dir: string, { tls }: PgBouncerOptions): string {
+  if (tls === undefined) return ''
+  return `client_tls_sslmode = allow
+client_tls_cert_file = ${join(dir, 'tls.crt')}
+client_tls_key_file = ${join(dir, 'tls.key')}
 `
 }
 

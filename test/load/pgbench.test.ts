@@ -1,7 +1,8 @@
 // Goal: pgbench's fifty clients run over a pool of sixteen without an error, in every protocol mode.
 // Method: three real nodes, Debian's pgbench through the gateway; its own exit code and counts judge.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { initPgbench, runPgbench, type PgbenchTool, type Target } from '../bench/pgbench.ts'
+import type { Target } from '../bench/measure.ts'
+import { initPgbench, runPgbench, type PgbenchTool } from '../bench/pgbench.ts'
 import { startCluster, type Cluster } from '../support/cluster.ts'
 import { debianTool } from '../support/debian.ts'
 
@@ -19,7 +20,7 @@ beforeAll(async () => {
   if (skipped) return
   cluster = await startCluster({ poolers: 3 })
   const port = Number(new URL(cluster.url).port)
-  target = { name: 'gateway', host: '127.0.0.1', port, pids: [] }
+  target = { key: 'ours', name: 'gateway', host: '127.0.0.1', port, pids: [] }
   tool = { path: pgbench.path, env: pgbench.env, password: 'postgres' }
   await initPgbench(tool, target, 10)
 }, 120_000)
@@ -35,8 +36,13 @@ test.skipIf(skipped).each([
 ] as const)(
   'pgbench %s in %s mode runs without an error',
   async (script, mode) => {
-    const sample = await runPgbench(tool, target, { script, mode, clients: CLIENTS }, SECONDS)
-    expect(sample.tps).toBeGreaterThan(0)
+    const sample = await runPgbench(
+      tool,
+      target,
+      { flags: ['-b', script], mode, clients: CLIENTS },
+      SECONDS,
+    )
+    expect(sample.rate).toBeGreaterThan(0)
   },
   60_000,
 )

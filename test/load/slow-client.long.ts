@@ -3,7 +3,8 @@
 // and without it, in turns; the median of the ratios counts.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { query } from '../../shared/pgwire/frontend.ts'
-import { initPgbench, runPgbench, type PgbenchTool, type Target } from '../bench/pgbench.ts'
+import type { Target } from '../bench/measure.ts'
+import { initPgbench, runPgbench, type PgbenchTool } from '../bench/pgbench.ts'
 import { startCluster, type Cluster } from '../support/cluster.ts'
 import { debianTool } from '../support/debian.ts'
 import { Frontend } from '../support/frontend.ts'
@@ -16,7 +17,7 @@ const SECONDS = 2
 const RATIO_MIN = Bun.env['MULTIGRES_CI'] === '1' ? 0.5 : 0.9
 /** The runtimes grow under this load by themselves; 200 MB kept for who does not read would show. */
 const GROWTH_BYTES_MAX = 64 * MB
-const WORKLOAD = { script: 'select-only', mode: 'extended', clients: 20 } as const
+const WORKLOAD = { flags: ['-b', 'select-only'], mode: 'extended', clients: 20 } as const
 
 const pgbench = await debianTool('pgbench')
 const skipped = 'skipped' in pgbench
@@ -28,7 +29,8 @@ let tool: PgbenchTool
 beforeAll(async () => {
   if (skipped) return
   cluster = await startCluster({ poolers: 1 })
-  target = { name: 'gateway', host: '127.0.0.1', port: Number(new URL(cluster.url).port), pids: [] }
+  const port = Number(new URL(cluster.url).port)
+  target = { key: 'ours', name: 'gateway', host: '127.0.0.1', port, pids: [] }
   tool = { path: pgbench.path, env: pgbench.env, password: 'postgres' }
   await initPgbench(tool, target, 1)
   await runPgbench(tool, target, WORKLOAD, SECONDS) // the runtimes warm up
@@ -44,7 +46,7 @@ async function startDeaf(): Promise<Frontend> {
   return frontend
 }
 
-const rate = async (): Promise<number> => (await runPgbench(tool, target, WORKLOAD, SECONDS)).tps
+const rate = async (): Promise<number> => (await runPgbench(tool, target, WORKLOAD, SECONDS)).rate
 
 test.skipIf(skipped)(
   'beside a client that does not read twenty others keep nine tenths of their rate',
