@@ -93,11 +93,12 @@ const LAST_MESSAGE = Flag.Ready | Flag.CopyIn | Flag.CopyOut | Flag.CopyBoth
 const TERMINATE = terminate()
 /**
  * Errors after which the backend's statements are not what we believe: a shared name is missing (a
- * hidden DEALLOCATE) or taken, or a plan's result type has changed for good. A name of the client's
- * own says nothing about the shared ones.
+ * hidden DEALLOCATE), or a plan's result type has changed for good. Others with the same SQLSTATE
+ * say nothing about them: what is parsed again is read under the settings of that moment.
  */
-const DISTRUST = new Set(['26000', '42P05', '0A000'])
-const PLAN_CHANGED = '0A000'
+const NO_STATEMENT = '26000'
+const UNSUPPORTED = '0A000'
+const PLAN_ROUTINE = Buffer.from('RRevalidateCachedQuery\0')
 /** How every shared name begins; a client’s own with it costs some Parses, no wrong answer. */
 const SHARED_NAME = Buffer.from('mg')
 const IDLE = TransactionStatus.Idle
@@ -517,9 +518,9 @@ export class Backend extends PoolMember<Backend> {
       return true
     }
     const sqlstate = sqlstateOf(bytes, start, end)
-    if (!DISTRUST.has(sqlstate)) return false
-    const shared = sqlstate === PLAN_CHANGED || bytes.subarray(start, end).includes(SHARED_NAME)
-    if (shared) this.forgetPrepared = true
+    const sign = sqlstate === NO_STATEMENT ? SHARED_NAME : PLAN_ROUTINE
+    if (sqlstate !== NO_STATEMENT && sqlstate !== UNSUPPORTED) return false
+    if (bytes.subarray(start, end).includes(sign)) this.forgetPrepared = true
     return false
   }
 

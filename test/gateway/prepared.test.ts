@@ -373,6 +373,18 @@ describe.each(VIAS)('via %s', (via) => {
     expect(await lines(other, ...named('utc'))).toContain('DataRow 1704067200')
   })
 
+  test.each([
+    ['a name that is taken', parse('select 1', { name: 'utc' })],
+    ['what Postgres cannot do', parse('select count(*) from pg_class for update')],
+  ])('a literal means what it meant behind an error: %s', async (_, failing) => {
+    await using frontend = await connect()
+    const text = "select extract(epoch from timestamptz '2024-01-01 00:00')::int"
+    await lines(frontend, parse(text, { name: 'utc' }))
+    await frontend.query("set timezone = 'America/New_York'")
+    expect((await lines(frontend, failing))[0]).toStartWith('ErrorResponse')
+    expect(await lines(frontend, ...named('utc'))).toContain('DataRow 1704067200')
+  })
+
   test('SET LOCAL changes no statement of others', async () => {
     await using frontend = await connect()
     const text = "select extract(epoch from timestamptz '2024-02-01 00:00')::int"
