@@ -12,6 +12,7 @@ import { SETUP, stateScript, type Step } from './state-script.ts'
 const SECONDS = Number(Bun.env['FUZZ_SECONDS'] ?? 6)
 const SESSIONS = 4
 const STEPS = 60
+const CHANCES = 3
 /** Everything, with a backend for each session at most; and what can share one backend. */
 const KINDS = [
   { name: 'everything', shared: false, poolSize: SESSIONS },
@@ -34,11 +35,8 @@ test.each(KINDS)(
       const direct = await play(harness, 'postgres', script)
       const through = await play(harness, 'gateway', script)
       const at = direct.findIndex((lines, i) => !alike(lines, through[i] ?? []))
-      if (at >= 0) {
-        const mine = script.slice(0, at + 1)
-        const story = mine.map(({ session, text }) => `${session}: ${text}`)
-        const of = script[at]?.session
-        console.error(story.filter((line) => line.startsWith(`${of}:`)).join('\n'))
+      if (at >= 0 && !(await isChance(harness, script, { at, through: through[at] ?? [] }))) {
+        tell(script, at)
         expect(through[at]).toEqual(direct[at] ?? [])
       }
       scripts++
@@ -51,20 +49,52 @@ test.each(KINDS)(
 
 /** What each step was answered, a line a message. */
 async function play(harness: Harness, via: Via, script: readonly Step[]): Promise<string[][]> {
-  await using admin = await harness.connect('postgres')
+  await using stack = new AsyncDisposableStack()
+  const connect = async (to: Via): Promise<Frontend> => stack.use(await harness.connect(to))
+  const admin = await connect('postgres')
   const others = "select count(*) from pg_locks where locktype = 'advisory'"
   await until(async () => (await admin.row(others))[0] === '0')
   await admin.query("select setval('fuzz_seq', 100, false)")
   const sessions: Frontend[] = []
-  for (let i = 0; i < SESSIONS; i++) sessions.push(await harness.connect(via))
+  for (let i = 0; i < SESSIONS; i++) sessions.push(await connect(via))
   const answers: string[][] = []
   for (const { session, bytes } of script) {
     const frontend = sessions[session] as Frontend
     frontend.send(bytes)
-    answers.push(inOrder(await frontend.untilReadyForQuery()))
+    try {
+      answers.push(inOrder(await frontend.untilReadyForQuery()))
+    } catch (error) {
+      tell(script, answers.length)
+      console.error(`via ${via}:`, error, frontend.errors.at(-1))
+      throw error
+    }
   }
-  for (const frontend of sessions) await frontend[Symbol.asyncDispose]()
   return answers
+}
+
+/** Shows what the session of a step had done up to it. */
+function tell(script: readonly Step[], at: number): void {
+  const of = script[at]?.session
+  const mine = script.slice(0, at + 1).filter(({ session }) => session === of)
+  console.error(mine.map(({ text }) => `${of}: ${text}`).join('\n'))
+}
+
+/**
+ * Whether Postgres itself may answer as the gateway did. It reads the literals of a prepared
+ * statement again, under the settings of that moment, when its caches were reset meanwhile: what
+ * others do in the catalogs can be the reason.
+ */
+async function isChance(
+  harness: Harness,
+  script: readonly Step[],
+  { at, through }: { at: number; through: readonly string[] },
+): Promise<boolean> {
+  if (!/^(bind|execute|create temp table made)\b/.test(script[at]?.text ?? '')) return false
+  for (let times = 0; times < CHANCES; times++) {
+    const again = await play(harness, 'postgres', script)
+    if (alike(again[at] ?? [], through)) return true
+  }
+  return false
 }
 
 /** In a failed transaction everything fails, and not always for the same reason. */
