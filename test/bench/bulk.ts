@@ -34,11 +34,11 @@ export async function runBulk(rig: Rig, target: Target, kind: BulkKind): Promise
 }
 
 async function pass(client: RawClient, kind: BulkKind): Promise<Run> {
-  const begin = performance.now()
+  const beginMs = Date.now()
   if (kind === 'select') await client.query('select id, text from bench_rows')
   if (kind === 'copy-out') await client.query('copy bench_rows to stdout')
   if (kind === 'copy-in') await copyIn(client)
-  return { units: ROWS, seconds: (performance.now() - begin) / 1000 }
+  return { units: ROWS, beginMs, endMs: Date.now() }
 }
 
 async function copyIn(client: RawClient): Promise<void> {

@@ -45,7 +45,7 @@ async function notify(
       if (missing === 0) heard?.()
     }
   }
-  const begin = performance.now()
+  const beginMs = Date.now()
   for (let i = 0; i < count; i++) {
     missing = listeners.length
     const all = new Promise<void>((resolve, reject) => {
@@ -57,12 +57,8 @@ async function notify(
     })
     sentAt = performance.now()
     await Promise.all([notifier.query(`notify bench, '${i}'`), all])
-    await Bun.sleep(Math.max(0, begin + (i + 1) * EVERY_MS - performance.now()))
+    await Bun.sleep(Math.max(0, beginMs + (i + 1) * EVERY_MS - Date.now()))
   }
   const units = count * listeners.length
-  return {
-    units,
-    seconds: (performance.now() - begin) / 1000,
-    latencies: Uint32Array.from(latencies),
-  }
+  return { units, beginMs, endMs: Date.now(), latencies: Uint32Array.from(latencies) }
 }

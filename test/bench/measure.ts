@@ -1,5 +1,6 @@
 // What is measured of the proxies' processes while something runs through them.
-import { cpuSeconds, peakBytes, residentBytes, resetPeak } from './cpu.ts'
+import { CpuTrack } from './cpu-track.ts'
+import { peakBytes, residentBytes, resetPeak } from './cpu.ts'
 
 /** Where clients connect, and which processes stand before Postgres. */
 export type Target = {
@@ -35,7 +36,9 @@ export type Sample = {
 /** What a run itself has found. */
 export type Run = {
   readonly units: number
-  readonly seconds: number
+  /** Wall clock, milliseconds: what is before and after is not part of it. */
+  readonly beginMs: number
+  readonly endMs: number
   readonly latencies?: Uint32Array
 }
 
@@ -44,14 +47,15 @@ export async function measured(target: Target, work: () => Promise<Run>): Promis
   const { pids } = target
   const before = pids.map((pid) => residentBytes([pid]))
   resetPeak(pids)
-  const cpuBefore = cpuSeconds(pids)
-  const { units, seconds, latencies } = await work()
-  const sample: Sample = { rate: units / seconds, ...(latencies && percentiles(latencies)) }
+  using track = new CpuTrack(pids)
+  const { units, beginMs, endMs, latencies } = await work()
+  const rate = (units * 1000) / (endMs - beginMs)
+  const sample: Sample = { rate, ...(latencies && percentiles(latencies)) }
   if (pids.length === 0) return sample
   const peaks = peakBytes(pids)
   return {
     ...sample,
-    cpu: ((cpuSeconds(pids) - cpuBefore) * 1000) / units,
+    cpu: (track.between(beginMs, endMs) * 1000) / units,
     peak: peaks.reduce((sum, bytes) => sum + bytes, 0),
     growth: Math.max(...peaks.map((bytes, i) => bytes - (before[i] ?? 0))),
   }

@@ -3,6 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { measured, type Run, type Sample, type Target } from './measure.ts'
 
+/** pgbench counts the time that its clients need to log in as part of its run. Source: pgbench.c. */
+const LOGIN_S = 0.006
+const TLS_LOGIN_S = 0.012
+
 /** What to run: pgbench's own flags besides who, where, and how long. */
 export type Workload = {
   /** `-b select-only`, `-f FILE`, `-C` ... */
@@ -15,7 +19,7 @@ export type Workload = {
 export type PgbenchTool = { path: string; env: Record<string, string>; password: string }
 
 /**
- * Runs pgbench for `seconds` against the target.
+ * Runs pgbench against the target, for `seconds` from when its clients are in.
  * @throws Error with pgbench's own words when a client was aborted or nothing ran.
  */
 export async function runPgbench(
@@ -49,28 +53,35 @@ type Call = {
 
 async function pgbench({ tool, target, workload, seconds, dir }: Call): Promise<Run> {
   const { flags, mode, clients, tls = false } = workload
-  const args = ['-n', ...flags, '-M', mode, '-c', String(clients), '-j', '1', '-T', String(seconds)]
+  const duration = Math.ceil(seconds + clients * (tls ? TLS_LOGIN_S : LOGIN_S))
+  const args = ['-n', ...flags, '-M', mode, '-c', String(clients), '-j', '1']
+    .concat(['-T', String(duration)])
     .concat(['-l', '--log-prefix', join(dir, 'log')])
     .concat(['-h', target.host, '-p', String(target.port), '-U', 'postgres', 'postgres'])
   const { out, err, code } = await spawned(tool, args, tls)
   const units = Number(/actually processed: (\d+)/.exec(out)?.[1] ?? 0)
-  const rate = Number(/^tps = ([\d.]+)/m.exec(out)?.[1] ?? 0)
   if (code !== 0 || units === 0) {
     throw new Error(`pgbench through ${target.name} failed (exit ${code}): ${err.trim()}`)
   }
-  return { units, seconds: units / rate, latencies: await latenciesIn(dir) }
+  return { units, ...(await readLogs(dir)) }
 }
 
-/** The third column of pgbench's log of transactions: microseconds. */
-async function latenciesIn(dir: string): Promise<Uint32Array> {
+/** From pgbench's log of transactions: `client number microseconds script seconds microseconds`. */
+async function readLogs(dir: string): Promise<Omit<Run, 'units'>> {
   const times: number[] = []
+  let beginMs = Number.POSITIVE_INFINITY
+  let endMs = 0
   for (const name of await readdir(dir)) {
     for (const line of (await readFile(join(dir, name), 'latin1')).split('\n')) {
-      const time = line.split(' ', 3)[2]
-      if (time !== undefined) times.push(Number(time))
+      const [, , time, , seconds, micros] = line.split(' ')
+      if (micros === undefined) continue
+      const endedMs = Number(seconds) * 1000 + Number(micros) / 1000
+      times.push(Number(time))
+      beginMs = Math.min(beginMs, endedMs - Number(time) / 1000)
+      endMs = Math.max(endMs, endedMs)
     }
   }
-  return Uint32Array.from(times)
+  return { beginMs, endMs, latencies: Uint32Array.from(times) }
 }
 
 async function spawned(tool: PgbenchTool, args: readonly string[], tls = false) {
