@@ -28,6 +28,16 @@ export class Attempts {
     return this.#byKey.get(key)?.running === true
   }
 
+  /** The keys of those that run. */
+  get runningKeys(): string[] {
+    return [...this.#byKey].filter(([, { running }]) => running).map(([key]) => key)
+  }
+
+  /** What failed may be tried again at once. */
+  forgetWaits(): void {
+    for (const attempt of this.#byKey.values()) attempt.notBeforeMs = 0
+  }
+
   /** Whether an attempt may start at `nowMs`. */
   mayStart(key: string, nowMs: number): boolean {
     const attempt = this.#byKey.get(key)

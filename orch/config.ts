@@ -1,5 +1,5 @@
 import { commonFields } from '../shared/config/common-fields.ts'
-import { duration, list, path } from '../shared/config/fields.ts'
+import { duration, integer, list, path } from '../shared/config/fields.ts'
 
 const TARGET = /^[^/\s]+(\/[^/\s]+)?$/
 
@@ -36,6 +36,22 @@ export const orchFields = {
     default: '1500ms',
     live: true,
     help: 'A new leader is sought without the members that do not answer by then, if enough do.',
+  }),
+  flapLimit: integer({
+    default: 3,
+    min: 0,
+    live: true,
+    help: 'Failovers, soon after each other, by one query or other cause; then none. 0: no limit.',
+  }),
+  flapSpanMs: duration({
+    default: '2s',
+    live: true,
+    help: 'A leader that served for longer than this before it crashed begins a new count.',
+  }),
+  flapHoldMs: duration({
+    default: '5min',
+    live: true,
+    help: 'After so long one more failover is tried. 0: only after cluster recovery resume.',
   }),
   leaderGoneMs: duration({
     default: '250ms',

@@ -1,13 +1,19 @@
 // One database: its records, its poolers, and an engine for each of its shards as they become
 // known.
 import { join } from 'node:path'
+import type { Tell } from '../shared/events/cluster-event.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import { PoolerDirectory } from '../shared/topology/directory.ts'
 import type { Topology } from '../shared/topology/topology.ts'
 import { ShardContext } from './act/shard-context.ts'
 import type { Patience } from './analyze/snapshot.ts'
+import type { EventJournal } from './events/journal.ts'
+import { ShardStory } from './events/shard-story.ts'
+import { FlapGuard, type FlapLimits } from './flap-guard.ts'
 import { DatabaseWatch } from './observe/database-watch.ts'
 import { ShardObserver } from './observe/shard-observer.ts'
+import { KnownRecovery } from './recovery/known-recovery.ts'
+import { RecoveryGate } from './recovery/recovery-gate.ts'
 import { ShardEngine } from './shard-engine.ts'
 
 /** What it stands on. */
@@ -22,6 +28,8 @@ export type DatabaseEngineOptions = {
   readonly leaseMs: number
   readonly patience: () => Patience
   readonly rank: () => number
+  readonly flap: () => FlapLimits
+  readonly journal: EventJournal
   readonly log: Logger
 }
 
@@ -73,7 +81,7 @@ export class DatabaseEngine implements AsyncDisposable {
   }
 
   #startShard(shard: string): ShardEngine {
-    const { orchId, topology, token, leaseMs, patience, rank } = this.#options
+    const { orchId, topology, token, leaseMs, patience, rank, flap, journal } = this.#options
     const log = this.#options.log.child({ database: this.name, shard })
     const observer = this.#owned.use(
       new ShardObserver({
@@ -86,8 +94,15 @@ export class DatabaseEngine implements AsyncDisposable {
         changed: () => this.#shards.get(shard)?.wake(),
       }),
     )
-    const context = new ShardContext({ orchId, topology, log, leaseMs, observer })
-    return this.#owned.use(new ShardEngine({ context, patience, rank, log }))
+    const database = this.name
+    const guard = new FlapGuard()
+    const story = new ShardStory({ journal, guard, database, shard })
+    const { stateDir } = this.#options
+    const known = new KnownRecovery({ database, shard, source: this.#watch, stateDir, log })
+    const gate = new RecoveryGate({ record: () => known.current, guard, limits: flap })
+    const tell: Tell = (kind, details) => story.tell(kind, details)
+    const context = new ShardContext({ orchId, topology, log, leaseMs, observer, tell })
+    return this.#owned.use(new ShardEngine({ context, patience, rank, log, story, gate }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -13,6 +13,8 @@ import { register } from '../shared/topology/register.ts'
 import { connectTopology } from '../shared/topology/topology.ts'
 import { orchFields } from './config.ts'
 import { DatabaseEngine } from './database-engine.ts'
+import { EventJournal } from './events/journal.ts'
+import type { FlapLimits } from './flap-guard.ts'
 import { debugView } from './report.ts'
 import { addOrchService } from './server.ts'
 
@@ -31,6 +33,7 @@ async function start(context: ServiceContext<typeof orchFields>): Promise<Runnin
   const topology = owned.use(await connectTopology(config.values.topology, { log }))
   const rpc = owned.use(await startRpcServer({ address: `${listen}:${grpcPort}`, token, log }))
   const orchs = owned.use(OrchDirectory.watch(topology, {}, { log }))
+  const journal = owned.use(new EventJournal({ orchId: id, stateDir, log }))
   const databases = watch.map((target) => {
     const [database = '', shard] = target.split('/')
     return owned.use(
@@ -44,12 +47,14 @@ async function start(context: ServiceContext<typeof orchFields>): Promise<Runnin
         leaseMs,
         patience: () => config.values,
         rank: () => rankOf(id, orchs),
+        flap: () => flapLimits(config.values),
+        journal,
         log,
       }),
     )
   })
   const locks = owned.use(new LockService(topology, { log }))
-  addOrchService(rpc, { orchId: id, databases, locks })
+  addOrchService(rpc, { orchId: id, databases, locks, topology, journal })
   const record = { id, cell, http: http.url, grpc: `${listen}:${rpc.port}` }
   owned.use(register(topology, { kind: 'orchs', record }, { log }))
   metrics.gauge('orch_problems', 'Problems found in all shards at the last look.', () =>
@@ -64,6 +69,12 @@ async function start(context: ServiceContext<typeof orchFields>): Promise<Runnin
     status: () => debugView(databases),
   }
 }
+
+function flapLimits({ flapLimit, flapSpanMs, flapHoldMs }: FlapConfig): FlapLimits {
+  return { failovers: flapLimit, spanMs: flapSpanMs, holdMs: flapHoldMs }
+}
+
+type FlapConfig = { flapLimit: number; flapSpanMs: number; flapHoldMs: number }
 
 function problemsOf(shards: DatabaseEngine['shards']): number {
   return [...shards.values()].reduce((sum, engine) => sum + engine.problems.length, 0)

@@ -1,5 +1,10 @@
 // What an orchestrator tells people: the state of its shards, over gRPC and as a debug view.
-import type { GetShardStatusRequest, ShardStatus } from '../proto/gen/orch.ts'
+import type {
+  GetShardStatusRequest,
+  Progress,
+  RecoveryStatus,
+  ShardStatus,
+} from '../proto/gen/orch.ts'
 import { ruleToWire } from '../shared/consensus/wire.ts'
 import { viewLeader } from './analyze/leader.ts'
 import { memberCalled, newestPosition, type ShardSnapshot } from './analyze/snapshot.ts'
@@ -13,15 +18,23 @@ export function shardStatuses(
   databases: readonly DatabaseEngine[],
   request: GetShardStatusRequest,
 ): ShardStatus[] {
-  const engines = databases
-    .filter(({ name }) => request.database === '' || name === request.database)
-    .flatMap(({ shards }) => [...shards])
-  return engines
-    .filter(([shard]) => request.shard === '' || shard === request.shard)
-    .map(([, engine]) => shardStatus(engine))
+  return enginesOf(databases, request).map(shardStatus)
 }
 
-function shardStatus(engine: ShardEngine): ShardStatus {
+/** The engines of the shards that the request names. */
+export function enginesOf(
+  databases: readonly DatabaseEngine[],
+  request: { readonly database: string; readonly shard: string },
+): ShardEngine[] {
+  return databases
+    .filter(({ name }) => request.database === '' || name === request.database)
+    .flatMap(({ shards }) => [...shards])
+    .filter(([shard]) => request.shard === '' || shard === request.shard)
+    .map(([, engine]) => engine)
+}
+
+/** One shard, as it is now. */
+export function shardStatus(engine: ShardEngine): ShardStatus {
   const snapshot = engine.context.snapshot()
   const decision = newestPosition(snapshot)?.decision
   const leaderId = leaderOf(snapshot)
@@ -34,6 +47,8 @@ function shardStatus(engine: ShardEngine): ShardStatus {
     leaderId,
     leaderServing: leader?.status?.serving?.serving === true,
     problems: engine.problems.map(problemOf),
+    recovery: recoveryOf(engine),
+    progress: progressOf(engine, snapshot),
     poolers: snapshot.members.map(({ id, record, live, status, ageMs }) => ({
       id,
       cell: record.cell,
@@ -52,15 +67,65 @@ function leaderOf(snapshot: ShardSnapshot): string {
   return view?.verdict.kind === 'leads' ? view.rule.leaderId : ''
 }
 
-function problemOf({ code, member, description, action, attempt }: TrackedProblem) {
+function problemOf({ code, member, description, action, attempt, refused }: TrackedProblem) {
   return {
     code,
     poolerId: member,
-    description,
-    action: action?.kind ?? '',
+    description: refused === undefined ? description : `${description}; ${refused.why}`,
+    action: refused === undefined ? (action?.kind ?? '') : '',
     attempts: attempt?.count ?? 0,
     lastError: attempt?.lastError ?? '',
   }
+}
+
+function recoveryOf({ gate, running }: ShardEngine): RecoveryStatus {
+  const paused = gate?.paused
+  const stopped = gate?.stopped
+  return {
+    paused: paused !== undefined,
+    pausedBy: paused?.by ?? '',
+    pausedReason: paused?.reason ?? '',
+    pausedAtUnixMs: BigInt(paused?.atMs ?? 0),
+    stopped: stopped === undefined ? '' : `${stopped.failovers} failovers by ${stopped.cause}`,
+    stoppedAtUnixMs: BigInt(Math.round(stopped?.sinceMs ?? 0)),
+    stoppedUntilUnixMs: BigInt(Math.round(stopped?.untilMs ?? 0)),
+    running,
+  }
+}
+
+/** Where the way to a leader that serves stands; undefined while one does. */
+function progressOf(engine: ShardEngine, snapshot: ShardSnapshot): Progress | undefined {
+  const { story } = engine
+  const since = story?.unledSinceUnixMs
+  const problem = engine.problems.find(({ member }) => member === '')
+  if (story === undefined || since === undefined || problem === undefined) return undefined
+  const stage = stageOf(engine, snapshot, problem)
+  return {
+    ...stage,
+    attempt: engine.shardAttempts,
+    sinceUnixMs: BigInt(since),
+    reason: problemOf(problem).description,
+    term: story.step?.term ?? 0n,
+  }
+}
+
+type Stage = { readonly phase: string; readonly candidate: string }
+
+function stageOf(engine: ShardEngine, snapshot: ShardSnapshot, problem: TrackedProblem): Stage {
+  // What members do tells also what another orchestrator is at.
+  const acting = (name: string): string =>
+    snapshot.members.find(({ status }) => status?.action?.name === name)?.id ?? ''
+  const promoted = engine.story?.step?.candidate || acting('promote')
+  if (promoted !== '') return { phase: 'promoting', candidate: promoted }
+  if (engine.story?.step !== undefined || acting('recruit') !== '') {
+    return { phase: 'recruiting', candidate: '' }
+  }
+  const resigning = acting('resign')
+  if (resigning !== '') return { phase: 'resigning', candidate: '' }
+  if (problem.refused !== undefined) return { phase: problem.refused.kind, candidate: '' }
+  const leader = leaderOf(snapshot)
+  if (leader !== '') return { phase: 'opening', candidate: leader }
+  return { phase: 'waiting', candidate: '' }
 }
 
 /** The same for GET /debug/shards; 64-bit numbers as text, which JSON has no other way for. */

@@ -1,17 +1,24 @@
 // The orchestrator's gRPC service.
 import {
+  type EventsRequest,
   type GetShardStatusReply,
   type GetShardStatusRequest,
   OrchService,
+  type SetRecoveryRequest,
   type SwitchoverReply,
   type SwitchoverRequest,
+  type TriggerRecoveryRequest,
 } from '../proto/gen/orch.ts'
 import { ruleToWire } from '../shared/consensus/wire.ts'
 import { PgError } from '../shared/errors/pg-error.ts'
 import { LockError } from '../shared/locks/errors.ts'
 import type { LockService } from '../shared/locks/lock-service.ts'
-import { type RpcServer, unary } from '../shared/rpc/server.ts'
+import { type RpcServer, serverStream, unary } from '../shared/rpc/server.ts'
+import type { Topology } from '../shared/topology/topology.ts'
 import type { DatabaseEngine } from './database-engine.ts'
+import type { EventJournal } from './events/journal.ts'
+import { streamEvents } from './events/stream.ts'
+import { setRecovery, triggerRecovery } from './recovery/control.ts'
 import { shardStatuses } from './report.ts'
 
 /** How long a switchover outlives the last sign of its orchestrator, as others see it. */
@@ -22,16 +29,25 @@ export type OrchServiceOptions = {
   readonly orchId: string
   readonly databases: readonly DatabaseEngine[]
   readonly locks: LockService
+  readonly topology: Topology
+  readonly journal: EventJournal
 }
 
 /** Adds it to `server`. */
 export function addOrchService(server: RpcServer, options: OrchServiceOptions): void {
-  const { databases } = options
+  const { databases, journal } = options
   server.add(OrchService, {
     getShardStatus: unary(async (request: GetShardStatusRequest): Promise<GetShardStatusReply> => {
       return { shards: shardStatuses(databases, request) }
     }),
     switchover: unary((request: SwitchoverRequest) => switchover(options, request)),
+    events: serverStream((request: EventsRequest, { signal }) =>
+      streamEvents(journal, request, signal),
+    ),
+    setRecovery: unary((request: SetRecoveryRequest) => setRecovery(options, request)),
+    triggerRecovery: unary((request: TriggerRecoveryRequest, { signal }) =>
+      triggerRecovery(options, request, signal),
+    ),
   })
 }
 

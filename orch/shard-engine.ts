@@ -15,6 +15,8 @@ import type { Action, Problem } from './analyze/problem.ts'
 import type { Patience } from './analyze/snapshot.ts'
 import { type Attempt, Attempts } from './attempts.ts'
 import { ConditionTimers } from './condition-timers.ts'
+import type { ShardStory } from './events/shard-story.ts'
+import type { RecoveryGate, Refusal } from './recovery/recovery-gate.ts'
 
 const CYCLE_MS_MAX = 100
 /** In good order nothing is waited for: only the ages of statuses have to be seen. */
@@ -23,6 +25,7 @@ const CYCLE_MS_MIN = 10
 /** Orchestrators begin one after the other, so that they do not recruit each other's members. */
 const STAGGER_MS = 150
 const SHARD_KEY = 'shard'
+const TRIGGER_POLL_MS = 100
 
 /** What an engine stands on. */
 export type ShardEngineOptions = {
@@ -31,10 +34,17 @@ export type ShardEngineOptions = {
   /** This orchestrator's place among those alive, from 0. */
   readonly rank: () => number
   readonly log: Logger
+  /** Undefined: nobody listens. */
+  readonly story?: ShardStory
+  /** Undefined: it may always act. */
+  readonly gate?: RecoveryGate
 }
 
-/** A problem with what is being done about it. */
-export type TrackedProblem = Problem & { readonly attempt: Attempt | undefined }
+/** A problem with what is being done about it, and what keeps that from being done. */
+export type TrackedProblem = Problem & {
+  readonly attempt: Attempt | undefined
+  readonly refused: Refusal | undefined
+}
 
 /** Runs from its construction until disposed. */
 export class ShardEngine implements AsyncDisposable {
@@ -48,6 +58,10 @@ export class ShardEngine implements AsyncDisposable {
   #wake = Promise.withResolvers<void>()
   #problems: readonly Problem[] = []
   #told = ''
+  /** Why each action that runs was begun. */
+  readonly #doing = new Map<string, string>()
+  #done: (what: string) => void = () => undefined
+  #refused = ''
 
   constructor(options: ShardEngineOptions) {
     this.context = options.context
@@ -65,16 +79,66 @@ export class ShardEngine implements AsyncDisposable {
     return this.#problems.map((problem) => ({
       ...problem,
       attempt: problem.action && this.#attempts.get(keyOf(problem.action)),
+      refused: problem.action && this.#options.gate?.refusal(problem.action),
     }))
+  }
+
+  /** What is told of this shard; undefined where nobody listens. */
+  get story(): ShardStory | undefined {
+    return this.#options.story
+  }
+
+  /** Whether it may act; undefined where nothing ever keeps it. */
+  get gate(): RecoveryGate | undefined {
+    return this.#options.gate
+  }
+
+  /** What it does at this moment. */
+  get running(): string[] {
+    return this.#attempts.runningKeys.map((key) => this.#doing.get(key) ?? key)
+  }
+
+  /** Attempts at the whole shard's problem since it was last solved. */
+  get shardAttempts(): number {
+    return this.#attempts.get(SHARD_KEY)?.count ?? 0
+  }
+
+  /**
+   * Does what is to be done, without waiting for its turn and also while recovery is paused, until
+   * nothing is left or `signal` ends it. Resolves to what was done.
+   */
+  async trigger(signal: AbortSignal): Promise<string[]> {
+    using _ = this.#options.gate?.trigger()
+    const done: string[] = []
+    this.#done = (what) => void done.push(what)
+    this.#attempts.forgetWaits()
+    try {
+      while (!signal.aborted) {
+        this.wake()
+        await sleep(TRIGGER_POLL_MS, signal).catch(() => undefined) // that long it was tried
+        const idle = this.#attempts.runningKeys.length === 0
+        const open = this.problems.some(({ action, refused }) => action && refused === undefined)
+        if (idle && !open) return done
+      }
+      return done
+    } finally {
+      this.#done = () => undefined
+    }
   }
 
   /** Another leader, by plan. @throws PgError, also while something else is done to the shard. */
   async switchover(order: SwitchoverOrder): Promise<Switched> {
+    const refuse = (why: string): PgError =>
+      new PgError('object_not_in_prerequisite_state', `no switchover: ${why}`)
     if (this.#attempts.running(SHARD_KEY)) {
-      const text = 'no switchover: another action on the shard is under way'
-      throw new PgError('object_not_in_prerequisite_state', text)
+      throw refuse('another action on the shard is under way')
+    }
+    const { paused } = this.#options.gate ?? {}
+    if (paused !== undefined) {
+      throw refuse(`recovery is paused by ${paused.by} (multigres cluster recovery resume)`)
     }
     this.#attempts.start(SHARD_KEY, 'shard')
+    this.#doing.set(SHARD_KEY, `a switchover to ${order.target ?? 'the furthest follower'}`)
     try {
       const switched = await switchover(this.context, order)
       this.#attempts.succeeded(SHARD_KEY, now())
@@ -82,6 +146,7 @@ export class ShardEngine implements AsyncDisposable {
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       this.#attempts.failed(SHARD_KEY, message, now())
+      this.context.tell('switchover.failed', { text: message })
       throw error
     } finally {
       this.wake()
@@ -111,15 +176,53 @@ export class ShardEngine implements AsyncDisposable {
     const timers = this.#timers.update(measured(snapshot), nowMs)
     this.#problems = analyze(snapshot, timers, this.#options.patience())
     this.#tell()
-    const actions = this.#problems.flatMap(({ action }) => action ?? [])
+    const { story, gate } = this.#options
+    story?.observe(snapshot, this.#problems)
+    story?.noticeStop(gate?.stopped)
+    const actions = this.#allowed()
     const dueMs = this.#due.update(
       actions.map(({ kind }) => kind),
       nowMs,
     )
     for (const action of actions) {
-      const staggerMs = this.#options.rank() * STAGGER_MS
+      const staggerMs = gate?.triggered === true ? 0 : this.#options.rank() * STAGGER_MS
       if ((dueMs.get(action.kind) ?? 0) < staggerMs) continue
       if (this.#mayStart(action, nowMs)) void this.#perform(action)
+    }
+  }
+
+  /** The actions that nothing keeps from being done; of the others it says what they would be. */
+  #allowed(): Action[] {
+    const { gate } = this.#options
+    const allowed: Action[] = []
+    let refused = ''
+    for (const { action, description } of this.#problems) {
+      const refusal = action && gate?.refusal(action)
+      if (action === undefined) continue
+      if (refusal === undefined) allowed.push(action)
+      else if (refusal.kind === 'paused') refused += `${this.#describe(action)}: ${description}; `
+    }
+    if (refused !== '' && refused !== this.#refused) {
+      const text = `recovery is paused; otherwise it would ${refused.replace(/; $/, '')}`
+      this.context.tell('recovery.would_act', { text })
+    }
+    this.#refused = refused
+    return allowed
+  }
+
+  /** For people: what an action does. */
+  #describe(action: Action): string {
+    switch (action.kind) {
+      case 'initialize':
+        return `initialise the shard on ${action.first}`
+      case 'decide claim':
+        return 'note that the shard is initialised'
+      case 'appoint':
+        return 'appoint a leader'
+      case 'clone':
+        return `have ${action.member} copied from ${action.source}`
+      case 'follow':
+        return `point ${action.member} at ${action.source}`
     }
   }
 
@@ -132,15 +235,34 @@ export class ShardEngine implements AsyncDisposable {
   async #perform(action: Action): Promise<void> {
     const key = keyOf(action)
     this.#attempts.start(key, key === SHARD_KEY ? 'shard' : 'member')
+    const what = this.#describe(action)
+    this.#doing.set(key, what)
+    const began = this.#begin(action, what)
     try {
       await perform(this.context, action)
       this.#attempts.succeeded(key, now())
+      this.#done(what)
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       this.#attempts.failed(key, message, now())
       this.#options.log.warn(`${action.kind} failed`, { key, error: message })
+      this.#done(`${what}: ${message}`)
+      const kind = action.kind === 'appoint' ? 'appointment.failed' : 'action.failed'
+      const text = `could not ${what}: ${message}`
+      this.context.tell(kind, { ...began, text, reason: message })
     }
     this.wake()
+  }
+
+  /** An appointment tells its own steps. */
+  #begin(action: Action, what: string): { member?: string } {
+    if (action.kind === 'appoint' || action.kind === 'decide claim') return {}
+    const member = action.kind === 'initialize' ? action.first : action.member
+    const problem = this.#problems.find((found) => found.action === action)
+    const reason = problem?.description ?? ''
+    const text = `decides to ${what}${reason && `: ${reason}`}`
+    this.context.tell('action.began', { text, member, reason })
+    return { member }
   }
 
   /** Each change of what is wrong is one line of the log. */

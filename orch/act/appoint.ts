@@ -5,6 +5,7 @@ import { newTermRevocation, type TermRevocation } from '../../shared/consensus/r
 import { compareNumbers, formatNumber, type Rule } from '../../shared/consensus/rule.ts'
 import { revocationFromWire, revocationToWire, ruleToWire } from '../../shared/consensus/wire.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
+import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
 import { now, sleep, wallTimeMs } from '../../shared/time/clock.ts'
 import type { Action } from '../analyze/problem.ts'
@@ -26,9 +27,17 @@ export async function appoint(
   const callees = action.recruits.map((id) => context.callee(id))
   const { first, preferred } = action
   context.log.info('recruiting', { term: revocation.revokedBelowTerm, reason: action.reason })
+  const term = revocation.revokedBelowTerm
+  const asks = `${context.orchId} asks ${action.recruits.join(', ')} to stop helping older rules`
+  context.tell('appointment.began', {
+    text: `${action.reason}; ${asks} than term ${term}`,
+    reason: action.reason,
+    term,
+  })
   const recruited = await recruitRound({ revocation, callees, first, preferred })
   const recruitedMs = now()
   const { rule } = recruited.proposal
+  tellChoice(context, { recruited, term, tookMs: recruitedMs - startedMs })
   const promoted = new AbortController()
   for (const { id } of context.snapshot().members) {
     if (id !== rule.leaderId) void keepPointing(context, { member: id, rule }, promoted.signal)
@@ -38,11 +47,38 @@ export async function appoint(
   } finally {
     promoted.abort()
   }
+  context.tell('appointment.decided', {
+    text: `rule ${formatNumber(rule.number)} is decided: ${rule.leaderId} leads`,
+    member: rule.leaderId,
+    rule: formatNumber(rule.number),
+    term,
+    tookMs: now() - recruitedMs,
+  })
   context.log.info('appointed', {
     leader: rule.leaderId,
     rule: formatNumber(rule.number),
     recruit_ms: Math.round(recruitedMs - startedMs),
     promote_ms: Math.round(now() - recruitedMs),
+  })
+}
+
+/** Who was recruited, and who of them is to lead. */
+function tellChoice(
+  context: ShardContext,
+  choice: { recruited: Recruited; term: bigint; tookMs: number },
+): void {
+  const { recruited, term, tookMs } = choice
+  const { rule } = recruited.proposal
+  const ends = recruited.recruits.map(({ id, position }) => `${id} at ${formatLsn(position.lsn)}`)
+  const old = recruited.predecessorFenced
+    ? 'who led before answers nobody any more'
+    : 'the lease of who led before has to run out first'
+  context.tell('appointment.recruited', { text: `recruited ${ends.join(', ')}`, term, tookMs })
+  context.tell('appointment.promoting', {
+    text: `${rule.leaderId} has the newest writes and is promoted; ${old}`,
+    member: rule.leaderId,
+    rule: formatNumber(rule.number),
+    term,
   })
 }
 

@@ -4,6 +4,7 @@ import type { CallHeader } from '../../proto/gen/consensus.ts'
 import type { PoolerClient, StatusReply } from '../../proto/gen/pooler.ts'
 import { CONTROL_PROTOCOL_VERSION } from '../../shared/consensus/wire.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
+import { type Tell, tellNobody } from '../../shared/events/cluster-event.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import type { Topology } from '../../shared/topology/topology.ts'
 import { addressOf, type MemberSnapshot, type ShardSnapshot } from '../analyze/snapshot.ts'
@@ -28,6 +29,8 @@ export class ShardContext {
   readonly topology: Topology
   readonly log: Logger
   readonly leaseMs: number
+  /** Takes each step of an action, for people. */
+  readonly tell: Tell
   readonly #observer: ShardObserver
 
   constructor(options: {
@@ -36,12 +39,14 @@ export class ShardContext {
     log: Logger
     leaseMs: number
     observer: ShardObserver
+    tell?: Tell
   }) {
     this.orchId = options.orchId
     this.topology = options.topology
     this.log = options.log
     this.leaseMs = options.leaseMs
     this.#observer = options.observer
+    this.tell = options.tell ?? tellNobody
   }
 
   get database(): string {

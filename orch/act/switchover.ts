@@ -54,9 +54,21 @@ export async function switchover(context: ShardContext, order: SwitchoverOrder):
     drainMs: order.drainMs,
   }
   context.log.info('switchover', { from: from.id, to: to.id, rule: formatNumber(rule.number) })
+  context.tell('switchover.began', {
+    text: `switchover asked for: ${from.id} is to hand over to ${to.id}; it drains first`,
+    member: to.id,
+    rule: formatNumber(rule.number),
+  })
   const timeoutMs = RESIGN_MS + order.drainMs
   const resigned = await callUnary(client, 'resign', request, { timeoutMs })
   const resignedAtMs = now()
+  context.tell('switchover.resigned', {
+    text:
+      `${from.id} has resigned: drained ${resigned.drainedMs} ms, then nothing new was begun; ` +
+      `${resigned.cut} sessions were cut`,
+    member: from.id,
+    tookMs: resigned.drainedMs + resigned.pausedMs,
+  })
   await appoint(context, {
     kind: 'appoint',
     outgoing: position,
@@ -66,14 +78,15 @@ export async function switchover(context: ShardContext, order: SwitchoverOrder):
     reason: `switchover from ${from.id} to ${to.id}`,
   })
   const next = await untilServing(context, rule)
-  return {
-    from: from.id,
-    to: next.leaderId,
-    rule: next,
-    drainedMs: resigned.drainedMs,
-    pausedMs: resigned.pausedMs + Math.round(now() - resignedAtMs),
-    cut: resigned.cut,
-  }
+  const pausedMs = resigned.pausedMs + Math.round(now() - resignedAtMs)
+  context.tell('switchover.ended', {
+    text: `${next.leaderId} leads in place of ${from.id}: clients waited ${pausedMs} ms`,
+    member: next.leaderId,
+    rule: formatNumber(next.number),
+    tookMs: pausedMs,
+  })
+  const { drainedMs, cut } = resigned
+  return { from: from.id, to: next.leaderId, rule: next, drainedMs, pausedMs, cut }
 }
 
 const refuse = (why: string): PgError =>

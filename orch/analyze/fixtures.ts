@@ -96,6 +96,8 @@ function status(id: string, looks: Looks): StatusReply {
       startTime: 0n,
       synchronousStandbyNames: '',
       host: 'h',
+      crash: '',
+      crashUnixMs: 0n,
     },
     serving: { role: 'follower', serving: looks.serving ?? false, reason: '', lagBytes: 0n },
     standby: state === 'standby' ? standby(looks) : undefined,

@@ -5,8 +5,11 @@ import { backoff, sleep } from '../../shared/time/clock.ts'
 import {
   databaseKey,
   type DatabaseRecord,
+  type RecoveryRecord,
   readDatabase,
+  readRecovery,
   readShardClaim,
+  recoveryKey,
   type ShardClaim,
   shardClaimKey,
 } from '../../shared/topology/records.ts'
@@ -52,6 +55,11 @@ export class DatabaseWatch implements AsyncDisposable {
     const claim = this.#read(key, readShardClaim)
     const revision = this.#values.get(key)?.revision
     return claim === undefined || revision === undefined ? undefined : { claim, revision }
+  }
+
+  /** Undefined where nobody said anything, or the topology has not told yet (`synced`). */
+  recovery(shard: string): RecoveryRecord | undefined {
+    return this.#read(recoveryKey(this.name, shard), readRecovery)
   }
 
   #read<T>(key: string, read: (json: string) => T): T | undefined {

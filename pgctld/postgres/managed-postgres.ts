@@ -7,6 +7,7 @@ import { changeAutoConf } from '../conf/auto-conf.ts'
 import { writePassfile } from '../conf/write-conf.ts'
 import { findPostmaster } from './find-postmaster.ts'
 import { requireReachable } from './folders.ts'
+import { crashIn } from './crash.ts'
 import { HealthProbe } from './health.ts'
 import { initialize } from './initialize.ts'
 import { inspectDataDirectory, isOurs } from './data-directory.ts'
@@ -47,6 +48,7 @@ export class ManagedPostgres implements Disposable {
   #health: HealthProbe | undefined
   #stopping = false
   #lastEnding = ''
+  #crash = { text: '', unixMs: 0 }
   #logFrom = 0
   #waits = new AbortController() // of all that waits for Postgres; a stop ends them
 
@@ -71,6 +73,7 @@ export class ManagedPostgres implements Disposable {
       health: this.#health?.current ?? 'absent',
       stopping: this.#stopping,
       lastEnding: this.#lastEnding,
+      crash: this.#crash,
     })
   }
 
@@ -318,9 +321,13 @@ export class ManagedPostgres implements Disposable {
     this.#health = undefined
     this.#postmaster = undefined
     const failed = how.startsWith('exited')
-    const words = failed ? lastComplaint(logSince(this.options.logFile, this.#logFrom)) : undefined
+    const wrote = failed ? logSince(this.options.logFile, this.#logFrom) : ''
+    const crash = crashIn(wrote)
+    const words = crash ?? lastComplaint(wrote)
     const what = this.#stopping ? 'was stopped' : how
-    const at = new Date(wallTimeMs()).toISOString()
+    const unixMs = Math.round(wallTimeMs())
+    if (crash !== undefined) this.#crash = { text: crash, unixMs }
+    const at = new Date(unixMs).toISOString()
     const said = words === undefined ? '' : `: ${words}`
     this.#lastEnding = `Postgres (process ${postmaster.name.pid}) ${what} at ${at}${said}`
     if (!this.#stopping) this.options.log.error('Postgres ended', { how, said: words })

@@ -22,6 +22,8 @@ export interface StatusInput {
   readonly stopping: boolean
   /** How the last Postgres ended, '' when none did. */
   readonly lastEnding: string
+  /** Of one of its processes, the last one noticed; '' when there was none. */
+  readonly crash: { readonly text: string; readonly unixMs: number }
 }
 
 /** Composes the reply. */
@@ -45,6 +47,8 @@ export function describeStatus(input: StatusInput): StatusReply {
     // Both: pg_control still says "in production" while a crashed primary starts as a standby.
     inRecovery: signal || (postmaster !== undefined && control?.state !== 'in production'),
     passfile: passfilePath(options.dataDir),
+    crash: input.crash.text,
+    crashUnixMs: BigInt(input.crash.unixMs),
   }
 }
 

@@ -70,6 +70,8 @@ function postgresOf({ seen, hasData }: Member, advertised: AdvertisedPostgres): 
     startTime: pg?.postmasterStartTime ?? 0n,
     synchronousStandbyNames: view?.standbyNames ?? '',
     host: advertised.host,
+    crash: pg?.crash ?? '',
+    crashUnixMs: pg?.crashUnixMs ?? 0n,
   }
 }
 

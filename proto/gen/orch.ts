@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -26,6 +28,111 @@ export const protobufPackage = "multigres.orch";
 export const protobufFileName = "orch.proto";
 
 /** What people and the command line ask of an orchestrator. It holds no state that matters. */
+
+export interface EventsRequest {
+  /** empty: all */
+  database: string;
+  /** empty: all of the database */
+  shard: string;
+  follow: boolean;
+  /** only later ones of this orchestrator; 0: all that are kept */
+  afterSeq: bigint;
+}
+
+export interface EventBatch {
+  events: Event[];
+  /** events that came faster than this caller took them */
+  lost: number;
+  /** all that was kept has been told before; what follows happens now */
+  live: boolean;
+}
+
+/** One step of a story. Its coordinates are for programs; `text` tells it to people. */
+export interface Event {
+  /** of its orchestrator, grows by one */
+  seq: bigint;
+  atUnixMs: bigint;
+  /** id of the orchestrator that did or saw it */
+  by: string;
+  database: string;
+  shard: string;
+  /** as appointment.recruited */
+  kind: string;
+  /** it was noticed, and every orchestrator may have: otherwise done by this one */
+  seen: boolean;
+  /** empty: of the whole shard */
+  member: string;
+  /** TERM.SUBTERM; empty: of none */
+  rule: string;
+  /** of the attempt that it belongs to; 0: of none */
+  term: bigint;
+  /** why */
+  reason: string;
+  /** of the phase that ends here */
+  tookMs?: number | undefined;
+  text: string;
+}
+
+export interface SetRecoveryRequest {
+  database: string;
+  /** empty: all of the database */
+  shard: string;
+  /** false: resumes, and lifts the stop after too many failovers */
+  paused: boolean;
+  /** who wants it, for people */
+  by: string;
+  reason: string;
+}
+
+export interface SetRecoveryReply {
+  /** those that it holds for now */
+  shards: string[];
+}
+
+export interface TriggerRecoveryRequest {
+  database: string;
+  /** empty: all of the database */
+  shard: string;
+  /** it ends when nothing is left to do, or then */
+  waitMs: number;
+}
+
+export interface TriggerRecoveryReply {
+  /** as they are afterwards */
+  shards: ShardStatus[];
+  /** what it did */
+  done: string[];
+}
+
+/** Whether the orchestrator may act on a shard. */
+export interface RecoveryStatus {
+  paused: boolean;
+  pausedBy: string;
+  pausedReason: string;
+  pausedAtUnixMs: bigint;
+  /** why no leader is appointed any more; empty: one would be */
+  stopped: string;
+  stoppedAtUnixMs: bigint;
+  /** 0: until somebody resumes it */
+  stoppedUntilUnixMs: bigint;
+  /** what it does at this moment */
+  running: string[];
+}
+
+/** Where the way to a leader that serves stands. Absent while one does. */
+export interface Progress {
+  /** waiting, resigning, recruiting, promoting, opening, paused, stopped */
+  phase: string;
+  /** 0 before the first */
+  attempt: number;
+  /** nobody serves since */
+  sinceUnixMs: bigint;
+  reason: string;
+  /** of the attempt under way; 0 without one */
+  term: bigint;
+  /** who is promoted; empty while that is open */
+  candidate: string;
+}
 
 export interface SwitchoverRequest {
   database: string;
@@ -69,6 +176,8 @@ export interface ShardStatus {
   leaderServing: boolean;
   problems: Problem[];
   poolers: PoolerHealth[];
+  recovery: RecoveryStatus | undefined;
+  progress?: Progress | undefined;
 }
 
 export interface Problem {
@@ -93,6 +202,991 @@ export interface PoolerHealth {
   ageMs: number;
   status?: StatusReply | undefined;
 }
+
+function createBaseEventsRequest(): EventsRequest {
+  return { database: "", shard: "", follow: false, afterSeq: 0n };
+}
+
+export const EventsRequest: MessageFns<EventsRequest> = {
+  encode(message: EventsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.follow !== false) {
+      writer.uint32(24).bool(message.follow);
+    }
+    if (message.afterSeq !== 0n) {
+      if (BigInt.asUintN(64, message.afterSeq) !== message.afterSeq) {
+        throw new globalThis.Error("value provided for field message.afterSeq of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.afterSeq);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EventsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEventsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.afterSeq = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EventsRequest>, I>>(base?: I): EventsRequest {
+    return EventsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EventsRequest>, I>>(object: I): EventsRequest {
+    const message = createBaseEventsRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.follow = object.follow ?? false;
+    message.afterSeq = (object.afterSeq !== undefined && object.afterSeq !== null) ? BigInt(object.afterSeq) : 0n;
+    return message;
+  },
+};
+
+function createBaseEventBatch(): EventBatch {
+  return { events: [], lost: 0, live: false };
+}
+
+export const EventBatch: MessageFns<EventBatch> = {
+  encode(message: EventBatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.events) {
+      Event.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.lost !== 0) {
+      writer.uint32(16).uint32(message.lost);
+    }
+    if (message.live !== false) {
+      writer.uint32(24).bool(message.live);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EventBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEventBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.events.push(Event.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lost = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.live = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EventBatch>, I>>(base?: I): EventBatch {
+    return EventBatch.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EventBatch>, I>>(object: I): EventBatch {
+    const message = createBaseEventBatch();
+    message.events = object.events?.map((e) => Event.fromPartial(e)) || [];
+    message.lost = object.lost ?? 0;
+    message.live = object.live ?? false;
+    return message;
+  },
+};
+
+function createBaseEvent(): Event {
+  return {
+    seq: 0n,
+    atUnixMs: 0n,
+    by: "",
+    database: "",
+    shard: "",
+    kind: "",
+    seen: false,
+    member: "",
+    rule: "",
+    term: 0n,
+    reason: "",
+    tookMs: undefined,
+    text: "",
+  };
+}
+
+export const Event: MessageFns<Event> = {
+  encode(message: Event, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seq !== 0n) {
+      if (BigInt.asUintN(64, message.seq) !== message.seq) {
+        throw new globalThis.Error("value provided for field message.seq of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.seq);
+    }
+    if (message.atUnixMs !== 0n) {
+      if (BigInt.asIntN(64, message.atUnixMs) !== message.atUnixMs) {
+        throw new globalThis.Error("value provided for field message.atUnixMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.atUnixMs);
+    }
+    if (message.by !== "") {
+      writer.uint32(26).string(message.by);
+    }
+    if (message.database !== "") {
+      writer.uint32(34).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(42).string(message.shard);
+    }
+    if (message.kind !== "") {
+      writer.uint32(50).string(message.kind);
+    }
+    if (message.seen !== false) {
+      writer.uint32(56).bool(message.seen);
+    }
+    if (message.member !== "") {
+      writer.uint32(66).string(message.member);
+    }
+    if (message.rule !== "") {
+      writer.uint32(74).string(message.rule);
+    }
+    if (message.term !== 0n) {
+      if (BigInt.asUintN(64, message.term) !== message.term) {
+        throw new globalThis.Error("value provided for field message.term of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.term);
+    }
+    if (message.reason !== "") {
+      writer.uint32(90).string(message.reason);
+    }
+    if (message.tookMs !== undefined) {
+      writer.uint32(96).uint32(message.tookMs);
+    }
+    if (message.text !== "") {
+      writer.uint32(106).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Event {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.seq = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atUnixMs = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.seen = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.member = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.term = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.tookMs = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Event>, I>>(base?: I): Event {
+    return Event.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Event>, I>>(object: I): Event {
+    const message = createBaseEvent();
+    message.seq = (object.seq !== undefined && object.seq !== null) ? BigInt(object.seq) : 0n;
+    message.atUnixMs = (object.atUnixMs !== undefined && object.atUnixMs !== null) ? BigInt(object.atUnixMs) : 0n;
+    message.by = object.by ?? "";
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.kind = object.kind ?? "";
+    message.seen = object.seen ?? false;
+    message.member = object.member ?? "";
+    message.rule = object.rule ?? "";
+    message.term = (object.term !== undefined && object.term !== null) ? BigInt(object.term) : 0n;
+    message.reason = object.reason ?? "";
+    message.tookMs = object.tookMs ?? undefined;
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
+function createBaseSetRecoveryRequest(): SetRecoveryRequest {
+  return { database: "", shard: "", paused: false, by: "", reason: "" };
+}
+
+export const SetRecoveryRequest: MessageFns<SetRecoveryRequest> = {
+  encode(message: SetRecoveryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.paused !== false) {
+      writer.uint32(24).bool(message.paused);
+    }
+    if (message.by !== "") {
+      writer.uint32(34).string(message.by);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetRecoveryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetRecoveryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.paused = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetRecoveryRequest>, I>>(base?: I): SetRecoveryRequest {
+    return SetRecoveryRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetRecoveryRequest>, I>>(object: I): SetRecoveryRequest {
+    const message = createBaseSetRecoveryRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.paused = object.paused ?? false;
+    message.by = object.by ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseSetRecoveryReply(): SetRecoveryReply {
+  return { shards: [] };
+}
+
+export const SetRecoveryReply: MessageFns<SetRecoveryReply> = {
+  encode(message: SetRecoveryReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.shards) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetRecoveryReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetRecoveryReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shards.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetRecoveryReply>, I>>(base?: I): SetRecoveryReply {
+    return SetRecoveryReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetRecoveryReply>, I>>(object: I): SetRecoveryReply {
+    const message = createBaseSetRecoveryReply();
+    message.shards = object.shards?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseTriggerRecoveryRequest(): TriggerRecoveryRequest {
+  return { database: "", shard: "", waitMs: 0 };
+}
+
+export const TriggerRecoveryRequest: MessageFns<TriggerRecoveryRequest> = {
+  encode(message: TriggerRecoveryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.waitMs !== 0) {
+      writer.uint32(24).uint32(message.waitMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TriggerRecoveryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTriggerRecoveryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.waitMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TriggerRecoveryRequest>, I>>(base?: I): TriggerRecoveryRequest {
+    return TriggerRecoveryRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TriggerRecoveryRequest>, I>>(object: I): TriggerRecoveryRequest {
+    const message = createBaseTriggerRecoveryRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.waitMs = object.waitMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTriggerRecoveryReply(): TriggerRecoveryReply {
+  return { shards: [], done: [] };
+}
+
+export const TriggerRecoveryReply: MessageFns<TriggerRecoveryReply> = {
+  encode(message: TriggerRecoveryReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.shards) {
+      ShardStatus.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.done) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TriggerRecoveryReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTriggerRecoveryReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shards.push(ShardStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.done.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TriggerRecoveryReply>, I>>(base?: I): TriggerRecoveryReply {
+    return TriggerRecoveryReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TriggerRecoveryReply>, I>>(object: I): TriggerRecoveryReply {
+    const message = createBaseTriggerRecoveryReply();
+    message.shards = object.shards?.map((e) => ShardStatus.fromPartial(e)) || [];
+    message.done = object.done?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRecoveryStatus(): RecoveryStatus {
+  return {
+    paused: false,
+    pausedBy: "",
+    pausedReason: "",
+    pausedAtUnixMs: 0n,
+    stopped: "",
+    stoppedAtUnixMs: 0n,
+    stoppedUntilUnixMs: 0n,
+    running: [],
+  };
+}
+
+export const RecoveryStatus: MessageFns<RecoveryStatus> = {
+  encode(message: RecoveryStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.paused !== false) {
+      writer.uint32(8).bool(message.paused);
+    }
+    if (message.pausedBy !== "") {
+      writer.uint32(18).string(message.pausedBy);
+    }
+    if (message.pausedReason !== "") {
+      writer.uint32(26).string(message.pausedReason);
+    }
+    if (message.pausedAtUnixMs !== 0n) {
+      if (BigInt.asIntN(64, message.pausedAtUnixMs) !== message.pausedAtUnixMs) {
+        throw new globalThis.Error("value provided for field message.pausedAtUnixMs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.pausedAtUnixMs);
+    }
+    if (message.stopped !== "") {
+      writer.uint32(42).string(message.stopped);
+    }
+    if (message.stoppedAtUnixMs !== 0n) {
+      if (BigInt.asIntN(64, message.stoppedAtUnixMs) !== message.stoppedAtUnixMs) {
+        throw new globalThis.Error("value provided for field message.stoppedAtUnixMs of type int64 too large");
+      }
+      writer.uint32(48).int64(message.stoppedAtUnixMs);
+    }
+    if (message.stoppedUntilUnixMs !== 0n) {
+      if (BigInt.asIntN(64, message.stoppedUntilUnixMs) !== message.stoppedUntilUnixMs) {
+        throw new globalThis.Error("value provided for field message.stoppedUntilUnixMs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.stoppedUntilUnixMs);
+    }
+    for (const v of message.running) {
+      writer.uint32(66).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecoveryStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecoveryStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.paused = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pausedBy = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pausedReason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pausedAtUnixMs = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.stopped = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.stoppedAtUnixMs = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.stoppedUntilUnixMs = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.running.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RecoveryStatus>, I>>(base?: I): RecoveryStatus {
+    return RecoveryStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RecoveryStatus>, I>>(object: I): RecoveryStatus {
+    const message = createBaseRecoveryStatus();
+    message.paused = object.paused ?? false;
+    message.pausedBy = object.pausedBy ?? "";
+    message.pausedReason = object.pausedReason ?? "";
+    message.pausedAtUnixMs = (object.pausedAtUnixMs !== undefined && object.pausedAtUnixMs !== null)
+      ? BigInt(object.pausedAtUnixMs)
+      : 0n;
+    message.stopped = object.stopped ?? "";
+    message.stoppedAtUnixMs = (object.stoppedAtUnixMs !== undefined && object.stoppedAtUnixMs !== null)
+      ? BigInt(object.stoppedAtUnixMs)
+      : 0n;
+    message.stoppedUntilUnixMs = (object.stoppedUntilUnixMs !== undefined && object.stoppedUntilUnixMs !== null)
+      ? BigInt(object.stoppedUntilUnixMs)
+      : 0n;
+    message.running = object.running?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseProgress(): Progress {
+  return { phase: "", attempt: 0, sinceUnixMs: 0n, reason: "", term: 0n, candidate: "" };
+}
+
+export const Progress: MessageFns<Progress> = {
+  encode(message: Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.phase !== "") {
+      writer.uint32(10).string(message.phase);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.sinceUnixMs !== 0n) {
+      if (BigInt.asIntN(64, message.sinceUnixMs) !== message.sinceUnixMs) {
+        throw new globalThis.Error("value provided for field message.sinceUnixMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.sinceUnixMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.term !== 0n) {
+      if (BigInt.asUintN(64, message.term) !== message.term) {
+        throw new globalThis.Error("value provided for field message.term of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.term);
+    }
+    if (message.candidate !== "") {
+      writer.uint32(50).string(message.candidate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sinceUnixMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.term = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.candidate = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Progress>, I>>(base?: I): Progress {
+    return Progress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Progress>, I>>(object: I): Progress {
+    const message = createBaseProgress();
+    message.phase = object.phase ?? "";
+    message.attempt = object.attempt ?? 0;
+    message.sinceUnixMs = (object.sinceUnixMs !== undefined && object.sinceUnixMs !== null)
+      ? BigInt(object.sinceUnixMs)
+      : 0n;
+    message.reason = object.reason ?? "";
+    message.term = (object.term !== undefined && object.term !== null) ? BigInt(object.term) : 0n;
+    message.candidate = object.candidate ?? "";
+    return message;
+  },
+};
 
 function createBaseSwitchoverRequest(): SwitchoverRequest {
   return { database: "", shard: "", targetId: "", drainMs: 0 };
@@ -432,6 +1526,8 @@ function createBaseShardStatus(): ShardStatus {
     leaderServing: false,
     problems: [],
     poolers: [],
+    recovery: undefined,
+    progress: undefined,
   };
 }
 
@@ -460,6 +1556,12 @@ export const ShardStatus: MessageFns<ShardStatus> = {
     }
     for (const v of message.poolers) {
       PoolerHealth.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.recovery !== undefined) {
+      RecoveryStatus.encode(message.recovery, writer.uint32(74).fork()).join();
+    }
+    if (message.progress !== undefined) {
+      Progress.encode(message.progress, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -541,6 +1643,22 @@ export const ShardStatus: MessageFns<ShardStatus> = {
             message.poolers.push(PoolerHealth.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.recovery = RecoveryStatus.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.progress = Progress.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -566,6 +1684,12 @@ export const ShardStatus: MessageFns<ShardStatus> = {
     message.leaderServing = object.leaderServing ?? false;
     message.problems = object.problems?.map((e) => Problem.fromPartial(e)) || [];
     message.poolers = object.poolers?.map((e) => PoolerHealth.fromPartial(e)) || [];
+    message.recovery = (object.recovery !== undefined && object.recovery !== null)
+      ? RecoveryStatus.fromPartial(object.recovery)
+      : undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? Progress.fromPartial(object.progress)
+      : undefined;
     return message;
   },
 };
@@ -836,12 +1960,50 @@ export const OrchService = {
     responseSerialize: (value: SwitchoverReply): Buffer => Buffer.from(SwitchoverReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): SwitchoverReply => SwitchoverReply.decode(value),
   },
+  /** What happened: first all that is kept, then, when asked to follow, what happens. */
+  events: {
+    path: "/multigres.orch.Orch/Events" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: EventsRequest): Buffer => Buffer.from(EventsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EventsRequest => EventsRequest.decode(value),
+    responseSerialize: (value: EventBatch): Buffer => Buffer.from(EventBatch.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EventBatch => EventBatch.decode(value),
+  },
+  /** Durable in the topology, so that it holds for every orchestrator, also for later ones. */
+  setRecovery: {
+    path: "/multigres.orch.Orch/SetRecovery" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetRecoveryRequest): Buffer => Buffer.from(SetRecoveryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetRecoveryRequest => SetRecoveryRequest.decode(value),
+    responseSerialize: (value: SetRecoveryReply): Buffer => Buffer.from(SetRecoveryReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetRecoveryReply => SetRecoveryReply.decode(value),
+  },
+  /** Does what is to be done now, without waiting for its turn, also while recovery is paused. */
+  triggerRecovery: {
+    path: "/multigres.orch.Orch/TriggerRecovery" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TriggerRecoveryRequest): Buffer =>
+      Buffer.from(TriggerRecoveryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TriggerRecoveryRequest => TriggerRecoveryRequest.decode(value),
+    responseSerialize: (value: TriggerRecoveryReply): Buffer =>
+      Buffer.from(TriggerRecoveryReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TriggerRecoveryReply => TriggerRecoveryReply.decode(value),
+  },
 } as const;
 
 export interface OrchServer extends UntypedServiceImplementation {
   getShardStatus: handleUnaryCall<GetShardStatusRequest, GetShardStatusReply>;
   /** Another leader, by plan: nobody's statement fails that ends within the time to drain. */
   switchover: handleUnaryCall<SwitchoverRequest, SwitchoverReply>;
+  /** What happened: first all that is kept, then, when asked to follow, what happens. */
+  events: handleServerStreamingCall<EventsRequest, EventBatch>;
+  /** Durable in the topology, so that it holds for every orchestrator, also for later ones. */
+  setRecovery: handleUnaryCall<SetRecoveryRequest, SetRecoveryReply>;
+  /** Does what is to be done now, without waiting for its turn, also while recovery is paused. */
+  triggerRecovery: handleUnaryCall<TriggerRecoveryRequest, TriggerRecoveryReply>;
 }
 
 export interface OrchClient extends Client {
@@ -875,6 +2037,41 @@ export interface OrchClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SwitchoverReply) => void,
+  ): ClientUnaryCall;
+  /** What happened: first all that is kept, then, when asked to follow, what happens. */
+  events(request: EventsRequest, options?: Partial<CallOptions>): ClientReadableStream<EventBatch>;
+  events(request: EventsRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<EventBatch>;
+  /** Durable in the topology, so that it holds for every orchestrator, also for later ones. */
+  setRecovery(
+    request: SetRecoveryRequest,
+    callback: (error: ServiceError | null, response: SetRecoveryReply) => void,
+  ): ClientUnaryCall;
+  setRecovery(
+    request: SetRecoveryRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetRecoveryReply) => void,
+  ): ClientUnaryCall;
+  setRecovery(
+    request: SetRecoveryRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetRecoveryReply) => void,
+  ): ClientUnaryCall;
+  /** Does what is to be done now, without waiting for its turn, also while recovery is paused. */
+  triggerRecovery(
+    request: TriggerRecoveryRequest,
+    callback: (error: ServiceError | null, response: TriggerRecoveryReply) => void,
+  ): ClientUnaryCall;
+  triggerRecovery(
+    request: TriggerRecoveryRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TriggerRecoveryReply) => void,
+  ): ClientUnaryCall;
+  triggerRecovery(
+    request: TriggerRecoveryRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TriggerRecoveryReply) => void,
   ): ClientUnaryCall;
 }
 

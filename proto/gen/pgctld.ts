@@ -217,6 +217,10 @@ export interface StatusReply {
   postmasterStartTime: bigint;
   /** for primary_conninfo; written at every start, beside the data directory */
   passfile: string;
+  /** which of its processes crashed last, running what; stays until the next one */
+  crash: string;
+  /** when that was noticed; 0: never */
+  crashUnixMs: bigint;
 }
 
 export interface CloneRequest {
@@ -873,6 +877,8 @@ function createBaseStatusReply(): StatusReply {
     inRecovery: false,
     postmasterStartTime: 0n,
     passfile: "",
+    crash: "",
+    crashUnixMs: 0n,
   };
 }
 
@@ -919,6 +925,15 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.passfile !== "") {
       writer.uint32(106).string(message.passfile);
+    }
+    if (message.crash !== "") {
+      writer.uint32(114).string(message.crash);
+    }
+    if (message.crashUnixMs !== 0n) {
+      if (BigInt.asIntN(64, message.crashUnixMs) !== message.crashUnixMs) {
+        throw new globalThis.Error("value provided for field message.crashUnixMs of type int64 too large");
+      }
+      writer.uint32(120).int64(message.crashUnixMs);
     }
     return writer;
   },
@@ -1040,6 +1055,22 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.passfile = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.crash = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.crashUnixMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1072,6 +1103,10 @@ export const StatusReply: MessageFns<StatusReply> = {
       ? BigInt(object.postmasterStartTime)
       : 0n;
     message.passfile = object.passfile ?? "";
+    message.crash = object.crash ?? "";
+    message.crashUnixMs = (object.crashUnixMs !== undefined && object.crashUnixMs !== null)
+      ? BigInt(object.crashUnixMs)
+      : 0n;
     return message;
   },
 };

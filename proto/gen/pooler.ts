@@ -273,6 +273,9 @@ export interface PostgresStatus {
   synchronousStandbyNames: string;
   /** where followers reach it */
   host: string;
+  /** as pgctld's */
+  crash: string;
+  crashUnixMs: bigint;
 }
 
 export interface ServingStatus {
@@ -1828,6 +1831,8 @@ function createBasePostgresStatus(): PostgresStatus {
     startTime: 0n,
     synchronousStandbyNames: "",
     host: "",
+    crash: "",
+    crashUnixMs: 0n,
   };
 }
 
@@ -1877,6 +1882,15 @@ export const PostgresStatus: MessageFns<PostgresStatus> = {
     }
     if (message.host !== "") {
       writer.uint32(114).string(message.host);
+    }
+    if (message.crash !== "") {
+      writer.uint32(122).string(message.crash);
+    }
+    if (message.crashUnixMs !== 0n) {
+      if (BigInt.asIntN(64, message.crashUnixMs) !== message.crashUnixMs) {
+        throw new globalThis.Error("value provided for field message.crashUnixMs of type int64 too large");
+      }
+      writer.uint32(128).int64(message.crashUnixMs);
     }
     return writer;
   },
@@ -2006,6 +2020,22 @@ export const PostgresStatus: MessageFns<PostgresStatus> = {
             message.host = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.crash = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.crashUnixMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2037,6 +2067,10 @@ export const PostgresStatus: MessageFns<PostgresStatus> = {
     message.startTime = (object.startTime !== undefined && object.startTime !== null) ? BigInt(object.startTime) : 0n;
     message.synchronousStandbyNames = object.synchronousStandbyNames ?? "";
     message.host = object.host ?? "";
+    message.crash = object.crash ?? "";
+    message.crashUnixMs = (object.crashUnixMs !== undefined && object.crashUnixMs !== null)
+      ? BigInt(object.crashUnixMs)
+      : 0n;
     return message;
   },
 };

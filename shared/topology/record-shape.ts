@@ -19,6 +19,9 @@ export const text: Check = (value) => (typeof value === 'string' ? undefined : '
 export const name: Check = (value) =>
   typeof value === 'string' && value !== '' ? undefined : 'is not a name'
 
+/** True or false. */
+export const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'is not a boolean')
+
 /** A whole number within bounds, both included. */
 export function integer(min: number, max: number): Check {
   return (value) => {

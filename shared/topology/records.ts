@@ -6,7 +6,9 @@
 //   cells/CELL/live/KIND/ID               leased, exists while the process runs
 //   databases/DB                          DatabaseRecord
 //   databases/DB/default/SHARD/init-claim ShardClaim
+//   databases/DB/default/SHARD/recovery   RecoveryRecord: absent while nobody ever paused it
 import {
+  flag,
   integer,
   listOf,
   mapOf,
@@ -89,6 +91,19 @@ export type ShardClaim = {
   state: 'claimed' | 'decided'
 }
 
+/** Whether orchestrators may act on a shard, as an operator said. */
+export type RecoveryRecord = {
+  /** They act on nothing, and say what they would do. */
+  paused: boolean
+  /** Who said so, and why: for people. */
+  by: string
+  reason: string
+  /** Wall clock, when it was said. */
+  atMs: number
+  /** Wall clock: failovers before it count no more towards the limit. */
+  liftedAtMs: number
+}
+
 /** The kinds of services that register themselves. */
 export type ServiceKind = 'poolers' | 'gateways' | 'orchs'
 
@@ -161,6 +176,14 @@ export function readShardClaim(json: string): ShardClaim {
   )
 }
 
+/** @throws RecordError */
+export function readRecovery(json: string): RecoveryRecord {
+  return readRecord<RecoveryRecord>(
+    { paused: flag, by: text, reason: text, atMs: COUNT, liftedAtMs: COUNT },
+    json,
+  )
+}
+
 /** A pooler's, gateway's or orch's record. @throws RecordError */
 export function readService<Kind extends ServiceKind>(
   kind: Kind,
@@ -187,6 +210,11 @@ export function databaseKey(database: string): string {
 /** Key of a ShardClaim. `default` is the one table group there is. */
 export function shardClaimKey(database: string, shard: string): string {
   return `${databaseKey(database)}/default/${part(shard)}/init-claim`
+}
+
+/** Key of a RecoveryRecord. */
+export function recoveryKey(database: string, shard: string): string {
+  return `${databaseKey(database)}/default/${part(shard)}/recovery`
 }
 
 /** Key of a service's record. */

@@ -155,6 +155,8 @@ function statusOf({ id, postgres }: NodeParts): StatusReply {
     inRecovery: state !== 'primary',
     postmasterStartTime: BigInt(starts),
     passfile: id,
+    crash: '',
+    crashUnixMs: 0n,
   }
 }
 

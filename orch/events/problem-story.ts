@@ -1,0 +1,57 @@
+// Problems as events: found, changed in what they say, gone.
+import type { Tell } from '../../shared/events/cluster-event.ts'
+import type { Problem } from '../analyze/problem.ts'
+
+/** A member's trouble is told once it lasts: what mends itself at once is no news. */
+const MEMBER_TROUBLE_MS = 500
+
+type Known = {
+  readonly sinceMs: number
+  description: string
+  told: boolean
+}
+
+/** Of one shard. */
+export class ProblemStory {
+  readonly #tell: Tell
+  readonly #known = new Map<string, Known>()
+
+  constructor(tell: Tell) {
+    this.#tell = tell
+  }
+
+  /** Tells what differs from the last look; `nowMs` by the monotonic clock. */
+  observe(problems: readonly Problem[], nowMs: number): void {
+    const present = new Set<string>()
+    for (const problem of problems) {
+      const key = `${problem.code} ${problem.member}`.trim()
+      present.add(key)
+      this.#observe(key, problem, nowMs)
+    }
+    for (const [key, known] of this.#known) {
+      if (present.has(key)) continue
+      this.#known.delete(key)
+      if (!known.told) continue
+      const [code = '', member = ''] = key.split(' ')
+      const tookMs = nowMs - known.sinceMs
+      const text = `${code}${member && ` of ${member}`} is over, after ${Math.round(tookMs)} ms`
+      this.#tell('problem.gone', { text, member, reason: code, tookMs, seen: true })
+    }
+  }
+
+  #observe(key: string, { code, member, description }: Problem, nowMs: number): void {
+    const known = this.#known.get(key) ?? { sinceMs: nowMs, description, told: false }
+    this.#known.set(key, known)
+    const changed = sameness(known.description) !== sameness(description)
+    known.description = description
+    const text = `${code}: ${description}`
+    if (!known.told) {
+      if (member !== '' && nowMs - known.sinceMs < MEMBER_TROUBLE_MS) return
+      known.told = true
+      this.#tell('problem.found', { text, member, reason: code, seen: true })
+    } else if (changed) this.#tell('problem.changed', { text, member, reason: code, seen: true })
+  }
+}
+
+/** Figures that only grow are no news. */
+const sameness = (text: string): string => text.replace(/\d+/g, '0')
