@@ -297,6 +297,6 @@ async function perform(context: ShardContext, action: Action): Promise<void> {
     case 'clone':
       return clone(context, action)
     case 'follow':
-      return follow(context, action)
+      return follow(context, { ...action, decided: action.rule.number })
   }
 }

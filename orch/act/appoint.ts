@@ -2,7 +2,12 @@
 // pointed at it, or that write would never get its quorum.
 import { possiblyUndecided } from '../../shared/consensus/position.ts'
 import { newTermRevocation, type TermRevocation } from '../../shared/consensus/revocation.ts'
-import { compareNumbers, formatNumber, type Rule } from '../../shared/consensus/rule.ts'
+import {
+  compareNumbers,
+  formatNumber,
+  type Rule,
+  type RuleNumber,
+} from '../../shared/consensus/rule.ts'
 import { revocationFromWire, revocationToWire, ruleToWire } from '../../shared/consensus/wire.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
@@ -40,7 +45,9 @@ export async function appoint(
   tellChoice(context, { recruited, term, tookMs: recruitedMs - startedMs })
   const promoted = new AbortController()
   for (const { id } of context.snapshot().members) {
-    if (id !== rule.leaderId) void keepPointing(context, { member: id, rule }, promoted.signal)
+    if (id === rule.leaderId) continue
+    const decided = recruited.proposal.outgoing.decision.number
+    void keepPointing(context, { member: id, rule, decided }, promoted.signal)
   }
   try {
     await promote(context.callee(rule.leaderId), { revocation, recruited, reason: action.reason })
@@ -128,13 +135,13 @@ async function promote(
  */
 async function keepPointing(
   context: ShardContext,
-  { member, rule }: { member: string; rule: Rule },
+  { member, rule, decided }: { member: string; rule: Rule; decided: RuleNumber },
   promoted: AbortSignal,
 ): Promise<void> {
   let told = false
   while (!promoted.aborted) {
     try {
-      await follow(context, { member, source: rule.leaderId, rule })
+      await follow(context, { member, source: rule.leaderId, rule, decided })
     } catch (error) {
       if (!told) context.log.warn('not pointed at the new leader yet', { member, error })
       told = true

@@ -1,5 +1,5 @@
 import { SetPrimaryReply_Outcome as Outcome } from '../../proto/gen/pooler.ts'
-import type { Rule } from '../../shared/consensus/rule.ts'
+import type { Rule, RuleNumber } from '../../shared/consensus/rule.ts'
 import { ruleToWire } from '../../shared/consensus/wire.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
 import type { ShardContext } from './shard-context.ts'
@@ -12,17 +12,21 @@ const TIMEOUT_MS = 25_000
  */
 export async function follow(
   context: ShardContext,
-  order: { readonly member: string; readonly source: string; readonly rule: Rule },
+  order: {
+    readonly member: string
+    readonly source: string
+    readonly rule: Rule
+    /** The newest rule known to be decided. */
+    readonly decided: RuleNumber
+  },
 ): Promise<void> {
   const { client, header } = context.callee(order.member)
-  const source = context.callee(order.source)
-  const reply = await callUnary(
-    client,
-    'setPrimary',
-    { header, rule: ruleToWire(order.rule), leaderId: order.source, ...source.address },
-    { timeoutMs: TIMEOUT_MS },
-  )
+  const { address } = context.callee(order.source)
+  const { source: leaderId, decided } = order
+  const request = { header, rule: ruleToWire(order.rule), leaderId, ...address, decided }
+  const reply = await callUnary(client, 'setPrimary', request, { timeoutMs: TIMEOUT_MS })
   const { outcome, reason } = reply
-  if (outcome === Outcome.FOLLOWING) context.log.info('follows', { ...order, rule: undefined })
-  else context.log.error('cannot follow', { member: order.member, outcome, reason })
+  const { member } = order
+  if (outcome === Outcome.FOLLOWING) context.log.info('follows', { member, source: leaderId })
+  else context.log.error('cannot follow', { member, outcome, reason })
 }

@@ -1,12 +1,13 @@
 // SetPrimary: here is your leader. No node is pointed at one before its WAL is proven a prefix of
 // the leader's; who is no prefix has diverged, connects to nobody and says so.
-import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
+import { isRuleRevoked, type TermRevocation } from '../../shared/consensus/revocation.ts'
 import { possiblyUndecided } from '../../shared/consensus/position.ts'
 import {
   compareNumbers,
   formatNumber,
   INITIAL_NUMBER,
   type Rule,
+  type RuleNumber,
 } from '../../shared/consensus/rule.ts'
 import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
 import { ServerError } from '../../shared/pgwire/server-error.ts'
@@ -28,6 +29,8 @@ export type FollowOrder = {
   readonly leaderId: string
   readonly host: string
   readonly port: number
+  /** The newest rule known to be decided. */
+  readonly decided: RuleNumber
 }
 
 /** What came of it. `diverged` and `foreign` nodes follow nobody. */
@@ -76,9 +79,21 @@ function refuseStale(member: Member, order: FollowOrder, seen: Answering): void 
     throw refuse(`this node knows rule ${formatNumber(own)}, not ${formatNumber(rule.number)}`)
   }
   const { revocation } = requirePromises(member).state
-  if (!initial && isRuleRevoked({ decision: rule, proposal: undefined }, revocation)) {
+  if (!initial && isRevoked(order, revocation)) {
     throw refuse(`it promised not to help rules below term ${revocation.revokedBelowTerm}`)
   }
+}
+
+/**
+ * A promise against an older rule is void once a newer one is decided, and not before: whoever
+ * collected it may be about to appoint its own leader, and counts on it that no rule in between
+ * comes to be decided.
+ */
+function isRevoked({ rule, decided }: FollowOrder, revocation: TermRevocation): boolean {
+  if (rule.number.coordinatorTerm >= revocation.revokedBelowTerm) return false
+  const isDecided = compareNumbers(decided, rule.number) >= 0
+  const decision = isDecided ? rule : { number: decided }
+  return isRuleRevoked({ decision, proposal: isDecided ? undefined : rule }, revocation)
 }
 
 /**

@@ -23,6 +23,7 @@ import {
   revocationToWire,
   ruleFromWire,
 } from '../../shared/consensus/wire.ts'
+import { UNSET_NUMBER } from '../../shared/consensus/rule.ts'
 import { type RpcServer, serverStream, unary } from '../../shared/rpc/server.ts'
 import { timer } from '../../shared/time/clock.ts'
 import { cloneFrom, type CloneOrder } from './clone.ts'
@@ -74,9 +75,11 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
       return status()
     }),
     setPrimary: unary(async (request: SetPrimaryRequest): Promise<SetPrimaryReply> => {
-      const { header, rule, leaderId, host, port } = request
+      const { header, leaderId, host, port } = request
       check(header)
-      return outcomeOf(await follow(member, { rule: ruleFromWire(rule), leaderId, host, port }))
+      const { decided = UNSET_NUMBER } = request
+      const rule = ruleFromWire(request.rule)
+      return outcomeOf(await follow(member, { rule, leaderId, host, port, decided }))
     }),
     initializeShard: unary(async (request: InitializeShardRequest): Promise<StatusReply> => {
       const { header, durability, leaseMs } = request

@@ -122,6 +122,11 @@ export interface SetPrimaryRequest {
   leaderId: string;
   host: string;
   port: number;
+  /**
+   * The newest rule known to be decided: this one, or while its leader is only appointed the one
+   * before it. Absent: none is.
+   */
+  decided?: RuleNumber | undefined;
 }
 
 export interface SetPrimaryReply {
@@ -970,7 +975,7 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
 };
 
 function createBaseSetPrimaryRequest(): SetPrimaryRequest {
-  return { header: undefined, rule: undefined, leaderId: "", host: "", port: 0 };
+  return { header: undefined, rule: undefined, leaderId: "", host: "", port: 0, decided: undefined };
 }
 
 export const SetPrimaryRequest: MessageFns<SetPrimaryRequest> = {
@@ -989,6 +994,9 @@ export const SetPrimaryRequest: MessageFns<SetPrimaryRequest> = {
     }
     if (message.port !== 0) {
       writer.uint32(40).uint32(message.port);
+    }
+    if (message.decided !== undefined) {
+      RuleNumber.encode(message.decided, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1046,6 +1054,14 @@ export const SetPrimaryRequest: MessageFns<SetPrimaryRequest> = {
             message.port = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.decided = RuleNumber.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1070,6 +1086,9 @@ export const SetPrimaryRequest: MessageFns<SetPrimaryRequest> = {
     message.leaderId = object.leaderId ?? "";
     message.host = object.host ?? "";
     message.port = object.port ?? 0;
+    message.decided = (object.decided !== undefined && object.decided !== null)
+      ? RuleNumber.fromPartial(object.decided)
+      : undefined;
     return message;
   },
 };

@@ -37,11 +37,14 @@ export type RecruitView = {
   readonly blocked: string | undefined
 }
 
+/** As much of a position as promises are about. A rule that is not known to be decided is none. */
+export type RuleStanding = {
+  readonly decision: { readonly number: RuleNumber }
+  readonly proposal: { readonly number: RuleNumber } | undefined
+}
+
 /** True when `revocation` forbids helping the rule at `position`. */
-export function isRuleRevoked(
-  position: Pick<Position, 'decision' | 'proposal'>,
-  revocation: TermRevocation,
-): boolean {
+export function isRuleRevoked(position: RuleStanding, revocation: TermRevocation): boolean {
   const { revokedBelowTerm, outgoingRule } = revocation
   if (revokedBelowTerm === 0n || isUnset(outgoingRule)) return false
   const decision = position.decision.number

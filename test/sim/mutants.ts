@@ -276,6 +276,19 @@ export const MUTANTS: readonly Mutant[] = [
     foundAt: 41,
   },
   {
+    name: 'a promise does not hold against a rule that is not decided',
+    edits: [
+      {
+        file: FOLLOW,
+        from: 'const isDecided = compareNumbers(decided, rule.number) >= 0',
+        to: 'const isDecided = compareNumbers(decided, rule.number) >= -1',
+      },
+    ],
+    script: 'a promise is met by the order to follow another',
+    seedsMax: 3000,
+    foundAt: 119,
+  },
+  {
     name: 'opening counted as fenced though the predecessor had not opened',
     edits: [
       {

@@ -152,6 +152,23 @@ export const SCRIPTS: Readonly<Record<string, Script>> = {
       })
     })
   },
+  /**
+   * Two appointments over one rule: who recruited last is late with its promotion, and some of those
+   * that it recruited are told to follow the other one's leader, whose rule is not decided yet.
+   */
+  'a promise is met by the order to follow another': (cluster) => {
+    const { world, network, orchs, leader } = cluster
+    const [first] = orchs
+    const last = orchs.at(-1)
+    if (first === undefined || last === undefined || leader === undefined) return
+    const [, unheard] = followers(cluster)
+    network.cut(first.machine.id, unheard?.id ?? '')
+    network.cut(unheard?.id ?? '', first.machine.id)
+    if (last !== first) network.cut(leader.node.id, last.machine.id)
+    world.after(1300, undefined, () => void (network.weather.late = 0.5))
+    world.after(1300, undefined, () => first.life.appointRashly())
+    world.after(1300 + 300 * world.random.next(), undefined, () => last.life.appointRashly())
+  },
   /** Each order to lead that was ever given arrives once more, much later. */
   'old orders arrive again': (cluster) => {
     const { world, orchs, scene } = cluster
