@@ -2,8 +2,8 @@
 
 import { Look, Pin, PIN_MASK } from '../../shared/link/frame.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import type { ChannelChange } from '../listen/listen-statement.ts'
 import type { Asks } from './asks.ts'
+import { runsNothing } from './channel-refusal.ts'
 import { COMMIT_SETTING } from './commit-policy.ts'
 import type { SessionCore } from './core.ts'
 import { ASK_BITS, Trait } from './traits.ts'
@@ -29,8 +29,7 @@ export function maskOf(core: SessionCore, traits: number): number {
 
 /** Sends the names that a batch is about, ahead of it. The mask that it asks with. */
 export function askBatch(core: SessionCore, traits: number, asks: Asks | undefined): number {
-  if (asks?.channels !== undefined) tellChannels(core, asks.channels)
-  else if (asks?.ownChannels === true && core.up.listens) core.up.sendListen({ own: true })
+  if (asks !== undefined && !runsNothing(core, traits)) tellOfChannels(core, asks)
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
   if (asks?.readsSequences === true) core.traffic.sequences.read = true
@@ -49,10 +48,12 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
 }
 
 /** At rest the pooler may listen for the session, or does already. */
-function tellChannels({ up, status }: SessionCore, change: ChannelChange): void {
-  if (status === TransactionStatus.Idle) {
-    if ('listen' in change || up.listens) up.sendListen(change)
-  } else if ('unlisten' in change && up.listens) {
+function tellOfChannels({ up, status }: SessionCore, { channels, ownChannels }: Asks): void {
+  if (channels === undefined) {
+    if (ownChannels && up.listens) up.sendListen({ own: true })
+  } else if (status === TransactionStatus.Idle) {
+    if ('listen' in channels || up.listens) up.sendListen(channels)
+  } else if ('unlisten' in channels && up.listens) {
     up.sendListen({ own: true })
   }
 }

@@ -68,6 +68,11 @@ const SAID: Readonly<Record<number, Said>> = {
     message: 'a database cannot have the name "multigres"',
     hint: 'It is the name of the admin console: nobody could connect to it.',
   },
+  [Refusal.Channels]: {
+    code: '0A000',
+    message: 'UNLISTEN and pg_listening_channels() in a transaction are not supported here',
+    hint: 'The session listens by a LISTEN in autocommit. End the transaction before.',
+  },
 }
 
 /** What a client hears of a message that we have replaced by one that fails. */

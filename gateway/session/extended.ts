@@ -19,6 +19,7 @@ import type { SharedStatement } from '../statements/shared-statement.ts'
 import { SHARED_PREFIX, type StatementRegistry } from '../statements/statement-registry.ts'
 import type { BatchBuilder, NamePlace } from './batch-builder.ts'
 import { Asks, type BoundValues } from './asks.ts'
+import { reachesChannels } from './channel-refusal.ts'
 import { classify, lastMentions } from './classify.ts'
 import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { Clearing } from './clearing.ts'
@@ -56,6 +57,7 @@ export const REFUSED_NAMES = [
   Buffer.from('mg:!synchronous_commit'),
   Buffer.from('mg:!multigres.pooling'),
   Buffer.from('mg:!multigres'),
+  Buffer.from('mg:!channels'),
 ]
 
 /** A SET, and a RESET, that change nothing wherever they run. */
@@ -82,7 +84,12 @@ export type ExtendedContext = {
   vectorId: number
   /** What functions of the database may leave behind. */
   watched: WatchLookup
+  /** What reaches the session's channels cannot run now. */
+  keepsChannels: boolean
 }
+
+/** Where the name of a Bind's statement lies, and the message ends. */
+type BoundName = { bytes: Buffer; nameStart: number; nameEnd: number; next: number }
 
 export class Extended {
   readonly statements: SessionStatements
@@ -417,10 +424,10 @@ export class Extended {
     const nameEnd = portalEnd < 0 ? -1 : endOfString(bytes, nameStart, next)
     this.binds++
     if (nameEnd >= 0) {
-      const name = nameOf(bytes, nameStart, nameEnd)
-      if (this.#refusesBound(name, { bytes, at: nameEnd + 1, end: next })) {
+      const refusal = this.#refusalOf(context, { bytes, nameStart, nameEnd, next })
+      if (refusal !== Refusal.None) {
         this.tracker.sent(Frontend.Bind, true)
-        this.#refuse(context.builder, { at, next }, REFUSED_NAMES[Refusal.WeakCommit] ?? LIMIT_NAME)
+        this.#refuse(context.builder, { at, next }, REFUSED_NAMES[refusal] ?? LIMIT_NAME)
         return
       }
     }
@@ -441,16 +448,26 @@ export class Extended {
     this.tracker.sent(Frontend.Describe, name !== undefined, name)
   }
 
+  /** Why a Bind is not passed on. */
+  #refusalOf(
+    context: ExtendedContext,
+    { bytes, nameStart, nameEnd, next }: BoundName,
+  ): (typeof Refusal)[keyof typeof Refusal] {
+    const { statements } = this
+    const name = nameOf(bytes, nameStart, nameEnd)
+    const statement =
+      name === '' ? statements.unnamed : (statements.get(name) ?? this.#own.get(name))
+    const mentions = statement?.mentions
+    if (mentions === undefined) return Refusal.None
+    if (context.keepsChannels && reachesChannels(mentions)) return Refusal.Channels
+    const values = { bytes, at: nameEnd + 1, end: next }
+    return this.#refusesBound(mentions, values) ? Refusal.WeakCommit : Refusal.None
+  }
+
   /** Names of settings that come in the values of a Bind. True when one is refused. */
-  #refusesBound(name: string, values: BoundValues): boolean {
-    const { statements, asks } = this
-    const bound =
-      name === ''
-        ? statements.unnamed?.mentions?.bound
-        : (statements.get(name) ?? this.#own.get(name))?.mentions?.bound
-    if (bound === undefined || bound.length === 0) return false
+  #refusesBound({ bound }: Mentions, values: BoundValues): boolean {
     for (const setting of bound) {
-      const traits = asks.takeBound(setting, values)
+      const traits = this.asks.takeBound(setting, values)
       if ((traits & Trait.Refused) !== 0) return true
       this.traits |= traits
     }

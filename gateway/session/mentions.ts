@@ -22,7 +22,14 @@ import { IN_DOUBT, Trait } from './traits.ts'
 import { COMMAND_TRAITS, FUNCTION_TRAITS } from './word-traits.ts'
 
 /** Why a text is not run. */
-export const Refusal = { None: 0, WeakCommit: 1, Pooling: 2, ConsoleDatabase: 3 } as const
+export const Refusal = {
+  None: 0,
+  WeakCommit: 1,
+  Pooling: 2,
+  ConsoleDatabase: 3,
+  /** It reaches channels that another connection hears for the session. */
+  Channels: 4,
+} as const
 
 /** What `SET multigres.pooling` asks for. */
 export const Pooling = { None: 0, Session: 1, Transaction: 2 } as const

@@ -15,6 +15,7 @@ import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.t
 import { now } from '../../shared/time/clock.ts'
 import { askBatch } from './ask-batch.ts'
 import { Asks } from './asks.ts'
+import { keepsChannels, reachesChannels } from './channel-refusal.ts'
 import { classify, lastMentions } from './classify.ts'
 import { LATENCY_SAMPLE, LostTransaction, Mode, type SessionCore } from './core.ts'
 import {
@@ -156,7 +157,9 @@ export class Sender {
     let traits = isQuery ? this.#traitsOf(bytes, start, next) : functionCallTraits(bytes, start)
     if (!begins && core.extended?.unsure === true) traits |= IN_DOUBT
     const mentions = isQuery ? lastMentions(traits) : undefined
-    if ((traits & Trait.Refused) !== 0) traits = Trait.Refused
+    const channels = mentions !== undefined && reachesChannels(mentions)
+    const refused = channels && keepsChannels(core, begins) ? Refusal.Channels : Refusal.None
+    if ((traits & Trait.Refused) !== 0 || refused !== Refusal.None) traits = Trait.Refused
     if ((traits & Trait.Advances) !== 0) traits |= sequencePin(core)
     if (begins) {
       if (this.#preparations.runBefore(traits)) return true
@@ -171,7 +174,7 @@ export class Sender {
     core.simple = true
     core.query = isQuery && this.#dropsUnnamed(bytes, start, next)
     core.mode = Mode.Final
-    const instead = mentions === undefined ? undefined : this.#instead(mentions)
+    const instead = mentions === undefined ? undefined : this.#instead(mentions, refused)
     if (instead !== undefined) {
       this.#shipInstead(bytes, start, { next, begins, traits, instead })
       return true
@@ -192,8 +195,9 @@ export class Sender {
   }
 
   /** The Query that goes to the backend in place of the client's, if another does. */
-  #instead({ refusal, pooling, resets }: Mentions): Buffer | undefined {
+  #instead({ refusal: own, pooling, resets }: Mentions, refused: number): Buffer | undefined {
     const core = this.#core
+    const refusal = own === Refusal.None ? refused : own
     if (refusal !== Refusal.None) {
       // Its answer is an error that names the reason: see error-names.ts.
       core.needExtended().tracker.followAll()
@@ -297,7 +301,7 @@ export class Sender {
     const { builder } = core.host
     builder.begin(bytes, start)
     const available = window.end
-    const over = extended.translate(this.#context(), bytes, { start, end, available })
+    const over = extended.translate(this.#context(begins), bytes, { start, end, available })
     if ((extended.traits & Trait.UsesNames) !== 0) {
       extended.traits |= extended.asksOfAll(extended.asks) | up.watch.list.union
     }
@@ -515,7 +519,7 @@ export class Sender {
     return core.localSettings || (core.traits & Trait.LocalSettings) !== 0
   }
 
-  #context(): ExtendedContext {
+  #context(begins: boolean): ExtendedContext {
     const { host, up, down } = this.#core
     const { registry, builder, limits } = host
     const { link, watch } = up
@@ -532,6 +536,7 @@ export class Sender {
       settings,
       vectorId: down.told?.id ?? 0,
       watched: watch.list,
+      keepsChannels: keepsChannels(this.#core, begins),
     }
   }
 }

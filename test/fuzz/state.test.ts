@@ -13,6 +13,8 @@ const SECONDS = Number(Bun.env['FUZZ_SECONDS'] ?? 6)
 const SESSIONS = 4
 const STEPS = 60
 const CHANCES = 3
+/** Sessions that are gone have left nothing; on a busy machine that takes a while. */
+const CLEAN_MS = 30_000
 /** Everything, with a backend for each session at most; and what can share one backend. */
 const KINDS = [
   { name: 'everything', shared: false, poolSize: SESSIONS },
@@ -53,7 +55,7 @@ async function play(harness: Harness, via: Via, script: readonly Step[]): Promis
   const connect = async (to: Via): Promise<Frontend> => stack.use(await harness.connect(to))
   const admin = await connect('postgres')
   const others = "select count(*) from pg_locks where locktype = 'advisory'"
-  await until(async () => (await admin.row(others))[0] === '0')
+  await until(async () => (await admin.row(others))[0] === '0', { deadlineMs: CLEAN_MS })
   await admin.query("select setval('fuzz_seq', 100, false)")
   const sessions: Frontend[] = []
   for (let i = 0; i < SESSIONS; i++) sessions.push(await connect(via))

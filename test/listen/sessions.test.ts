@@ -1,7 +1,7 @@
 // One script, straight at Postgres and through the gateway with a pool of two backends: LISTEN in
 // autocommit, who hears what, when, in which order, and with whose process id.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { startHarness, VIAS, type Harness } from '../gateway/harness.ts'
 import type { Frontend } from '../support/frontend.ts'
 
@@ -304,5 +304,55 @@ describe.each(VIAS)('channels in SQL, %s', (via) => {
     await listener.query('begin; unlisten u1; commit')
     const lines = await listener.query('notify u1; notify u2')
     expect(lines.filter((line) => line.startsWith('Notif'))).toEqual(['NotificationResponse u2'])
+  })
+})
+
+const run = (text: string): Buffer[] => [parse(text), bind(), execute()]
+
+describe('in an open transaction', () => {
+  const REFUSED = ['ErrorResponse ERROR 0A000', 'ReadyForQuery failed']
+  const connect = () => harness.connect('gateway')
+
+  test.each(['unlisten t1', 'unlisten *', 'select pg_listening_channels()'])(
+    '%s is an error, and the session listens on',
+    async (text) => {
+      await using listener = await connect()
+      await listener.query('listen t1')
+      for (const message of [query(text), Buffer.concat([...run(text), sync()])]) {
+        await listener.query('begin')
+        listener.send(message)
+        const lines = await listener.untilReadyForQuery()
+        expect(lines.slice(-2)).toEqual(REFUSED)
+        expect(listener.errors.at(-1)?.message).toContain('in a transaction')
+        expect((await listener.query(text))[0]).toBe('ErrorResponse ERROR 25P02')
+        await listener.query('rollback')
+        expect(await listener.query('notify t1')).toContain('NotificationResponse t1')
+      }
+    },
+  )
+
+  test('a statement that was prepared before is refused, too', async () => {
+    await using listener = await connect()
+    await listener.query('listen t2')
+    listener.send(parse('unlisten t2', { name: 'u' }), sync())
+    await listener.untilReadyForQuery()
+    await listener.query('begin')
+    listener.send(bind({ statement: 'u' }), execute(), sync())
+    expect(await listener.untilReadyForQuery()).toEqual(REFUSED)
+    await listener.query('rollback')
+    listener.send(bind({ statement: 'u' }), execute(), sync())
+    await listener.untilReadyForQuery()
+    expect(await listener.query('notify t2')).not.toContain('NotificationResponse t2')
+  })
+
+  test('behind a part of the same pipeline it is an error', async () => {
+    await using listener = await connect()
+    await listener.query('listen t3')
+    listener.send(...run('begin'), flush())
+    await listener.until('CommandComplete')
+    listener.send(...run('unlisten t3'), sync())
+    expect((await listener.untilReadyForQuery()).slice(-2)).toEqual(REFUSED)
+    await listener.query('rollback')
+    expect(await listener.query('notify t3')).toContain('NotificationResponse t3')
   })
 })
