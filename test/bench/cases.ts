@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { tmpdir } from 'node:os'
 import { prepareBulk, runBulk, type BulkKind } from './bulk.ts'
+import { runChurn } from './churn.ts'
 import { runIdle } from './idle.ts'
 import { runListen } from './listen.ts'
 import type { Sample, Target, TargetKey } from './measure.ts'
@@ -42,10 +43,11 @@ export const CASES: readonly Case[] = [
     about: 'pgbench TPC-B, 64 clients',
   },
   {
-    ...pgbench({ flags: ['-b', 'select-only', '-C'], mode: 'simple', clients: 8 }),
     name: 'churn',
-    about: 'pgbench -S -C: connect with SCRAM, one query, disconnect; 8 clients',
+    about: 'connect with SCRAM, one query, disconnect; 8 clients',
     unit: 'connects/s',
+    targets: ALL,
+    run: runChurn,
   },
   bulk('select', 'SELECT of a million rows'),
   bulk('copy-out', 'COPY TO STDOUT of a million rows'),
