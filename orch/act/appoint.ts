@@ -125,6 +125,7 @@ async function promote(
     reason,
     accepted: recruited.recruits.map(({ id }) => id),
     predecessorFenced: recruited.predecessorFenced,
+    grantAgeMs: recruited.grantAgeMs(),
   }
   learn(await callUnary(client, 'promote', request, { timeoutMs: PROMOTE_TIMEOUT_MS }))
 }

@@ -45,6 +45,8 @@ export type LeaderView = {
   readonly sufficient: boolean
   /** Nobody is missing that could still come. */
   readonly complete: boolean
+  /** Who led is heard of and the only one missing: its Postgres starts. */
+  readonly leaderRestarts: boolean
 }
 
 /** Undefined before a shard has a rule with a leader. */
@@ -56,19 +58,22 @@ export function viewLeader(snapshot: ShardSnapshot): LeaderView | undefined {
   const ids = recruitable.map(({ id }) => id)
   const rules = rule === position.decision ? [rule] : [rule, position.decision]
   const judged = judge(snapshot, position)
+  const missing = snapshot.members.filter(
+    (member) =>
+      memberOf(rule, member.id) !== undefined &&
+      !ids.includes(member.id) &&
+      !isLost(member) &&
+      (member.id !== rule.leaderId || judged.kind !== 'silent'),
+  )
+  const [first] = missing
   return {
     position,
     rule,
     verdict: judged,
     recruitable: ids,
     sufficient: rules.every((each) => suffices(each, ids)),
-    complete: snapshot.members.every(
-      (member) =>
-        memberOf(rule, member.id) === undefined ||
-        ids.includes(member.id) ||
-        isLost(member) ||
-        (member.id === rule.leaderId && judged.kind === 'silent'),
-    ),
+    complete: missing.length === 0,
+    leaderRestarts: missing.length === 1 && first?.id === rule.leaderId && isFresh(first),
   }
 }
 

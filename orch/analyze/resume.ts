@@ -6,6 +6,12 @@ import type { LeaderView } from './leader.ts'
 import { notice, type Problem } from './problem.ts'
 import type { Patience, ShardSnapshot } from './snapshot.ts'
 
+/**
+ * Of that patience, for a Postgres that led and starts again: the replay of its WAL takes a blink
+ * or long, and clients wait.
+ */
+const RESTART_PART = 0.5
+
 /** How long things have lasted, as the engine measures it. */
 export type ResumeTimers = {
   /** Since nobody was heard of the leader, by anybody; 0 while somebody hears. */
@@ -36,7 +42,8 @@ export function analyzeNoLeader(
     return notice('NO_LEADER', `${why}; another orchestrator has begun to recruit`)
   }
   // A member that is only a moment late would find itself behind a fork, and be cloned anew.
-  if (!view.complete && timers.sufficientMs < patience.resumeWaitMs) {
+  const waitMs = patience.resumeWaitMs * (view.leaderRestarts ? RESTART_PART : 1)
+  if (!view.complete && timers.sufficientMs < waitMs) {
     return notice('NO_LEADER', `${why}; waiting a moment for the others of its cohort`)
   }
   const initial = compareNumbers(position.decision.number, INITIAL_NUMBER) === 0

@@ -16,9 +16,9 @@ import {
 } from '../../shared/consensus/wire.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
-import { timer, wallTimeMs } from '../../shared/time/clock.ts'
+import { now, timer, wallTimeMs } from '../../shared/time/clock.ts'
 import type { Callee } from '../act/shard-context.ts'
-import { isSilent } from '../analyze/snapshot.ts'
+import { isSilent, type MemberSnapshot } from '../analyze/snapshot.ts'
 
 const RECRUIT_TIMEOUT_MS = 30_000
 const LINGER_MS = 1000
@@ -37,6 +37,8 @@ export type Recruited = {
   readonly recruits: readonly Recruit[]
   /** Who led by the outgoing rules answers no client any more, nor does anybody before them. */
   readonly predecessorFenced: boolean
+  /** How long ago, at least, any of the recruits last granted anything, as of the call. */
+  readonly grantAgeMs: () => number
 }
 
 /** @throws PgError object_not_in_prerequisite_state saying why no leader can be appointed. */
@@ -49,7 +51,8 @@ export async function recruitRound(options: RoundOptions): Promise<Recruited> {
   const proposal = round.propose()
   if (proposal.kind === 'ready') {
     const predecessorFenced = round.isFenced(proposal.outgoing)
-    return { proposal, recruits: round.recruits, predecessorFenced }
+    const grantAgeMs = (): number => round.grantAgeMs()
+    return { proposal, recruits: round.recruits, predecessorFenced, grantAgeMs }
   }
   const failures = [...round.failures].map(([id, why]) => `${id}: ${why}`).join('; ')
   throw new PgError(
@@ -59,20 +62,28 @@ export async function recruitRound(options: RoundOptions): Promise<Recruited> {
   )
 }
 
+/** Its pooler is heard of and its Postgres answers: a recruitment needs both. */
+function mayAnswer(member: MemberSnapshot | undefined): boolean {
+  if (member === undefined || isSilent(member)) return false
+  return member.status?.postgres?.accepting === true && member.status.postgres.state !== 'FROZEN'
+}
+
 class Round {
   readonly recruits: Recruit[] = []
   readonly failures = new Map<string, string>()
   readonly #openedTerms = new Map<string, bigint>()
+  /** When, at the latest, each of the recruits last granted anything, by our clock. */
+  readonly #grantedMs: number[] = []
   readonly #options: RoundOptions
   readonly #over = Promise.withResolvers<void>()
-  /** Members that were heard of when it began and have not answered yet. */
+  /** Members that could be recruited when it began, as far as heard, and have not answered yet. */
   readonly #awaited: Set<string>
   #linger: Disposable | undefined
 
   constructor(options: RoundOptions) {
     this.#options = options
-    const heard = options.callees.filter(({ member }) => !isSilent(member))
-    this.#awaited = new Set(heard.map(({ id }) => id))
+    const able = options.callees.filter(({ member }) => mayAnswer(member))
+    this.#awaited = new Set(able.map(({ id }) => id))
   }
 
   get over(): Promise<void> {
@@ -102,6 +113,11 @@ class Round {
     return recruited(leaderId) && this.#openedTerms.get(leaderId) === number.coordinatorTerm
   }
 
+  /** Everybody's last grant counts: whose lease it kept is not asked. */
+  grantAgeMs(): number {
+    return Math.max(0, Math.floor(now() - Math.max(...this.#grantedMs)))
+  }
+
   /** Never rejects. */
   async ask({ id, client, header }: Callee): Promise<void> {
     const revocation = revocationToWire(this.#options.revocation)
@@ -110,6 +126,7 @@ class Round {
       const reply = await callUnary(client, 'recruit', request, { timeoutMs: RECRUIT_TIMEOUT_MS })
       if (reply.position === undefined) throw new Error('it told no position')
       this.#openedTerms.set(id, reply.openedTerm)
+      this.#grantedMs.push(now() - reply.grantAgeMs)
       this.recruits.push({
         id,
         incarnation: reply.incarnation,

@@ -18,6 +18,15 @@ export type GivenGrant = {
   readonly atMs: number
 }
 
+/**
+ * How long ago, at least, `member` granted anything to anybody. What a former process of it has
+ * granted is older than this one. By a clock that may stand still but is never set: too short an
+ * age only makes somebody wait.
+ */
+export function grantAgeMs({ given, startedMs }: Pick<Member, 'given' | 'startedMs'>): number {
+  return Math.max(0, Math.floor(now() - (given?.atMs ?? startedMs)))
+}
+
 /** Why `member` does not grant; undefined when it does, and has. */
 export function grant(
   member: Member,

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import type { Rule } from '../../shared/consensus/rule.ts'
 import { useTimeSource, type TimeSource } from '../../shared/time/clock.ts'
+import { grantAgeMs } from './grants.ts'
 import { instant } from './instant.ts'
 import { Lease } from './lease.ts'
 import { Opening } from './opening.ts'
@@ -85,25 +86,46 @@ test('grants go with the rule they were given for', () => {
   expect(lease.holds()).toBe(false)
 })
 
+const UNKNOWN = { predecessorFenced: false, grantAgeMs: 0 }
+const FENCED = { predecessorFenced: true, grantAgeMs: 0 }
+
 test('a new leader waits for the longest lease that it replaces, and not twice', () => {
   const opening = new Opening()
   expect(opening.remainingMs(rule(2n), 0n)).toBe(1200) // of a process that knows nothing
   expect(opening.remainingMs(rule(2n), 2n)).toBe(0) // it was open before it restarted
-  opening.appointed(rule(3n), [rule(2n, 0n, 2000), rule(2n, 1n, 500)], false)
+  opening.appointed(rule(3n), [rule(2n, 0n, 2000), rule(2n, 1n, 500)], UNKNOWN)
   expect(opening.remainingMs(rule(3n), 2n)).toBe(2400)
   advance(1000)
-  opening.appointed(rule(3n), [rule(2n, 0n, 2000)], true) // resumed
+  opening.appointed(rule(3n), [rule(2n, 0n, 2000)], FENCED) // resumed
   expect(opening.remainingMs(rule(3n), 2n)).toBe(1400)
-  opening.appointed(rule(4n), [rule(3n)], true)
+  opening.appointed(rule(4n), [rule(3n)], FENCED)
   expect(opening.remainingMs(rule(4n), 2n)).toBe(0)
 })
 
 test('a clock that is set shortens no wait', () => {
   const opening = new Opening()
-  opening.appointed(rule(3n), [rule(2n)], false)
+  opening.appointed(rule(3n), [rule(2n)], UNKNOWN)
   clocks.wall += 60_000
   clocks.boot += 60_000
   expect(opening.remainingMs(rule(3n), 2n)).toBe(1200)
   advance(1200)
   expect(opening.remainingMs(rule(3n), 2n)).toBe(0)
+})
+
+test('what has passed since the last grant of any recruit is not waited for again', () => {
+  const opening = new Opening()
+  opening.appointed(rule(3n), [rule(2n)], { predecessorFenced: false, grantAgeMs: 900 })
+  expect(opening.remainingMs(rule(3n), 2n)).toBe(300)
+  opening.appointed(rule(4n), [rule(3n)], { predecessorFenced: false, grantAgeMs: 5000 })
+  expect(opening.remainingMs(rule(4n), 2n)).toBe(0)
+})
+
+test('what a former process has granted is older than this one', () => {
+  const startedMs = instant().monotonicMs
+  advance(700)
+  expect(grantAgeMs({ given: undefined, startedMs })).toBe(700)
+  clocks.wall += 60_000
+  clocks.boot += 60_000
+  const given = { leaderId: 'a', rule: rule(1n).number, atMs: instant().monotonicMs - 200 }
+  expect(grantAgeMs({ given, startedMs })).toBe(200)
 })

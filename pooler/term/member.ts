@@ -13,7 +13,7 @@ import type { Rule } from '../../shared/consensus/rule.ts'
 import type { Position } from '../../shared/consensus/position.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import type { ScramSecret } from '../../shared/scram/client.ts'
-import { now, timer } from '../../shared/time/clock.ts'
+import { now, timer, withDeadline } from '../../shared/time/clock.ts'
 import { State, type StatusReply as PgStatus } from '../../proto/gen/pgctld.ts'
 import { readView, type ReplicationView } from '../replication/view.ts'
 import { ActionLock } from './action-lock.ts'
@@ -51,6 +51,9 @@ export type Seen = {
 /** Whom this node follows, proven a prefix of it by this process. */
 export type Proven = { readonly leaderId: string; readonly host: string; readonly port: number }
 
+/** Sessions of a Postgres whose postmaster is stopped may still work: they have this long. */
+const FROZEN_MS = 1000
+
 const UNSEEN: Seen = {
   pg: undefined,
   pgctldError: 'not asked yet',
@@ -82,6 +85,8 @@ export class Member implements AsyncDisposable {
   appointing: Rule | undefined
   /** A recruitment under way: nothing is granted any more that it would revoke. */
   recruiting: TermRevocation | undefined
+  /** When this process began: what was granted before is not remembered. */
+  readonly startedMs = now()
   /** The last grant that this process gave. */
   given: GivenGrant | undefined
   readonly lease: Lease
@@ -222,10 +227,11 @@ export class Member implements AsyncDisposable {
     }
     const session = this.#sessionWith(pg)
     try {
-      const [standing, view] = await Promise.all([
-        readStanding(session, this.identity.shard),
-        readView(session),
-      ])
+      const reading = Promise.all([readStanding(session, this.identity.shard), readView(session)])
+      const [standing, view] =
+        pg.state === State.FROZEN
+          ? await withDeadline(reading, FROZEN_MS, 'a Postgres that is stopped by a signal')
+          : await reading
       if (standing !== undefined) return { standing, view, sqlError: '' }
       return { ...none, view, sqlError: 'it holds no rule for this shard' }
     } catch (error) {

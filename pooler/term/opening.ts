@@ -1,11 +1,19 @@
 // When a new leader may begin to answer clients: once the lease of whoever led before has run out.
 // It is known to have when that leader's own pooler answered that it is fenced; otherwise the time
-// is waited out, by a clock that cannot be set: a lease ends by the clock that says most, the wait
-// for it by the one that says least. What is over is on disk, so that a pooler that only restarted
+// since the last grant of any recruit is waited out, by clocks that cannot be set: a lease ends by
+// the clock that says most, the wait for it by the one that says least. What is over is on disk, so that a pooler that only restarted
 // does not wait again; one that does not know begins to wait anew.
 import { LEASE_DRIFT } from '../../shared/consensus/lease.ts'
 import type { Rule } from '../../shared/consensus/rule.ts'
 import { now } from '../../shared/time/clock.ts'
+
+/** What the recruits of an appointment told about the leases before it. */
+export type KnownOfLeases = {
+  /** Whoever held one is recruited itself. */
+  readonly predecessorFenced: boolean
+  /** How long ago, at least, any recruit last granted anything. */
+  readonly grantAgeMs: number
+}
 
 /** The waiting of one pooler. */
 export class Opening {
@@ -16,12 +24,13 @@ export class Opening {
   #waitMs = 0
 
   /** An appointment: `outgoing` are the rules that it replaces. Call it when it was asked for. */
-  appointed(rule: Rule, outgoing: readonly Rule[], predecessorFenced: boolean): void {
+  appointed(rule: Rule, outgoing: readonly Rule[], known: KnownOfLeases): void {
     if (this.#term === rule.number.coordinatorTerm) return // resumed: the wait goes on
     this.#term = rule.number.coordinatorTerm
     this.#sinceMs = now()
     const longestMs = Math.max(0, ...outgoing.map(({ leaseMs }) => leaseMs))
-    this.#waitMs = predecessorFenced ? 0 : LEASE_DRIFT * longestMs
+    const fullMs = LEASE_DRIFT * longestMs
+    this.#waitMs = known.predecessorFenced ? 0 : Math.max(0, fullMs - known.grantAgeMs)
   }
 
   /** Milliseconds to wait before the leader of `rule` opens; `opened` the last one that did. */

@@ -39,6 +39,8 @@ export type PromoteOrder = {
   readonly accepted: readonly string[]
   /** Who led by the outgoing rules answers no client any more. */
   readonly predecessorFenced: boolean
+  /** How long ago, at least, any of the recruits last granted anything. */
+  readonly grantAgeMs: number
 }
 
 /**
@@ -54,7 +56,7 @@ export function promote(member: Member, order: PromoteOrder): Promise<void> {
     requireOwnAppointment(member, order)
     const { decision, proposal } = order.outgoing
     const outgoing = proposal === undefined ? [decision] : [decision, proposal]
-    member.opening.appointed(order.rule, outgoing, order.predecessorFenced)
+    member.opening.appointed(order.rule, outgoing, order)
     member.appointing = order.rule // its lease is asked for while it is promoted
     using _ = { [Symbol.dispose]: () => void (member.appointing = undefined) }
     if (isDecided(seen, order.rule) && !seen.standing.inRecovery) return member.confirm()

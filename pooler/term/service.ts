@@ -28,7 +28,7 @@ import { type RpcServer, serverStream, unary } from '../../shared/rpc/server.ts'
 import { timer } from '../../shared/time/clock.ts'
 import { cloneFrom, type CloneOrder } from './clone.ts'
 import { follow, type Followed } from './follow.ts'
-import { grant } from './grants.ts'
+import { grant, grantAgeMs } from './grants.ts'
 import { checkHeader } from './header.ts'
 import { initialize } from './initialize.ts'
 import type { Member } from './member.ts'
@@ -57,6 +57,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
         position: positionToWire(recruited.position),
         revocation: revocationToWire(recruited.revocation),
         openedTerm: member.openedTerm,
+        grantAgeMs: grantAgeMs(member),
       }
     }),
     promote: unary(async (request: PromoteRequest): Promise<StatusReply> => {
@@ -71,6 +72,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
         reason: request.reason,
         accepted: request.accepted,
         predecessorFenced: request.predecessorFenced,
+        grantAgeMs: request.grantAgeMs,
       })
       return status()
     }),

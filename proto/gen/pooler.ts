@@ -86,6 +86,8 @@ export interface RecruitReply {
    * for none that it knows of.
    */
   openedTerm: bigint;
+  /** How long ago, at least, it last granted anything to anybody; under this promise it does not. */
+  grantAgeMs: number;
 }
 
 export interface PromoteRequest {
@@ -111,6 +113,11 @@ export interface PromoteRequest {
    * the new leader waits until their leases have run out.
    */
   predecessorFenced: boolean;
+  /**
+   * How long ago, at least, any of those recruited last granted anything: that much of the wait is
+   * over.
+   */
+  grantAgeMs: number;
 }
 
 export interface SetPrimaryRequest {
@@ -719,7 +726,7 @@ export const RecruitRequest: MessageFns<RecruitRequest> = {
 };
 
 function createBaseRecruitReply(): RecruitReply {
-  return { incarnation: "", position: undefined, revocation: undefined, openedTerm: 0n };
+  return { incarnation: "", position: undefined, revocation: undefined, openedTerm: 0n, grantAgeMs: 0 };
 }
 
 export const RecruitReply: MessageFns<RecruitReply> = {
@@ -738,6 +745,9 @@ export const RecruitReply: MessageFns<RecruitReply> = {
         throw new globalThis.Error("value provided for field message.openedTerm of type uint64 too large");
       }
       writer.uint32(32).uint64(message.openedTerm);
+    }
+    if (message.grantAgeMs !== 0) {
+      writer.uint32(40).uint32(message.grantAgeMs);
     }
     return writer;
   },
@@ -787,6 +797,14 @@ export const RecruitReply: MessageFns<RecruitReply> = {
             message.openedTerm = reader.uint64() as bigint;
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.grantAgeMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -814,6 +832,7 @@ export const RecruitReply: MessageFns<RecruitReply> = {
     message.openedTerm = (object.openedTerm !== undefined && object.openedTerm !== null)
       ? BigInt(object.openedTerm)
       : 0n;
+    message.grantAgeMs = object.grantAgeMs ?? 0;
     return message;
   },
 };
@@ -828,6 +847,7 @@ function createBasePromoteRequest(): PromoteRequest {
     reason: "",
     accepted: [],
     predecessorFenced: false,
+    grantAgeMs: 0,
   };
 }
 
@@ -856,6 +876,9 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     }
     if (message.predecessorFenced !== false) {
       writer.uint32(64).bool(message.predecessorFenced);
+    }
+    if (message.grantAgeMs !== 0) {
+      writer.uint32(72).uint32(message.grantAgeMs);
     }
     return writer;
   },
@@ -937,6 +960,14 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
             message.predecessorFenced = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.grantAgeMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -970,6 +1001,7 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     message.reason = object.reason ?? "";
     message.accepted = object.accepted?.map((e) => e) || [];
     message.predecessorFenced = object.predecessorFenced ?? false;
+    message.grantAgeMs = object.grantAgeMs ?? 0;
     return message;
   },
 };

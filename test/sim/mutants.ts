@@ -302,6 +302,15 @@ export const MUTANTS: readonly Mutant[] = [
     foundAt: 1,
   },
   {
+    name: 'a wait that began with the oldest of the last grants',
+    edits: [
+      { file: ROUND, from: 'Math.max(...this.#grantedMs)', to: 'Math.min(...this.#grantedMs)' },
+    ],
+    faults: RASH,
+    seedsMax: 3000,
+    foundAt: 27,
+  },
+  {
     name: 'a new leader opens at once',
     edits: [
       { file: OPENING, from: 'if (opened === term) return 0', to: 'if (opened >= 0n) return 0' },
