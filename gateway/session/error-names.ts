@@ -6,8 +6,9 @@
 
 import { errorResponse } from '../../shared/pgwire/error-fields.ts'
 import { SHARED_PREFIX } from '../statements/statement-registry.ts'
-import { ESCAPED_PREFIX, REFUSED_NAMES, type Extended } from './extended.ts'
+import type { Extended } from './extended.ts'
 import { Refusal } from './mentions.ts'
+import { ESCAPED_PREFIX, REFUSED_NAMES } from './refused-names.ts'
 import { WEAK_COMMIT_HINT } from './session-errors.ts'
 
 const QUOTE = 0x22

@@ -8,12 +8,12 @@
 // - Once a backend belongs to the session for SQL-level PREPARE, EXECUTE or DEALLOCATE, all goes
 //   under the client's own names (`ownNames`), and nothing is changed any more.
 
-import { isUtf8 } from 'node:buffer'
-import { Op, Pin } from '../../shared/link/frame.ts'
+import { Op } from '../../shared/link/frame.ts'
 import { close, parse } from '../../shared/pgwire/frontend.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
-import { SessionStatements, type UnnamedStatement } from '../statements/session-statements.ts'
+import { LargeUnnamed } from '../statements/large-unnamed.ts'
+import { SessionStatements } from '../statements/session-statements.ts'
 import { UnnamedPlace } from '../statements/unnamed-place.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { SHARED_PREFIX, type StatementRegistry } from '../statements/statement-registry.ts'
@@ -24,7 +24,9 @@ import { classify, lastMentions } from './classify.ts'
 import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { Clearing } from './clearing.ts'
 import { ReplyTracker } from './reply-tracker.ts'
-import { LexMode } from './sql-lexer.ts'
+import { OwnStatements, type StatementVerdict } from './own-statements.ts'
+import { ESCAPED_PREFIX, refuse } from './refused-names.ts'
+import { endOfString, isReadable, nameOf } from './statement-name.ts'
 import type { SessionSettings } from './session-settings.ts'
 import type { WatchLookup } from '../watch/watch-lookup.ts'
 import { watchedTraitsOf } from '../watch/watched-traits.ts'
@@ -33,13 +35,8 @@ import { sharedUnder } from './shared-under.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 
 const HEADER_BYTES = 5
-/** Postgres tells statement names apart by this many bytes (NAMEDATALEN - 1). */
-const NAME_BYTES_MAX = 63
 const CLOSE_UNNAMED = close({ statement: '' })
-/** A larger unnamed statement is not replayed as a message. */
-const REPLAY_BYTES_MAX = 16 * 1024
 const NO_NAME = Buffer.alloc(0)
-const OUR_PREFIX = SHARED_PREFIX.toString()
 const STATEMENT = 0x53 // S
 /** The body of a Parse without parameter types, whose text only begins or ends a transaction. */
 const TRANSACTION_CONTROL = new RegExp(
@@ -48,29 +45,10 @@ const TRANSACTION_CONTROL = new RegExp(
   'i',
 )
 const TRANSACTION_BYTES_MAX = 64
-/** Names of ours that no backend ever has; see error-names.ts for what becomes of the error. */
-export const ESCAPED_PREFIX = Buffer.from('mg::')
-export const LIMIT_NAME = Buffer.from('mg:!limit')
-/** By Refusal. */
-export const REFUSED_NAMES = [
-  LIMIT_NAME,
-  Buffer.from('mg:!synchronous_commit'),
-  Buffer.from('mg:!multigres.pooling'),
-  Buffer.from('mg:!multigres'),
-  Buffer.from('mg:!channels'),
-]
 
 /** A SET, and a RESET, that change nothing wherever they run. */
 export const POOLING_SET = 'set exit_on_error to default'
 export const POOLING_RESET = 'reset exit_on_error'
-/** Remembered of statements under the client's own names; beyond it they may be anything. */
-const OWN_MAX = 10_000
-/** A statement by SQL's PREPARE: it writes at most; what its text asks for was asked then. */
-const BY_SQL_PREPARE = {
-  traits: Pin.SqlPrepare | Pin.AdvisoryLock | Trait.MayCommit | Trait.MayWrite,
-  mentions: undefined,
-}
-
 /** What a session's messages need from outside. */
 export type ExtendedContext = {
   registry: StatementRegistry
@@ -108,18 +86,13 @@ export class Extended {
   /** The last piece made or needed a shared statement. */
   sharing = false
   readonly #place = new UnnamedPlace()
-  /** Statements that were prepared under the client's own names, while they are. */
-  readonly #own = new Map<string, { traits: number; mentions: Mentions | undefined }>()
-  /** All others under such names. */
-  #ownOther: { traits: number; mentions: undefined } = BY_SQL_PREPARE
+  readonly #own = new OwnStatements()
+  readonly #large = new LargeUnnamed()
   #mayTakeBack = false
   /** Traits of the statement that the last Bind or Describe named. */
   #usedTraits = 0
   /** The batch binds DEALLOCATE ALL or its like. */
   #clearing: Clearing | undefined
-  #large:
-    | { of: UnnamedStatement; statement: SharedStatement; registry: StatementRegistry }
-    | undefined
 
   constructor(registry: StatementRegistry) {
     this.statements = new SessionStatements(registry)
@@ -207,7 +180,6 @@ export class Extended {
     // The pooler has seen that no statement under a name of the client's is left.
     this.ownNames = false
     this.#own.clear()
-    this.#ownOther = BY_SQL_PREPARE
     this.statements.clear()
   }
 
@@ -224,13 +196,13 @@ export class Extended {
 
   /** The session has ended. */
   close(): void {
-    this.#releaseLarge()
+    this.#large.release()
     this.statements.clear()
   }
 
   /** The client's name for a statement that a backend knows as `shared`; undefined for no such. */
   nameOf(shared: Buffer): Buffer | undefined {
-    if (this.#large?.statement.name.equals(shared) === true) return NO_NAME
+    if (this.#large.isNamed(shared)) return NO_NAME
     for (const [own, statement] of this.statements.entries()) {
       if (statement.name.equals(shared)) return Buffer.from(own, 'latin1')
     }
@@ -292,7 +264,7 @@ export class Extended {
     const mentions = lastMentions(traits)
     if (this.unsure) traits |= IN_DOUBT
     if (mentions !== undefined && mentions.refusal !== Refusal.None) {
-      this.#refuse(builder, { at, next }, REFUSED_NAMES[mentions.refusal] ?? LIMIT_NAME)
+      refuse(builder, { at, next }, mentions.refusal)
       this.statements.nothing()
       return
     }
@@ -307,7 +279,7 @@ export class Extended {
       this.#place.put(statement)
     } else if (this.ownNames) {
       builder.op(Op.Parse, 0, at)
-      this.#noteOwn(name, { traits, mentions })
+      this.traits |= this.#own.note(name, { traits, mentions })
       this.statements.nothing()
     } else {
       this.#parseNamed(context, bytes, { at, nameStart, nameEnd, next, traits, mentions })
@@ -337,7 +309,7 @@ export class Extended {
         this.statements.setUnnamed(statement)
         this.#place.put(statement)
       } else {
-        if (this.ownNames) this.#noteOwn(name, { traits, mentions })
+        if (this.ownNames) this.traits |= this.#own.note(name, { traits, mentions })
         this.statements.nothing()
       }
       return
@@ -350,14 +322,6 @@ export class Extended {
     builder.op(Op.Parse, statement.id, at)
     builder.replace(at, next, statement.definition)
     this.statements.parse(name, statement)
-  }
-
-  /** A statement under the client's own name: what running it asks for. */
-  #noteOwn(name: string, verdict: { traits: number; mentions: Mentions | undefined }): void {
-    // Nobody else may find it. Poolers take a name like ours for ours: they never see it gone.
-    this.traits |= name.startsWith(OUR_PREFIX) ? Pin.SqlPrepare | Pin.Unknown : Pin.SqlPrepare
-    if (this.#own.size < OWN_MAX) this.#own.set(name, verdict)
-    else this.#ownOther = { traits: IN_DOUBT, mentions: undefined }
   }
 
   #parseNamed(
@@ -392,7 +356,7 @@ export class Extended {
     const verdict = { traits, mentions, context: sharedUnder(context, traits) }
     const statement = room ? registry.acquire(bytes, range, verdict) : undefined
     if (statement === undefined) {
-      this.#refuse(builder, { at, next }, LIMIT_NAME)
+      refuse(builder, { at, next }, Refusal.None) // too many
       this.statements.nothing()
       return
     }
@@ -408,16 +372,6 @@ export class Extended {
     return this.#clearing?.hasCleared(name) === true ? undefined : this.statements.get(name)
   }
 
-  /** The error has to happen in the backend, so that what came before is undone. */
-  #refuse(builder: BatchBuilder, { at, next }: { at: number; next: number }, name: Buffer): void {
-    const describe = Buffer.alloc(HEADER_BYTES + 2 + name.length)
-    describe[0] = Frontend.Describe
-    describe.writeInt32BE(describe.length - 1, 1)
-    describe[HEADER_BYTES] = STATEMENT
-    describe.set(name, HEADER_BYTES + 1)
-    builder.replace(at, next, describe)
-  }
-
   #bind(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
     const portalEnd = endOfString(bytes, at + HEADER_BYTES, next)
     const nameStart = portalEnd + 1
@@ -427,7 +381,7 @@ export class Extended {
       const refusal = this.#refusalOf(context, { bytes, nameStart, nameEnd, next })
       if (refusal !== Refusal.None) {
         this.tracker.sent(Frontend.Bind, true)
-        this.#refuse(context.builder, { at, next }, REFUSED_NAMES[refusal] ?? LIMIT_NAME)
+        refuse(context.builder, { at, next }, refusal)
         return
       }
     }
@@ -477,19 +431,19 @@ export class Extended {
   /** SQL runs any of the session's statements: it may do what they do. */
   asksOfAll(asks: Asks): number {
     let traits = 0
-    const add = ([, verdict]: [string, { traits: number; mentions: Mentions | undefined }]) => {
+    const add = (verdict: StatementVerdict): void => {
       traits |= verdict.traits & ASK_BITS
       if (verdict.mentions !== undefined) asks.take(verdict.mentions)
     }
-    for (const entry of this.statements.entries()) add(entry)
-    for (const entry of this.#own) add(entry)
+    for (const [, statement] of this.statements.entries()) add(statement)
+    for (const verdict of this.#own.verdicts()) add(verdict)
     return traits
   }
 
   /** A statement runs, or is described: what it may leave behind is asked for. */
   #asks(
     { watched, lexMode }: ExtendedContext,
-    statement: { readonly traits: number; readonly mentions: Mentions | undefined },
+    statement: Readonly<StatementVerdict>,
     text?: { readonly parse: Buffer; readonly start: number },
   ): void {
     const { mentions } = statement
@@ -516,7 +470,7 @@ export class Extended {
     if (nameEnd === nameStart) return this.#useUnnamed(context, place) ? '' : undefined
     const name = nameOf(bytes, nameStart, nameEnd)
     if (this.ownNames) {
-      this.#asks(context, this.#own.get(name) ?? this.statements.get(name) ?? this.#ownOther)
+      this.#asks(context, this.#own.get(name) ?? this.statements.get(name) ?? this.#own.other)
       return undefined
     }
     const statement = this.#present(name)
@@ -543,8 +497,8 @@ export class Extended {
     const text = unnamed && { parse: unnamed.parse, start: HEADER_BYTES + 1 }
     if (unnamed !== undefined) this.#asks(context, unnamed, text)
     if (this.#place.holds(unnamed)) return false
-    if (unnamed !== undefined && unnamed.parse.length > REPLAY_BYTES_MAX) {
-      const statement = this.#unnamedAsShared(context, unnamed)
+    if (unnamed !== undefined && LargeUnnamed.is(unnamed)) {
+      const statement = this.#large.shared(context.registry, unnamed)
       this.#need(context, statement, place.at)
       builder.rename(place, statement.name)
       return true
@@ -553,21 +507,6 @@ export class Extended {
     builder.replace(place.at, place.at, unnamed?.parse ?? CLOSE_UNNAMED)
     this.#place.replay(unnamed)
     return false
-  }
-
-  /** A large unnamed statement is not sent along with each batch, but defined once. */
-  #unnamedAsShared({ registry }: ExtendedContext, unnamed: UnnamedStatement): SharedStatement {
-    if (this.#large?.of === unnamed) return this.#large.statement
-    this.#releaseLarge()
-    const range = { start: HEADER_BYTES + 1, end: unnamed.parse.length }
-    const statement = registry.acquireAnyway(unnamed.parse, range, unnamed)
-    this.#large = { of: unnamed, statement, registry }
-    return statement
-  }
-
-  #releaseLarge(): void {
-    if (this.#large !== undefined) this.#large.registry.release(this.#large.statement)
-    this.#large = undefined
   }
 
   #close(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
@@ -598,23 +537,4 @@ export class Extended {
     builder.rename(place, Buffer.concat([ESCAPED_PREFIX, name]))
     return true
   }
-}
-
-function nameOf(bytes: Buffer, start: number, end: number): string {
-  return bytes.toString('latin1', start, Math.min(end, start + NAME_BYTES_MAX))
-}
-
-/** Whether Postgres can read a name: under a name of ours, one that it cannot would pass. */
-function isReadable(name: Buffer, lexMode: number): boolean {
-  return (lexMode & LexMode.Utf8) === 0 || isUtf8(name)
-}
-
-/** Where the NUL of the string at `start` lies; -1 when it is not before `limit`. */
-function endOfString(bytes: Buffer, start: number, limit: number): number {
-  // A loop: names are short, and a call of indexOf costs more than they do.
-  const near = Math.min(limit, start + NAME_BYTES_MAX)
-  for (let at = start; at < near; at++) if (bytes[at] === 0) return at
-  if (near >= limit) return -1
-  const at = bytes.indexOf(0, near)
-  return at < 0 || at >= limit ? -1 : at
 }

@@ -18,18 +18,13 @@ import { Asks } from './asks.ts'
 import { keepsChannels, reachesChannels } from './channel-refusal.ts'
 import { classify, lastMentions } from './classify.ts'
 import { LATENCY_SAMPLE, LostTransaction, Mode, type SessionCore } from './core.ts'
-import {
-  POOLING_RESET,
-  POOLING_SET,
-  REFUSED_NAMES,
-  type Extended,
-  type ExtendedContext,
-} from './extended.ts'
+import { POOLING_RESET, POOLING_SET, type Extended, type ExtendedContext } from './extended.ts'
 import type { Failures } from './failures.ts'
 import { LENGTH_MAX } from './message-limits.ts'
 import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { Found, PIECE_BYTES } from './piece-scanner.ts'
 import { Preparations } from './preparations.ts'
+import { REFUSED_NAMES } from './refused-names.ts'
 import { fatal, missedNotifications } from './session-errors.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 import { watchedTraits } from '../watch/watched-traits.ts'
