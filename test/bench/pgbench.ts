@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { measured, type Run, type Sample, type Target } from './measure.ts'
 
 /** pgbench counts the time that its clients need to log in as part of its run. Source: pgbench.c. */
-const LOGIN_S = 0.006
-const TLS_LOGIN_S = 0.012
+const LOGIN_S = 0.004
+const TLS_LOGIN_S = 0.01
 
 /** What to run: pgbench's own flags besides who, where, and how long. */
 export type Workload = {
@@ -53,7 +53,7 @@ type Call = {
 
 async function pgbench({ tool, target, workload, seconds, dir }: Call): Promise<Run> {
   const { flags, mode, clients, tls = false } = workload
-  const duration = Math.ceil(seconds + clients * (tls ? TLS_LOGIN_S : LOGIN_S))
+  const duration = Math.round(seconds + clients * (tls ? TLS_LOGIN_S : LOGIN_S))
   const args = ['-n', ...flags, '-M', mode, '-c', String(clients), '-j', '1']
     .concat(['-T', String(duration)])
     .concat(['-l', '--log-prefix', join(dir, 'log')])
