@@ -1,8 +1,8 @@
 // When a new leader may begin to answer clients: once the lease of whoever led before has run out.
 // It is known to have when that leader's own pooler answered that it is fenced; otherwise the time
 // since the last grant of any recruit is waited out, by clocks that cannot be set: a lease ends by
-// the clock that says most, the wait for it by the one that says least. What is over is on disk, so that a pooler that only restarted
-// does not wait again; one that does not know begins to wait anew.
+// the clock that says most, the wait for it by the one that says least. What is over is on disk, so
+// that a pooler that only restarted does not wait again; one that does not know begins to wait anew.
 import { LEASE_DRIFT } from '../../shared/consensus/lease.ts'
 import type { Rule } from '../../shared/consensus/rule.ts'
 import { now } from '../../shared/time/clock.ts'

@@ -62,7 +62,9 @@ export class Client implements AsyncDisposable {
       return { outcome: 'failed', rows: [], code: 'no session', message: String(error) }
     }
     try {
-      return await ask(frontend, text)
+      const answer = await ask(frontend, text)
+      if (answer.ended) await this.drop()
+      return answer
     } catch (error) {
       await this.drop()
       return { outcome: 'unknown', rows: [], code: 'session lost', message: String(error) }
@@ -92,7 +94,7 @@ export class Client implements AsyncDisposable {
 async function ask(
   frontend: Frontend,
   text: string,
-): Promise<Omit<Answer, 'invokedMs' | 'endedMs'>> {
+): Promise<Omit<Answer, 'invokedMs' | 'endedMs'> & { readonly ended: boolean }> {
   const rows: (string | null)[][] = []
   let code = ''
   let words = ''
@@ -103,7 +105,7 @@ async function ask(
       return undefined // an error that ended the session
     })
     if (message === undefined) {
-      return { outcome: OPEN.test(code) ? 'unknown' : 'failed', rows, code, message: words }
+      return { outcome: outcomeOf(code), rows, code, message: words, ended: true }
     }
     if (message.name === 'DataRow') rows.push(message.values.map((v) => v?.toString() ?? null))
     if (message.name === 'ErrorResponse') {
@@ -111,7 +113,11 @@ async function ask(
       words = message.fields.message
     }
     if (message.name !== 'ReadyForQuery') continue
-    if (code === '') return { outcome: 'ok', rows, code, message: '' }
-    return { outcome: OPEN.test(code) ? 'unknown' : 'failed', rows, code, message: words }
+    return { outcome: outcomeOf(code), rows, code, message: words, ended: false }
   }
+}
+
+function outcomeOf(code: string): Outcome {
+  if (code === '') return 'ok'
+  return OPEN.test(code) ? 'unknown' : 'failed'
 }

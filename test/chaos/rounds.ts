@@ -1,5 +1,6 @@
 // Rounds of harm: the site is whole, something happens to its leader, clients get through again,
 // what died returns, and every acknowledged write is on whoever leads now.
+import { loadavg } from 'node:os'
 import { checkBank } from './check-bank.ts'
 import { checkLists } from './check-lists.ts'
 import { checkHeld, checkLogs } from './check-log.ts'
@@ -12,10 +13,13 @@ import type { Site } from './site.ts'
 import { storyLine, tellStory, type Story } from './story.ts'
 import type { Workload } from './workload.ts'
 import { until } from '../support/until.ts'
+import { shareOf, unknownSince, type Yield, yieldOf } from './yields.ts'
 import { pause } from '../support/pace.ts'
 
 const QUIET_MS = 1000
 const AFTER_MS = 1000
+/** Of the writes of quiet periods: a site that answers everything with an error is no good. */
+const QUIET_SHARE_MIN = 0.9
 const AGAIN_MS_MAX = 60_000
 
 /** Does the harm; resolves when it is over, which may be later than the failover. */
@@ -30,6 +34,10 @@ export type RoundResult = {
   /** From the fault until the site was whole again, what died started anew. */
   readonly wholeAfterMs: number
   readonly anomalies: readonly Anomaly[]
+  /** Of the second before the fault. */
+  readonly quiet: Yield
+  /** Writes that nobody knows of, from the fault on; without those that trouble may have hit. */
+  readonly unknown: number
 }
 
 /** One round. @throws Error when the site does not become whole again. */
@@ -41,6 +49,7 @@ export async function playRound(
   const before = await site.whole()
   await pause(QUIET_MS)
   workload.takeGap()
+  const quietFromMs = performance.now() - QUIET_MS
   const wallMs = Date.now()
   const hitMs = performance.now()
   const over = Promise.resolve(fault(before))
@@ -52,10 +61,13 @@ export async function playRound(
   const wholeAfterMs = performance.now() - hitMs
   await writing(workload)
   const gapMs = workload.takeGap()
+  const quiet = yieldOf(workload.history, quietFromMs, hitMs)
+  const unknown = unknownSince(workload.history, hitMs) - workload.troublesSince(hitMs)
   const history = [...workload.history] // what came before this look at the leader
   const anomalies = checkHeld(history, await heldBy(leader), leader.id)
   const story = tellStory(site, wallMs)
-  return { gapMs, story, leaderChanged: leader.id !== before.id, wholeAfterMs, anomalies }
+  const leaderChanged = leader.id !== before.id
+  return { gapMs, story, leaderChanged, wholeAfterMs, anomalies, quiet, unknown }
 }
 
 /** Every writer gets an acknowledgement for something that it sent from now on. */
@@ -90,11 +102,21 @@ export async function playRounds(options: {
   for (let round = 1; round <= count; round += 1) {
     const result = await playRound(site, workload, fault)
     results.push(result)
-    const { gapMs, story, wholeAfterMs } = result
+    const { gapMs, story, wholeAfterMs, unknown } = result
     const timing = `gap ${gapMs.toFixed(0)} ms, whole after ${wholeAfterMs.toFixed(0)} ms`
-    console.error(`${name} ${round}/${count}: ${timing}; ${storyLine(story)}`)
+    const what = `${storyLine(story)}; unknown ${unknown}`
+    console.error(`${name} ${round}/${count}: ${timing}; ${what}`)
   }
   console.error(`${name}: longest gap: ${distribution(results.map(({ gapMs }) => gapMs))}`)
+  const share = shareOf(results.map(({ quiet }) => quiet))
+  const unknown = Math.max(...results.map((result) => result.unknown))
+  const changed = results.filter(({ leaderChanged }) => leaderChanged).length
+  console.error(
+    `${name}: ${(share * 100).toFixed(1)} % of quiet writes acknowledged, at most ${unknown} ` +
+      `of ${workload.meters.length} writers' outcomes unknown, another leads after ${changed}; ` +
+      `load ${loadavg()[0]?.toFixed(1)}`,
+  )
+  if (share < QUIET_SHARE_MIN) throw new Error('too few quiet writes were acknowledged')
   return results
 }
 

@@ -35,6 +35,8 @@ export class Workload implements AsyncDisposable {
   readonly history: Operation[] = []
   readonly meters: readonly GapMeter[]
   readonly clients: Client[] = []
+  /** When trouble was made. */
+  readonly #troubles: number[] = []
   readonly #options: WorkloadOptions
   readonly #running: Promise<void>[] = []
   #stopping = false
@@ -72,7 +74,7 @@ export class Workload implements AsyncDisposable {
     if (bankers > 0) this.#run('auditor', BANK_PAUSE_MS * 5, auditBank)
     if (this.#options.trouble === true) {
       const victims = this.clients.filter(({ name }) => !name.startsWith('auditor'))
-      this.#run('trouble', TROUBLE_PAUSE_MS, (client) => makeTrouble(client, victims, random))
+      this.#run('trouble', TROUBLE_PAUSE_MS, (client) => this.#trouble(client, victims))
     }
   }
 
@@ -93,6 +95,11 @@ export class Workload implements AsyncDisposable {
   /** Acknowledged writes so far. */
   get acknowledged(): number {
     return this.tally().ok
+  }
+
+  /** Acts of trouble; each may have cost one write its outcome. */
+  troublesSince(fromMs: number): number {
+    return this.#troubles.filter((atMs) => atMs >= fromMs).length
   }
 
   /** Writes and transactions by outcome. */
@@ -126,6 +133,11 @@ export class Workload implements AsyncDisposable {
     this.#stopping = true
     await Promise.all(this.#running)
     for (const client of this.clients) await client.drop()
+  }
+
+  #trouble(client: Client, victims: readonly Client[]): Promise<undefined> {
+    this.#troubles.push(performance.now())
+    return makeTrouble(client, victims, this.#options.random)
   }
 
   #note(operation: Operation | undefined): void {

@@ -1,0 +1,31 @@
+// What writers got for their writes, apart for quiet periods and for what a fault has touched.
+import type { LogWrite, Operation } from './history.ts'
+
+/** Of the writes sent in one stretch of time. */
+export type Yield = { readonly sent: number; readonly acknowledged: number }
+
+/** Quiet means that nothing was hurt from `fromMs` to `untilMs`. */
+export function yieldOf(history: readonly Operation[], fromMs: number, untilMs: number): Yield {
+  const sent = writes(history).filter(
+    ({ invokedMs, endedMs }) => invokedMs >= fromMs && endedMs < untilMs,
+  )
+  return { sent: sent.length, acknowledged: sent.filter(({ outcome }) => outcome === 'ok').length }
+}
+
+/** Writes whose outcome nobody knows, that were on their way at `fromMs` or came later. */
+export function unknownSince(history: readonly Operation[], fromMs: number): number {
+  return writes(history).filter(
+    ({ outcome, endedMs }) => outcome === 'unknown' && endedMs >= fromMs,
+  ).length
+}
+
+/** Of all quiet periods, as a share. */
+export function shareOf(yields: readonly Yield[]): number {
+  const sum = (pick: (one: Yield) => number): number =>
+    yields.reduce((total, one) => total + pick(one), 0)
+  return sum(({ acknowledged }) => acknowledged) / sum(({ sent }) => sent)
+}
+
+function writes(history: readonly Operation[]): LogWrite[] {
+  return history.filter((operation) => operation.kind === 'write')
+}
