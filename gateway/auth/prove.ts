@@ -33,8 +33,11 @@ export type Proof = {
   message(): Promise<MessageReader>
 }
 
-/** Resolves when the client was told that it is who it says. @throws PgError otherwise. */
-export async function prove(proof: Proof): Promise<void> {
+/**
+ * Resolves to what tells the client that it is who it says: for the caller to send, with what it
+ * says next. @throws PgError otherwise.
+ */
+export async function prove(proof: Proof): Promise<Buffer> {
   const { rule, user, certificate } = proof
   if (rule.clientCert !== 'no' && certificate === undefined) {
     throw denied('connection requires a valid client certificate')
@@ -44,7 +47,7 @@ export async function prove(proof: Proof): Promise<void> {
     if (rule.method !== 'cert') throw passwordFailed(user)
     throw denied(`certificate authentication failed for user "${user}"`)
   }
-  proof.write(Buffer.concat([final, authenticationOk()]))
+  return Buffer.concat([final, authenticationOk()])
 }
 
 /** Why a client is not let in that no rule is about, or one that says so. */

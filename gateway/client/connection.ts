@@ -77,6 +77,8 @@ export class Connection {
   #rule: HbaRule | undefined // that it was admitted by
   #place: Disposable | undefined // as a stranger
   #protection = ''
+  /** What is said with the next words: a write costs more than all else of a login. */
+  #unsent: Buffer | undefined
   #upgraded = false // the raw socket's bytes are ciphertext now
   #sslDone = false
   #gssDone = false
@@ -338,7 +340,8 @@ export class Connection {
     const certificate = this.#certificate
     const { maps } = rules
     try {
-      await prove({ rule, row, user, mockSecret, endPoint, certificate, maps, write, message })
+      const proof = { rule, row, user, mockSecret, endPoint, certificate, maps, write, message }
+      this.#unsent = await prove(proof)
     } catch (error) {
       if (error instanceof PgError) host.counters.loginsFailed++
       throw error
@@ -468,7 +471,9 @@ export class Connection {
   }
 
   /** Before the session nothing is large: what a fresh socket does not take is an attack. */
-  #write(bytes: Buffer): void {
+  #write(next: Buffer): void {
+    const bytes = this.#unsent === undefined ? next : Buffer.concat([this.#unsent, next])
+    this.#unsent = undefined
     const taken = this.#socket.write(bytes, 0, bytes.length)
     if (taken !== bytes.length && !this.#ended) this.terminate()
   }

@@ -87,6 +87,13 @@ class Session {
   readonly #out = new OutBuffer()
   #socket: Bun.Socket<Session> | undefined
   #deadline: Disposable | undefined
+  /** Requests of this turn of the event loop: they leave together. */
+  #unsent: Buffer[] = []
+  readonly #sendLater = (): void => {
+    const unsent = this.#unsent
+    this.#unsent = []
+    if (!this.gone) this.#send(unsent.length === 1 ? (unsent[0] as Buffer) : Buffer.concat(unsent))
+  }
 
   constructor(options: AdminOptions, socketPath: string) {
     this.#options = options
@@ -102,7 +109,7 @@ class Session {
       return
     }
     this.#requests.push(request)
-    if (this.ready) this.#send(request.bytes)
+    if (this.ready && this.#unsent.push(request.bytes) === 1) setImmediate(this.#sendLater)
     this.#watch()
   }
 

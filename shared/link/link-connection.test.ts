@@ -103,6 +103,7 @@ describe('link connection', () => {
   test('frames behind the one that closed the link are dropped', () => {
     const { socket, link, events } = open()
     health(link)
+    link.flush() // what is not data leaves a turn later
     const twice = Buffer.concat([...socket.writes, ...socket.writes])
     link.handler = {
       frame: () => link.close(),

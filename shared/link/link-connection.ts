@@ -1,9 +1,9 @@
 // Either end of an authenticated link.
 //
-// Writes are gathered: while at most one stream is busy a frame leaves at once, else all frames of
-// one turn of the event loop leave together. Control frames overtake data in this queue, never
-// inside a chunk already begun. What cannot be written waits; above LINK_QUEUE_BYTES_MAX the owner
-// is asked to stop producing (`congested`) until `drained`.
+// Writes are gathered: while at most one stream is busy BATCH and DATA leave at once; everything else
+// leaves together with the other frames of one turn of the event loop. Control frames overtake data
+// in this queue, never inside a chunk already begun. What cannot be written waits; above
+// LINK_QUEUE_BYTES_MAX the owner is asked to stop producing (`congested`) until `drained`.
 
 import { PgError } from '../errors/pg-error.ts'
 import { assert } from '../errors/assert.ts'
@@ -11,6 +11,7 @@ import {
   FRAME_HEADER_BYTES,
   FRAME_PAYLOAD_BYTES_MAX,
   keepsDataOrder,
+  Kind,
   writeFrameHeader,
 } from './frame.ts'
 import { FrameQueue, recycle, type Chunk } from './frame-queue.ts'
@@ -128,7 +129,7 @@ export class LinkConnection {
     if (headBytes > 0) copy(head, 0, headBytes, bytes, at + FRAME_HEADER_BYTES)
     if (end > start) copy(body, start, end, bytes, at + FRAME_HEADER_BYTES + headBytes)
     this.framesOut++
-    this.#schedule()
+    this.#schedule(kind === Kind.Data || kind === Kind.Batch)
   }
 
   /** Queues a frame whose payload is `object` as JSON, which must fit one frame. */
@@ -196,8 +197,9 @@ export class LinkConnection {
     this.handler.closed(reason)
   }
 
-  #schedule(): void {
-    if (this.busy <= 1) {
+  /** Logins and streams that open and close come in crowds; a turn later is soon enough for them. */
+  #schedule(isHot: boolean): void {
+    if (isHot && this.busy <= 1) {
       this.flush()
     } else if (!this.#scheduled && !this.#blocked) {
       this.#scheduled = true

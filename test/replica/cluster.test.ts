@@ -172,7 +172,7 @@ describe('reads', () => {
     async (mode) => {
       if ('skipped' in pgbench) return
       const tool: PgbenchTool = { path: pgbench.path, env: pgbench.env, password: 'postgres' }
-      const main = { name: 'gateway', ...address(cluster.url), pids: [] }
+      const main = { key: 'ours', name: 'gateway', ...address(cluster.url), pids: [] } as const
       const replica = { ...main, ...address(cluster.gateway.replica_url) }
       if (mode === 'simple') await initPgbench(tool, main, 1)
       await using frontend = await reader()
@@ -182,11 +182,11 @@ describe('reads', () => {
       const sample = await runPgbench(
         tool,
         replica,
-        { script: 'select-only', mode, clients: 16 },
+        { flags: ['-b', 'select-only'], mode, clients: 16 },
         2,
       )
-      expect(sample.tps).toBeGreaterThan(0)
-      console.error(`replica port, pgbench -S -M ${mode} -c 16: ${Math.round(sample.tps)} tps`)
+      expect(sample.rate).toBeGreaterThan(0)
+      console.error(`replica port, pgbench -S -M ${mode} -c 16: ${Math.round(sample.rate)} tps`)
     },
     TEST_MS,
   )
