@@ -1,0 +1,93 @@
+// The orchestrators of a running cluster, as commands call them. One that is frozen or dead costs a
+// command a moment, never its outcome: whoever answers is asked.
+import { existsSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { type GetShardStatusReply, OrchClient, type ShardStatus } from '../../proto/gen/orch.ts'
+import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
+import { RefusedError, messageOf } from '../errors.ts'
+import { clusterPaths, readMarker } from './cluster-dir.ts'
+import { grpcAddress } from './members.ts'
+import { findState, isSupervised, type ClusterState } from './state.ts'
+
+/** How long to wait for a first sign of life. */
+const PROBE_MS = 1500
+
+/** An orchestrator with what it says of its shards, or why it says nothing. */
+export type OrchAnswer =
+  | { readonly id: string; readonly client: OrchClient; readonly shards: readonly ShardStatus[] }
+  | { readonly id: string; readonly client: OrchClient; readonly problem: string }
+
+/** What an orchestrator that answers says. */
+export type OrchSpeaks = Extract<OrchAnswer, { shards: unknown }>
+
+/** The state of the cluster in `dir`. @throws RefusedError where none runs. */
+export async function requireRunning(dir: string): Promise<ClusterState> {
+  if (readMarker(resolve(dir)) === undefined) {
+    throw new RefusedError(`${resolve(dir)}: there is no cluster (--dir names its folder)`)
+  }
+  const state = await findState(clusterPaths(resolve(dir)))
+  if (isSupervised(state)) return state
+  throw new RefusedError(`${resolve(dir)}: not running (multigres cluster start --dir ${dir})`)
+}
+
+/** The token that services of the cluster ask for; undefined where there is none. */
+export function tokenOf(dir: string): string | undefined {
+  const file = join(clusterPaths(resolve(dir)).secrets, 'token')
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined
+}
+
+/** Clients of all orchestrators of one cluster; dispose it. */
+export class Orchestrators implements Disposable {
+  readonly clients: ReadonlyMap<string, OrchClient>
+
+  constructor(dir: string, { plan }: ClusterState) {
+    const token = tokenOf(dir)
+    this.clients = new Map(
+      plan.orchs.map((orch) => [orch.id, rpcClient(OrchClient, grpcAddress(orch), { token })]),
+    )
+  }
+
+  /** Asks all at once how the shards stand. */
+  async ask(request: { database: string; shard: string }): Promise<OrchAnswer[]> {
+    return await Promise.all(
+      [...this.clients].map(async ([id, client]): Promise<OrchAnswer> => {
+        try {
+          const timeoutMs = PROBE_MS
+          const reply: GetShardStatusReply = await callUnary(client, 'getShardStatus', request, {
+            timeoutMs,
+          })
+          return { id, client, shards: reply.shards }
+        } catch (error) {
+          return { id, client, problem: withoutMethod(error) }
+        }
+      }),
+    )
+  }
+
+  /** Those that answer, who knows most first. @throws RefusedError naming all otherwise. */
+  async requireAnswering(request: { database: string; shard: string }): Promise<OrchSpeaks[]> {
+    const answers = await this.ask(request)
+    const speaking = answers.filter(speaks).toSorted((a, b) => b.shards.length - a.shards.length)
+    if (speaking.length > 0) return speaking
+    const why = answers.flatMap((answer) =>
+      speaks(answer) ? [] : `${answer.id}: ${answer.problem}`,
+    )
+    throw new RefusedError(`no orchestrator answers (${why.join('; ') || 'there is none'})`)
+  }
+
+  [Symbol.dispose](): void {
+    for (const client of this.clients.values()) client.close()
+  }
+}
+
+/** Whether it answered. */
+export function speaks(answer: OrchAnswer): answer is OrchSpeaks {
+  return 'shards' in answer
+}
+
+/** What went wrong, without the name of the call, which people do not know. */
+export function withoutMethod(error: unknown): string {
+  const text = messageOf(error).replace(/^[a-z]\w*: (?:\d+ )?/, '')
+  if (/deadline exceeded/i.test(text)) return 'does not answer in time'
+  return /ECONNREFUSED|connection dropped/i.test(text) ? 'nothing listens there' : text
+}
