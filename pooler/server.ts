@@ -69,7 +69,7 @@ export class DataServer implements AsyncDisposable {
       nowMs: now(),
       socketPath: () => socketPathOf(postgres()),
     })
-    this.executor.gate.answers = () => serving.answers()
+    this.executor.gate.lease = serving
     serving.drainer = new HandOverDrain(this.executor)
     this.#host = {
       executor: this.executor,

@@ -67,6 +67,8 @@ export interface BackendHost {
   backendGone(backend: Backend, loss: Loss): void
   /** No cancel of it is under way any more; it may be handed on, or go on. */
   cancelDone(backend: Backend): void
+  /** Asked for each chunk: whether it may reach a client. False: owners have let go by now. */
+  mayDeliver(): boolean
   /** The process id that clients know the notifier by whose backend has `pid`. */
   sessionOf(pid: number): number
 }
@@ -304,6 +306,7 @@ export class Backend extends PoolMember<Backend> {
   }
 
   onData(chunk: Buffer): void {
+    if (this.owner !== undefined) this.#host.mayDeliver()
     if (this.#phase === Phase.Shutting) return
     try {
       if (this.#phase === Phase.Startup) this.#starting(chunk)

@@ -323,6 +323,10 @@ export class Executor implements BackendHost {
     if (waitsFor === 'ClientRead' && backend.batches === batch && backend.running) callback()
   }
 
+  mayDeliver(): boolean {
+    return this.gate.mayDeliver()
+  }
+
   backendOpened(backend: Backend): void {
     this.counters.backendsOpened++
     backend.pool.refusal = undefined

@@ -83,6 +83,7 @@ export class PlainSession extends PoolWaiter<Backend> implements BackendOwner {
 
   /** The socket's `data` event. */
   onData(chunk: Buffer): void {
+    this.#executor.gate.mayGoOn()
     const { backend } = this
     if (this.#closed) return
     if (backend === undefined) return this.#onPassword(chunk)

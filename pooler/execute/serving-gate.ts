@@ -1,5 +1,7 @@
-import type { ServingState } from '../term/serving-state.ts'
+import type { ServingState, ServingStateCell } from '../term/serving-state.ts'
 import type { Refusal } from './refusal.ts'
+
+const NO_LIMIT = { answers: () => true, delivers: () => true, lapsed: () => {} }
 
 /** Decides whether a batch may start: the rule as four plain numbers, compared in place. */
 export class ServingGate {
@@ -9,8 +11,8 @@ export class ServingGate {
   otherRule: Refusal
   /** What reads as from a follower hears; undefined while that may start. */
   readsRefusal: Refusal | undefined
-  /** Whether the leader's lease holds at this very moment: a comparison of clocks. */
-  answers: () => boolean = () => true
+  /** The leader's, at this very moment: comparisons of clocks. */
+  lease: Pick<ServingStateCell, 'answers' | 'delivers' | 'lapsed'> = NO_LIMIT
   /** This process is about to stop: only sessions that have a backend go on. */
   #draining = false
   #state: ServingState
@@ -55,6 +57,24 @@ export class ServingGate {
     this.readsRefusal = this.follows ? draining : notServing(state.notReadable)
   }
 
+  /**
+   * Whether a session of the leader may say more of a batch that runs: what a client sends late is
+   * an operation of its own. False: sessions have been cut off by now.
+   */
+  mayGoOn(): boolean {
+    return !this.#state.serving || this.lease.answers() || this.#lapse()
+  }
+
+  /** Whether what a backend has said may still reach a client. False as above. */
+  mayDeliver(): boolean {
+    return !this.#state.serving || this.lease.delivers() || this.#lapse()
+  }
+
+  #lapse(): false {
+    this.lease.lapsed()
+    return false
+  }
+
   /** Why a batch that reads as from a follower may not start. */
   checkReads(hasBackend: boolean): Refusal | undefined {
     const { readsRefusal } = this
@@ -71,7 +91,7 @@ export class ServingGate {
       bytes.readUInt32BE(at) === this.#termHigh &&
       bytes.readUInt32BE(at + 8) === this.#subtermHigh
     if (!same) return this.otherRule
-    return this.answers() ? undefined : NO_LEASE
+    return this.lease.answers() ? undefined : NO_LEASE
   }
 }
 

@@ -141,6 +141,7 @@ export class Stream
    */
   data(flags: number, mask: number, bytes: Buffer, start: number, end: number): void {
     this.#inbound.received(end - start)
+    if (!this.reads) this.#link.executor.gate.mayGoOn()
     if (this.state === StreamState.Waiting) {
       if (mask !== 0) this.#end.note(mask)
       this.#held.add(flags, mask, bytes, start, end, 0)

@@ -53,7 +53,7 @@ const OPTIONS = [
 ] as const
 
 /** What a listener shares with the pooler's other backends. */
-export type ListenerShare = Pick<BackendHost, 'vectors' | 'settings' | 'limits'> & {
+export type ListenerShare = Pick<BackendHost, 'vectors' | 'settings' | 'limits' | 'mayDeliver'> & {
   readonly nowMs: number
 }
 
@@ -228,6 +228,7 @@ export class ListenerConnection implements BackendOwner {
       },
       backendGone: () => undefined,
       cancelDone: () => undefined,
+      mayDeliver: () => share.mayDeliver(),
       sessionOf: (pid) => pid,
     }
   }

@@ -7,6 +7,7 @@
 //   between a process that was stopped and its first frame afterwards.
 import { leaseUntil } from '../../shared/consensus/lease.ts'
 import { formatNumber, type Rule } from '../../shared/consensus/rule.ts'
+import { now } from '../../shared/time/clock.ts'
 import { elapsedMs, type Instant } from './instant.ts'
 
 const NO_RULES: readonly Rule[] = []
@@ -20,6 +21,8 @@ export class Lease {
   /** When the oldest of the grants that are needed was asked for. */
   #since: Instant | undefined
   #endless = false
+  /** By the monotonic clock alone. */
+  #untilMs = -Infinity
 
   /** The rules by which this node leads: its decision, and its own undecided proposal. */
   get rules(): readonly Rule[] {
@@ -61,19 +64,29 @@ export class Lease {
     return this.#since === undefined ? -Infinity : this.#lengthMs - elapsedMs(this.#since)
   }
 
-  /** Whether this node may answer clients at this very moment. For each frame that leaves. */
+  /** Whether clients may begin anything here at this very moment. For each frame that comes. */
   holds(): boolean {
     if (this.#endless) return true
     return this.#since !== undefined && elapsedMs(this.#since) < this.#lengthMs
   }
 
+  /**
+   * Whether clients may still be answered. For each piece that leaves: one comparison, by the one
+   * clock that is read in no time, because what it answers began while `holds`.
+   */
+  delivers(): boolean {
+    return now() < this.#untilMs
+  }
+
   #recount(): void {
     this.#endless = false
     this.#since = undefined
+    this.#untilMs = -Infinity
     if (this.#rules.length === 0) return
     const asked = new Map([...this.#grants].map(([id, at]) => [id, at.monotonicMs]))
     const until = leaseUntil(this.#rules, asked)
     this.#endless = until === Infinity
+    this.#untilMs = until + this.#lengthMs
     for (const at of this.#grants.values()) if (at.monotonicMs === until) this.#since = at
   }
 }

@@ -81,6 +81,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   const { id, cell, database, shard, stateDir, pgctld } = config.values
   const lease = new Lease()
   options.serving.answers = () => lease.holds()
+  options.serving.delivers = () => lease.delivers()
   const member = owned.use(
     new Member({
       identity: { id, cell, database, shard, stateDir },
@@ -91,6 +92,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       replicationSecret: () => replicationSecret(secrets),
     }),
   )
+  options.serving.lapsed = () => member.publish()
   // Unreadable promises end the start: going on without them would be to vote twice.
   member.promises = await PromiseFile.open(stateDir)
   const advertised = () => ({

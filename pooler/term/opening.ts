@@ -2,7 +2,7 @@
 // It is known to have when that leader's own pooler answered that it is fenced; otherwise the time
 // since the last grant of any recruit is waited out, by clocks that cannot be set: a lease ends by
 // the clock that says most, the wait for it by the one that says least. What is over is on disk, so
-// that a pooler that only restarted does not wait again; one that does not know begins to wait anew.
+// that a pooler that only restarted does not wait again; one that does not know waits anew.
 import { LEASE_DRIFT } from '../../shared/consensus/lease.ts'
 import type { Rule } from '../../shared/consensus/rule.ts'
 import { now } from '../../shared/time/clock.ts'

@@ -65,10 +65,15 @@ export function sameStanding(left: ServingState, right: ServingState): boolean {
  */
 export class ServingStateCell {
   /**
-   * Whether a leader may answer clients at this very moment: its lease holds. To be asked for each
-   * frame that leaves, because no event tells a process that was stopped that time has passed.
+   * Whether clients may begin anything with a leader at this very moment: its lease holds. To be
+   * asked for each frame that comes, because no event tells a process that was stopped that time
+   * has passed.
    */
   answers: () => boolean = () => true
+  /** Whether they may still be answered; a cheaper look, for each piece that leaves. */
+  delivers: () => boolean = () => true
+  /** One of the two has said no: the state is made anew before this returns. */
+  lapsed: () => void = () => {}
   /** Brings clients to rest before leadership is handed over; set by the data part. */
   drainer: Drainer | undefined
   #current: ServingState = UNKNOWN_STATE

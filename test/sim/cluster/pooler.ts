@@ -48,7 +48,7 @@ export class Pooler {
     this.node = node
     this.process = new Process(`pooler ${node.id}`, node.machine)
     node.pooler = this.process
-    this.#gate.answers = () => this.serving.answers()
+    this.#gate.lease = this.serving
     this.serving.onChange((state) => this.#changed(state))
     scene.world.enter(this.process, () => void this.#start())
   }
