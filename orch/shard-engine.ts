@@ -295,8 +295,9 @@ async function perform(context: ShardContext, action: Action): Promise<void> {
     case 'appoint':
       return appoint(context, action)
     case 'clone':
-      return clone(context, action)
+      return clone(context, { ...action, decided: action.rule.number })
     case 'follow':
-      return follow(context, { ...action, decided: action.rule.number })
+      await follow(context, { ...action, decided: action.rule.number })
+      return
   }
 }

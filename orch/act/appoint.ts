@@ -2,25 +2,19 @@
 // pointed at it, or that write would never get its quorum.
 import { possiblyUndecided } from '../../shared/consensus/position.ts'
 import { newTermRevocation, type TermRevocation } from '../../shared/consensus/revocation.ts'
-import {
-  compareNumbers,
-  formatNumber,
-  type Rule,
-  type RuleNumber,
-} from '../../shared/consensus/rule.ts'
+import { compareNumbers, formatNumber } from '../../shared/consensus/rule.ts'
 import { revocationFromWire, revocationToWire, ruleToWire } from '../../shared/consensus/wire.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
-import { now, sleep, wallTimeMs } from '../../shared/time/clock.ts'
+import { now, wallTimeMs } from '../../shared/time/clock.ts'
 import type { Action } from '../analyze/problem.ts'
 import { positionOf } from '../analyze/snapshot.ts'
 import { recruitRound, type Recruited } from '../rule/recruit-round.ts'
-import { follow } from './follow.ts'
+import { gather } from './gather.ts'
 import type { Callee, ShardContext } from './shard-context.ts'
 
 const PROMOTE_TIMEOUT_MS = 65_000
-const POINT_AGAIN_MS = 300
 
 /** @throws PgError or RpcError saying at which step it ended; the next attempt is at a new term. */
 export async function appoint(
@@ -43,16 +37,14 @@ export async function appoint(
   const recruitedMs = now()
   const { rule } = recruited.proposal
   tellChoice(context, { recruited, term, tookMs: recruitedMs - startedMs })
-  const promoted = new AbortController()
-  for (const { id } of context.snapshot().members) {
-    if (id === rule.leaderId) continue
-    const decided = recruited.proposal.outgoing.decision.number
-    void keepPointing(context, { member: id, rule, decided }, promoted.signal)
-  }
+  const decided = new AbortController()
   try {
-    await promote(context.callee(rule.leaderId), { revocation, recruited, reason: action.reason })
+    await Promise.race([
+      promote(context.callee(rule.leaderId), { revocation, recruited, reason: action.reason }),
+      gather(context, recruited.proposal, decided.signal),
+    ])
   } finally {
-    promoted.abort()
+    decided.abort()
   }
   context.tell('appointment.decided', {
     text: `rule ${formatNumber(rule.number)} is decided: ${rule.leaderId} leads`,
@@ -128,25 +120,4 @@ async function promote(
     grantAgeMs: recruited.grantAgeMs(),
   }
   learn(await callUnary(client, 'promote', request, { timeoutMs: PROMOTE_TIMEOUT_MS }))
-}
-
-/**
- * Points a member until the new leader has its quorum: one whose Postgres restarts meanwhile
- * follows nobody again. Never rejects; who cannot be pointed now is found once somebody leads.
- */
-async function keepPointing(
-  context: ShardContext,
-  { member, rule, decided }: { member: string; rule: Rule; decided: RuleNumber },
-  promoted: AbortSignal,
-): Promise<void> {
-  let told = false
-  while (!promoted.aborted) {
-    try {
-      await follow(context, { member, source: rule.leaderId, rule, decided })
-    } catch (error) {
-      if (!told) context.log.warn('not pointed at the new leader yet', { member, error })
-      told = true
-    }
-    await sleep(POINT_AGAIN_MS, promoted).catch(() => undefined)
-  }
 }

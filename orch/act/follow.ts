@@ -7,7 +7,7 @@ import type { ShardContext } from './shard-context.ts'
 const TIMEOUT_MS = 25_000
 
 /**
- * Tells a member who leads. Resolves also when it finds that it has diverged: its status says so.
+ * Tells a member who leads. False when it finds that it has diverged: its status says so, too.
  * @throws RpcError when it refuses or cannot be reached.
  */
 export async function follow(
@@ -19,7 +19,7 @@ export async function follow(
     /** The newest rule known to be decided. */
     readonly decided: RuleNumber
   },
-): Promise<void> {
+): Promise<boolean> {
   const { client, header } = context.callee(order.member)
   const { address } = context.callee(order.source)
   const { source: leaderId, decided } = order
@@ -29,4 +29,5 @@ export async function follow(
   const { member } = order
   if (outcome === Outcome.FOLLOWING) context.log.info('follows', { member, source: leaderId })
   else context.log.error('cannot follow', { member, outcome, reason })
+  return outcome === Outcome.FOLLOWING
 }

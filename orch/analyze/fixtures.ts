@@ -33,6 +33,8 @@ export type Looks = {
   action?: string
   diverged?: string
   blocked?: string
+  /** Its promotion in this term has begun. */
+  promoting?: bigint
   /** Whom it granted last, by its own decision's number. */
   grants?: string
   grantAgeMs?: number
@@ -78,7 +80,10 @@ function status(id: string, looks: Looks): StatusReply {
     incarnation: looks.incarnation ?? `i-${id}`,
     revocation: revocationToWire(looks.revocation ?? NO_REVOCATION),
     recruitBlockedUntil: undefined,
-    promoting: undefined,
+    promoting:
+      looks.promoting === undefined
+        ? undefined
+        : { term: looks.promoting, timeline: Number(looks.promoting) + 1, lsn: 0n },
     position: known ? positionToWire(position(decision, lsn, proposal)) : undefined,
     positionKnown: answers,
     postgres: {

@@ -5,6 +5,7 @@ import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
 import { possiblyUndecided, type Position } from '../../shared/consensus/position.ts'
 import { compareNumbers, formatNumber, memberOf, type Rule } from '../../shared/consensus/rule.ts'
 import { numberFromWire, revocationFromWire } from '../../shared/consensus/wire.ts'
+import { copyUnderWay } from './following.ts'
 import {
   type FreshMember,
   isFresh,
@@ -103,7 +104,7 @@ const IS_NO_HELP = new Set(['UNUSABLE', 'FROZEN'])
 const verdict = (kind: Verdict['kind'], why: string): Verdict => ({ kind, why })
 
 function judge(snapshot: ShardSnapshot, position: Position): Verdict {
-  const underWay = appointmentUnderWay(snapshot)
+  const underWay = appointmentUnderWay(snapshot) ?? copyUnderWay(snapshot)
   if (underWay !== undefined) return verdict('unclear', underWay)
   const rule = possiblyUndecided(position)
   const leader = memberCalled(snapshot, rule.leaderId)

@@ -55,7 +55,7 @@ function analyzeMember(
     return notice('MEMBER_HAS_FOREIGN_DATA', `${id} holds the data of another system`, id)
   }
   if (isEmpty(member)) return clone(member, leader, false)
-  if (status.diverged !== '') return clone(member, leader, true)
+  if (status.diverged !== '') return boundByPromise(member, leader) ?? clone(member, leader, true)
   if (isStandby(member) || isPrimary(member)) return analyzeRunning(member, leader, timers)
   return notice('MEMBER_NOT_RUNNING', `${id}: ${status.postgres?.message || 'starts'}`, id)
 }
@@ -65,12 +65,9 @@ function analyzeRunning(
   leader: { member: FreshMember; rule: Rule },
   timers: MemberTimers,
 ): Problem | undefined {
-  const { id, status } = member
-  const promise = revocationFromWire(status.revocation)
-  if (isRuleRevoked({ decision: leader.rule, proposal: undefined }, promise)) {
-    const text = `${id} promised not to help rules below term ${promise.revokedBelowTerm}`
-    return notice('MEMBER_BOUND_BY_PROMISE', text, id)
-  }
+  const { id } = member
+  const bound = boundByPromise(member, leader)
+  if (bound !== undefined) return bound
   const pointed = isStandby(member) && isPointedAt(member, leader.member)
   if (pointed && streamsFrom(member, leader.member)) return undefined
   if (pointed && (timers.get(id) ?? 0) < NOT_STREAMING_MS) return undefined
@@ -81,6 +78,16 @@ function analyzeRunning(
     description: `${id} ${what} ${leader.member.id}`,
     action: { kind: 'follow', member: id, source: leader.member.id, rule: leader.rule },
   }
+}
+
+function boundByPromise(
+  { id, status }: FreshMember,
+  { rule }: { rule: Rule },
+): Problem | undefined {
+  const promise = revocationFromWire(status.revocation)
+  if (!isRuleRevoked({ decision: rule, proposal: undefined }, promise)) return undefined
+  const text = `${id} promised not to help rules below term ${promise.revokedBelowTerm}`
+  return notice('MEMBER_BOUND_BY_PROMISE', text, id)
 }
 
 function isForeign(member: FreshMember, leader: FreshMember): boolean {

@@ -4,14 +4,21 @@
 // Invariant: before data is thrown away, the WAL floor is on disk: this member may have
 // acknowledged writes that only its old data held, so it is not recruited before it has regained
 // the WAL that the leader had at that moment.
-import { compareNumbers, INITIAL_NUMBER, type Rule } from '../../shared/consensus/rule.ts'
+import {
+  compareNumbers,
+  INITIAL_NUMBER,
+  type Rule,
+  type RuleNumber,
+  UNSET_NUMBER,
+} from '../../shared/consensus/rule.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { formatConninfo } from '../replication/conninfo.ts'
 import { readLeaderWal } from '../replication/leader-wal.ts'
 import { Deadline } from './deadline.ts'
 import type { Action } from './action-lock.ts'
-import { timelineOf } from './follow.ts'
+import { timelineOf, whyNotHelped } from './follow.ts'
 import type { Member } from './member.ts'
+import type { WalFloor } from './promise-state.ts'
 import { requirePromises } from './recruit.ts'
 import { answering, ensureRunning, LONE_STANDBY } from './run-standby.ts'
 
@@ -28,6 +35,8 @@ export type CloneOrder = {
   readonly port: number
   /** A diverged data directory may be thrown away. */
   readonly replace: boolean
+  /** The newest rule known to be decided; undefined when that was not told. */
+  readonly decided: RuleNumber | undefined
 }
 
 /**
@@ -39,8 +48,8 @@ export function cloneFrom(member: Member, order: CloneOrder, begun: () => void):
   return member.lock.run('clone', LOCK_WAIT_MS, async (action) => {
     await member.observeAnew()
     requireReplaceable(member, order)
-    const floor = await floorFrom(member, order)
     const promises = requirePromises(member)
+    const floor = higher(promises.state.recruitBlockedUntil, await floorFrom(member, order))
     if (floor !== undefined) await promises.update({ recruitBlockedUntil: floor })
     begun()
     if (member.hasData) await member.pgctld.stop(STOP_TIMEOUT_MS)
@@ -59,6 +68,10 @@ function requireReplaceable(member: Member, order: CloneOrder): void {
   const refuse = (why: string) =>
     new PgError('object_not_in_prerequisite_state', `not cloned from ${order.sourceId}: ${why}`)
   if (order.sourceId === member.identity.id) throw refuse('that is this node itself')
+  const { rule, decided = UNSET_NUMBER } = order
+  const { revocation } = requirePromises(member).state
+  const why = whyNotHelped({ rule, decided }, member.seen.standing?.position, revocation)
+  if (why !== undefined) throw refuse(why)
   if (!member.hasData) return
   if (!order.replace) throw refuse('this member has data')
   if (member.foreign) throw refuse(`it holds other data: ${member.diverged}`)
@@ -67,15 +80,25 @@ function requireReplaceable(member: Member, order: CloneOrder): void {
   if (member.diverged === '') throw refuse('its data is not known to have diverged')
 }
 
-/** The leader's present end of WAL; nothing was acknowledged under the rule {0,1}. */
-async function floorFrom(member: Member, { rule, host, port }: CloneOrder) {
+/**
+ * The leader's present end of WAL; nothing was acknowledged under the rule {0,1}. A leader that is
+ * only appointed holds all that was acknowledged by the rule before its own, and by its own nothing
+ * is yet: a copy of it counts before that is decided, or it never would be.
+ */
+async function floorFrom(member: Member, { rule, decided, host, port }: CloneOrder) {
   if (compareNumbers(rule.number, INITIAL_NUMBER) === 0) return undefined
   const secret = await member.replicationSecret()
   const leader = await readLeaderWal({ host, port, secret }, timelineOf(rule))
   if (leader === undefined) {
     throw new PgError('cannot_connect_now', 'the leader to clone from is not promoted yet')
   }
-  return { rule: rule.number, lsn: leader.lsn }
+  return { rule: decided ?? rule.number, lsn: leader.lsn }
+}
+
+/** A floor that stands is not lowered by an order of an older rule. */
+function higher(before: WalFloor | undefined, next: WalFloor | undefined): WalFloor | undefined {
+  if (before === undefined || next === undefined) return next ?? before
+  return compareNumbers(before.rule, next.rule) > 0 ? before : next
 }
 
 async function copy(member: Member, order: CloneOrder, action: Action): Promise<void> {

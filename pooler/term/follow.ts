@@ -1,7 +1,7 @@
 // SetPrimary: here is your leader. No node is pointed at one before its WAL is proven a prefix of
 // the leader's; who is no prefix has diverged, connects to nobody and says so.
 import { isRuleRevoked, type TermRevocation } from '../../shared/consensus/revocation.ts'
-import { possiblyUndecided } from '../../shared/consensus/position.ts'
+import { type Position, possiblyUndecided } from '../../shared/consensus/position.ts'
 import {
   compareNumbers,
   formatNumber,
@@ -74,14 +74,24 @@ function refuseStale(member: Member, order: FollowOrder, seen: Answering): void 
   if (leaderId === member.identity.id) throw refuse('that is this node itself')
   const initial = compareNumbers(rule.number, INITIAL_NUMBER) === 0
   if (!initial && rule.leaderId !== leaderId) throw refuse(`${rule.leaderId} leads by that rule`)
-  const own = possiblyUndecided(seen.standing.position).number
-  if (compareNumbers(own, rule.number) > 0) {
-    throw refuse(`this node knows rule ${formatNumber(own)}, not ${formatNumber(rule.number)}`)
+  const why = whyNotHelped(order, seen.standing.position, requirePromises(member).state.revocation)
+  if (why !== undefined) throw refuse(why)
+}
+
+/** Why this node may not help `rule`; undefined when it may. */
+export function whyNotHelped(
+  order: { readonly rule: Rule; readonly decided: RuleNumber },
+  position: Position | undefined,
+  revocation: TermRevocation,
+): string | undefined {
+  const { number } = order.rule
+  const own = position && possiblyUndecided(position).number
+  if (own !== undefined && compareNumbers(own, number) > 0) {
+    return `this node knows rule ${formatNumber(own)}, not ${formatNumber(number)}`
   }
-  const { revocation } = requirePromises(member).state
-  if (!initial && isRevoked(order, revocation)) {
-    throw refuse(`it promised not to help rules below term ${revocation.revokedBelowTerm}`)
-  }
+  const initial = compareNumbers(number, INITIAL_NUMBER) === 0
+  if (initial || !isRevoked(order, revocation)) return undefined
+  return `it promised not to help rules below term ${revocation.revokedBelowTerm}`
 }
 
 /**
@@ -89,7 +99,10 @@ function refuseStale(member: Member, order: FollowOrder, seen: Answering): void 
  * collected it may be about to appoint its own leader, and counts on it that no rule in between
  * comes to be decided.
  */
-function isRevoked({ rule, decided }: FollowOrder, revocation: TermRevocation): boolean {
+function isRevoked(
+  { rule, decided }: { readonly rule: Rule; readonly decided: RuleNumber },
+  revocation: TermRevocation,
+): boolean {
   if (rule.number.coordinatorTerm >= revocation.revokedBelowTerm) return false
   const isDecided = compareNumbers(decided, rule.number) >= 0
   const decision = isDecided ? rule : { number: decided }

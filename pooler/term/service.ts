@@ -93,9 +93,10 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
       return status()
     }),
     cloneFrom: unary(async (request: CloneFromRequest): Promise<StatusReply> => {
-      const { header, rule, sourceId, host, port, replace } = request
+      const { header, sourceId, host, port, replace, decided } = request
       check(header)
-      await beginClone(member, { rule: ruleFromWire(rule), sourceId, host, port, replace })
+      const rule = ruleFromWire(request.rule)
+      await beginClone(member, { rule, sourceId, host, port, replace, decided })
       return status()
     }),
     resign: unary(async ({ header, rule, drainMs }: ResignRequest): Promise<ResignReply> => {

@@ -211,6 +211,8 @@ export interface CloneFromRequest {
   port: number;
   /** a diverged data directory may be thrown away */
   replace: boolean;
+  /** As in SetPrimaryRequest. Absent: the floor is of the rule itself. */
+  decided?: RuleNumber | undefined;
 }
 
 export interface StatusRequest {
@@ -1274,7 +1276,7 @@ export const InitializeShardRequest: MessageFns<InitializeShardRequest> = {
 };
 
 function createBaseCloneFromRequest(): CloneFromRequest {
-  return { header: undefined, rule: undefined, sourceId: "", host: "", port: 0, replace: false };
+  return { header: undefined, rule: undefined, sourceId: "", host: "", port: 0, replace: false, decided: undefined };
 }
 
 export const CloneFromRequest: MessageFns<CloneFromRequest> = {
@@ -1296,6 +1298,9 @@ export const CloneFromRequest: MessageFns<CloneFromRequest> = {
     }
     if (message.replace !== false) {
       writer.uint32(48).bool(message.replace);
+    }
+    if (message.decided !== undefined) {
+      RuleNumber.encode(message.decided, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1361,6 +1366,14 @@ export const CloneFromRequest: MessageFns<CloneFromRequest> = {
             message.replace = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.decided = RuleNumber.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1386,6 +1399,9 @@ export const CloneFromRequest: MessageFns<CloneFromRequest> = {
     message.host = object.host ?? "";
     message.port = object.port ?? 0;
     message.replace = object.replace ?? false;
+    message.decided = (object.decided !== undefined && object.decided !== null)
+      ? RuleNumber.fromPartial(object.decided)
+      : undefined;
     return message;
   },
 };

@@ -1,11 +1,10 @@
-// Goal: what the simulator has found in the real protocol stays named until it is mended: a test
-// here fails as it is told to, and says so once it does not any more. The other stories, which
-// planted bugs are found by, do no harm to the real code.
+// Goal: what the simulator has found in the real protocol stays named, and mended. The other
+// stories, which planted bugs are found by, do no harm to the real code.
 import { expect, test } from 'bun:test'
 import { runJob } from './job.ts'
 import { SCRIPTS } from './scripts.ts'
 
-const TIMEOUT_MS = 60_000
+const TIMEOUT_MS = 120_000
 const CLOCK = 'the wall clock of a waiting leader jumps'
 const PROMOTED = 'followers start anew while a leader is promoted'
 
@@ -30,10 +29,10 @@ test(
   TIMEOUT_MS,
 )
 
-/** All others have diverged from a leader that, without them, is never their source of a copy. */
-test.failing(
+/** All others have diverged from a leader that, without them, was never their source of a copy. */
+test(
   'a leader whose followers have all diverged comes to serve',
-  async () => expect(await brokenBy(NOTHING, 1)).toEqual([]),
+  async () => expect(await brokenBy(NOTHING, 8)).toEqual([]),
   TIMEOUT_MS,
 )
 
@@ -42,18 +41,8 @@ test(
   async () => {
     const known = [CLOCK, PROMOTED, NOTHING]
     const names = Object.keys(SCRIPTS).filter((name) => !known.includes(name))
-    const broken = []
-    for (const name of names) {
-      const found = await brokenBy(name, 5)
-      broken.push(...found.filter(([, violation]) => ruleOf(violation) !== 'quiet ends'))
-    }
-    expect(broken).toEqual([])
+    const broken = await Promise.all(names.map((name) => brokenBy(name, 3)))
+    expect(broken.flat()).toEqual([])
   },
   TIMEOUT_MS,
 )
-
-function ruleOf(violation: unknown): unknown {
-  return typeof violation === 'object' && violation !== null && 'rule' in violation
-    ? violation.rule
-    : undefined
-}
