@@ -1,6 +1,7 @@
+import { ownView } from './console/own-view.ts'
 import type { GatewayServer } from './server.ts'
 
-/** Views for GET /debug/NAME: sessions, links, statements, hold. */
+/** Views for GET /debug/NAME: sessions, links, statements, console, traffic, hold. */
 export function debugViews(server: GatewayServer): Record<string, () => unknown> {
   return {
     sessions: () =>
@@ -14,6 +15,8 @@ export function debugViews(server: GatewayServer): Record<string, () => unknown>
       ...server.rules.describe(),
       sessions: [...server.connections].flatMap((connection) => connection.admitted() ?? []),
     }),
+    console: () => ownView(server),
+    traffic: () => server.console.samples(),
     hold: () => ({
       waiting: server.hold.waiting,
       bytes: server.hold.bytes,

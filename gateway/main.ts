@@ -80,6 +80,7 @@ async function start(context: ServiceContext<typeof gatewayFields>): Promise<Run
     drain: (deadline) => server.drain(deadline),
     resume: () => server.resume(),
     debug: debugViews(server),
+    actions: { console: (body, signal) => server.console.actFor(body['command'], signal) },
     status: () => ({
       port: server.port,
       replica_port: server.listeners.replicaPort,

@@ -277,6 +277,7 @@ export class Connection {
       socket: this.#socket,
       user,
       client: this.peer,
+      scope: this.#unix ? 'own' : 'all',
       number: host.nextNumber(),
       cancelKey: newCancelKey(cancelKeyBytes(version)),
       role,

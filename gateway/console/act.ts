@@ -78,7 +78,7 @@ export function killClient(server: GatewayServer, number: number): void {
     server.log.info('client killed', { session: number })
     return session.terminate(terminated())
   }
-  const hint = 'SHOW CLIENTS has the ids of this gateway; each gateway has its own clients.'
+  const hint = 'SHOW CLIENTS has the ids.'
   throw new PgError('undefined_object', `there is no client ${number}`, { hint })
 }
 

@@ -58,6 +58,7 @@ const SOCKET_OURS = {
   pins: 'text',
   client_addr: 'text',
   client_port: 'int4',
+  gateway: 'text',
 } as const satisfies Columns
 
 const SOCKETS = { ...SOCKET, ...SOCKET_BUFFERS, ...SOCKET_NEWER, ...SOCKET_OURS }
@@ -85,7 +86,7 @@ export const TABLES = {
     sv_others: 'int4',
     sv_pinned: 'int4',
   },
-  CLIENTS: { ...SOCKET, ...SOCKET_NEWER, pooler: 'text', pins: 'text' },
+  CLIENTS: { ...SOCKET, ...SOCKET_NEWER, pooler: 'text', pins: 'text', gateway: 'text' },
   SERVERS: { ...SOCKET, ...SOCKET_NEWER, ...SOCKET_OURS },
   SOCKETS,
   ACTIVE_SOCKETS: SOCKETS,
@@ -185,6 +186,7 @@ export const TABLES = {
     remote_pid: 'int4',
     pins: 'text',
     since_ms: 'int4',
+    gateway: 'text',
   },
   GATEWAYS: {
     gateway: 'text',

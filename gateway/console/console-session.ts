@@ -25,6 +25,7 @@ import { Output } from '../session/output.ts'
 import { TABLES, type Columns, type Row } from './columns.ts'
 import { parseCommands, type Command } from './command.ts'
 import { describeColumns, encodeRow } from './encode.ts'
+import type { Scope } from './picture.ts'
 
 /** What a command came to: rows of a table, or just its tag. */
 export type Outcome = { readonly tag: string; readonly rows?: readonly Row[] }
@@ -46,6 +47,7 @@ export type ConsoleSessionOptions = {
   /** May do more than SHOW. */
   readonly admin: boolean
   readonly client: string
+  readonly scope: Scope
 }
 
 /** A command is short. */
@@ -73,6 +75,8 @@ export class ConsoleSession implements ClientSession {
   readonly user: string
   readonly admin: boolean
   readonly client: string
+  /** Whom its commands are about. */
+  readonly scope: Scope
   /** Wall clock. */
   readonly sinceMs = wallTimeMs()
   readonly paused = false
@@ -96,6 +100,7 @@ export class ConsoleSession implements ClientSession {
     this.user = options.user
     this.admin = options.admin
     this.client = options.client
+    this.scope = options.scope
     this.#runner = options.runner
     this.#socket = options.socket
     this.#output = new Output(options.socket)

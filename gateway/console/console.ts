@@ -1,7 +1,8 @@
-// The admin console: a database that is none. Whoever connects to it gets PgBouncer's commands
-// about this gateway, and some of ours.
+// The admin console: a database that is none. Whoever connects to it gets PgBouncer's commands, and
+// some of ours: about all gateways by the port that they share, which leads to any of them, and
+// about this one by its own unix socket.
 
-import { PgError } from '../../shared/errors/pg-error.ts'
+import { PgError, type Condition } from '../../shared/errors/pg-error.ts'
 import { BUILD } from '../../shared/lifecycle/version.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import type { GatewayServer } from '../server.ts'
@@ -11,13 +12,14 @@ import { mayAdminister } from './admission.ts'
 import type { Row, TableName } from './columns.ts'
 import type { Command } from './command.ts'
 import { ConsoleSession, type CommandRunner, type Outcome } from './console-session.ts'
-import { takePicture, type Picture } from './picture.ts'
+import { askPeers, failureOf, tellPeers, type Told } from './peers.ts'
+import { takePicture, type Picture, type Scope } from './picture.ts'
 import * as cluster from './show/cluster.ts'
 import * as databases from './show/databases.ts'
 import { poolRows } from './show/pools.ts'
 import * as settings from './show/settings.ts'
 import * as sockets from './show/sockets.ts'
-import { Stats } from './show/stats.ts'
+import * as stats from './show/stats.ts'
 import { Waits } from './waits.ts'
 
 /** What ParameterStatus tells a client of the console. */
@@ -40,6 +42,8 @@ export type Administrator = {
   readonly socket: ClientSocket
   readonly user: string
   readonly client: string
+  /** Whether it speaks to this gateway alone: it came in by this one's own socket. */
+  readonly scope: Scope
   readonly number: number
   readonly cancelKey: Buffer
   readonly role: Parameters<typeof mayAdminister>[1]
@@ -49,7 +53,7 @@ export class Console implements CommandRunner, Disposable {
   readonly #server: GatewayServer
   readonly #token: string | undefined
   readonly #waits: Waits
-  readonly #stats: Stats
+  readonly #stats: stats.Stats
   readonly #sessions = new Set<ConsoleSession>()
 
   constructor(server: GatewayServer, token: string | undefined) {
@@ -57,12 +61,21 @@ export class Console implements CommandRunner, Disposable {
     this.#token = token
     this.#waits = new Waits(server, token)
     const periodMs = (): number => server.limits.statsPeriodMs
-    this.#stats = new Stats(server.traffic, periodMs, () => this.#waits.take())
+    this.#stats = new stats.Stats(server.traffic, periodMs, () => this.#waits.take())
   }
 
   /** Sessions of the console. */
-  get size(): number {
-    return this.#sessions.size
+  get sessions(): ReadonlySet<ConsoleSession> {
+    return this.#sessions
+  }
+
+  /** Traffic by database, for the consoles of other gateways. */
+  samples(): stats.SamplesView {
+    const { present, older, newer } = this.#stats.samples()
+    const view = ({ atMs, figures }: typeof present) => {
+      return { atMs, figures: Object.fromEntries(figures) }
+    }
+    return { present: view(present), older: view(older), newer: view(newer) }
   }
 
   /** Lets an administrator in. @throws PgError, FATAL, for anybody else. */
@@ -111,65 +124,116 @@ export class Console implements CommandRunner, Disposable {
       return { tag: 'SHOW' }
     }
     const show = SHOWN[table]
-    if ('counted' in show) {
-      await this.#waits.take()
-      return { tag: 'SHOW', rows: show.counted(this.#stats) }
-    }
     if ('now' in show) return { tag: 'SHOW', rows: show.now(this.#server) }
-    const picture = await takePicture(this.#server, this.#token)
+    if ('counted' in show) {
+      return { tag: 'SHOW', rows: show.counted(await this.#samples(session)) }
+    }
+    const picture = await takePicture(this.#server, this.#token, session.scope)
     for (const missing of picture.missing) {
       session.notice('a pooler did not answer: its backends are missing', missing)
     }
-    return { tag: 'SHOW', rows: show.seen(picture, this.#server, this.#sessions) }
+    tellSilent(picture.silent, session)
+    return { tag: 'SHOW', rows: show.seen(picture, this.#server) }
   }
 
-  async #act(command: Exclude<Command, { verb: 'SHOW' | 'NOTHING' }>, session: ConsoleSession) {
+  async #samples(session: ConsoleSession): Promise<ReturnType<stats.Stats['samples']>> {
+    await this.#waits.take()
+    if (session.scope === 'own') return this.#stats.samples()
+    const { views, missing } = await askPeers<stats.SamplesView>(
+      this.#server,
+      'traffic',
+      this.#token,
+    )
+    tellSilent(missing, session)
+    return this.#stats.samples(views)
+  }
+
+  async #act(command: Action, session: ConsoleSession): Promise<Outcome> {
+    const { verb } = command
+    if (MUST_EXIST.has(verb) && 'database' in command) {
+      await this.#mustExist(command.database, session.user)
+    }
+    const here = (): Promise<void> => this.#actHere(command, session)
+    if (session.scope === 'own' || OF_ONE.has(verb)) await here()
+    else await this.#everywhere(command, session, here)
+    return { tag: verb }
+  }
+
+  /**
+   * At all gateways at once. A PAUSE that fails at one is taken back at those where it had not;
+   * what changes nothing at some, since it was so already, is done when it was done at one.
+   */
+  async #everywhere(
+    command: Action,
+    session: ConsoleSession,
+    here: () => Promise<void>,
+  ): Promise<void> {
     const server = this.#server
     const { signal } = session.stopping
+    const tell = (what: Action, until: AbortSignal): Promise<Told[]> =>
+      tellPeers(server, what, { token: this.#token, signal: until })
+    const [own, others] = await Promise.all([told(server.limits.id, here), tell(command, signal)])
+    const all = [own, ...others]
+    for (const { gateway, notices } of others) {
+      for (const notice of notices) session.notice(`${gateway}: ${notice}`)
+    }
+    const done = all.filter(({ error }) => error === undefined)
+    const same = SAME_ALREADY[command.verb]
+    const failed = all.filter(({ error }) => error !== undefined && error.condition !== same)
+    if (failed.length === 0 && done.length > 0) return
+    if (command.verb === 'PAUSE' && done.length > 0) {
+      const undo = { verb: 'RESUME', database: command.database } as const
+      const never = new AbortController().signal
+      await Promise.all([
+        told(server.limits.id, () => this.#actHere(undo, session)),
+        tell(undo, never),
+      ])
+    }
+    throw failureOf(failed.length > 0 ? failed : all)
+  }
+
+  /** For the console of another gateway: POST /actions/console. */
+  async actFor(command: unknown, signal: AbortSignal): Promise<Omit<Told, 'gateway'>> {
+    const notices: string[] = []
+    const stopping = { signal }
+    const notice = (message: string): void => void notices.push(message)
+    const end = await told('', () => this.#actHere(command as Action, { stopping, notice }))
+    return { ...end, notices }
+  }
+
+  async #actHere(command: Action, asker: Asker): Promise<void> {
+    const server = this.#server
+    const { signal } = asker.stopping
     switch (command.verb) {
       case 'PAUSE':
-        await this.#mustExist(command.database, session.user)
-        await act.pause(server, command.database, {
+        return await act.pause(server, command.database, {
           signal,
-          tell: (message) => session.notice(message),
+          tell: (message) => asker.notice(message),
         })
-        break
       case 'RESUME':
-        act.resume(server, command.database)
-        break
+        return act.resume(server, command.database)
       case 'KILL':
-        await this.#mustExist(command.database, session.user)
-        act.kill(server, command.database)
-        break
+        return act.kill(server, command.database)
       case 'KILL_CLIENT':
-        act.killClient(server, command.session)
-        break
+        return act.killClient(server, command.session)
       case 'DISABLE':
-        await this.#mustExist(command.database, session.user)
-        act.disable(server, command.database)
-        break
+        return act.disable(server, command.database)
       case 'ENABLE':
-        act.enable(server, command.database)
-        break
+        return act.enable(server, command.database)
       case 'RELOAD':
-        for (const message of act.reload(server)) session.notice(message)
-        break
+        for (const message of act.reload(server)) asker.notice(message)
+        return
       case 'SET':
-        act.set(server, command.name, command.value)
-        break
+        return act.set(server, command.name, command.value)
       case 'RECONNECT':
-        await this.#mustExist(command.database, session.user)
-        act.reconnect(server, command.database)
-        break
-      case 'WAIT_CLOSE':
-        await this.#mustExist(command.database, session.user)
-        await act.waitClose(server, { database: command.database, token: this.#token, signal })
-        break
+        return act.reconnect(server, command.database)
+      case 'WAIT_CLOSE': {
+        const { database } = command
+        return await act.waitClose(server, { database, token: this.#token, signal })
+      }
       case 'SHUTDOWN':
-        act.shutdown(server, command.wait)
-        break
+        return act.shutdown(server, command.wait)
     }
-    return { tag: command.verb }
   }
 
   /** @throws PgError invalid_catalog_name: a slip of the pen would do nothing, and say nothing. */
@@ -185,25 +249,68 @@ export class Console implements CommandRunner, Disposable {
   }
 }
 
-type Consoles = Iterable<ConsoleSession>
-/** How a table is made: from what the gateway has at hand, or from what the poolers say. */
+/** What changes something. */
+type Action = Exclude<Command, { verb: 'SHOW' | 'NOTHING' }>
+type Verb = Action['verb']
+
+/** Who is told what happens, and may not want it any more. */
+type Asker = {
+  readonly stopping: { readonly signal: AbortSignal }
+  notice(message: string): void
+}
+
+/** Poolers hear of the first two from one gateway; the third would leave nobody to answer. */
+const OF_ONE: ReadonlySet<Verb> = new Set(['RECONNECT', 'WAIT_CLOSE', 'SHUTDOWN'])
+const MUST_EXIST: ReadonlySet<Verb> = new Set([
+  'PAUSE',
+  'KILL',
+  'DISABLE',
+  'RECONNECT',
+  'WAIT_CLOSE',
+])
+/** What a gateway says that had nothing to do. */
+const SAME_ALREADY: Partial<Record<Verb, Condition>> = {
+  PAUSE: 'object_not_in_prerequisite_state',
+  RESUME: 'object_not_in_prerequisite_state',
+  KILL_CLIENT: 'undefined_object',
+}
+
+/** How `action` ended. A bug is no end. */
+async function told(gateway: string, action: () => Promise<void>): Promise<Told> {
+  try {
+    await action()
+    return { gateway, notices: [] }
+  } catch (error) {
+    if (!(error instanceof PgError)) throw error
+    const { condition, message } = error
+    return { gateway, notices: [], error: { condition, message } }
+  }
+}
+
+function tellSilent(missing: readonly string[], session: ConsoleSession): void {
+  for (const gateway of missing) {
+    session.notice('a gateway did not answer: its clients are missing', gateway)
+  }
+}
+
+/** How a table is made: from what the gateway has at hand, or from what the others say. */
 type Shown =
   | { now(server: GatewayServer): Row[] }
-  | { counted(stats: Stats): Row[] }
-  | { seen(picture: Picture, server: GatewayServer, consoles: Consoles): Row[] }
+  | { counted(samples: ReturnType<stats.Stats['samples']>): Row[] }
+  | { seen(picture: Picture, server: GatewayServer): Row[] }
 
 const SHOWN: Readonly<Record<TableName, Shown>> = {
-  POOLS: { seen: (picture, _server, consoles) => poolRows(picture, consoles) },
-  CLIENTS: { seen: (picture, _server, consoles) => sockets.clientRows(picture, consoles) },
+  POOLS: { seen: (picture) => poolRows(picture) },
+  CLIENTS: { seen: (picture) => sockets.clientRows(picture) },
   SERVERS: { seen: (picture) => sockets.serverRows(picture) },
-  SOCKETS: { seen: (picture, _server, consoles) => sockets.socketRows(picture, consoles) },
+  SOCKETS: { seen: (picture) => sockets.socketRows(picture) },
   ACTIVE_SOCKETS: {
-    seen: (picture, _server, consoles) => sockets.activeSocketRows(picture, consoles),
+    seen: (picture) => sockets.activeSocketRows(picture),
   },
-  STATS: { counted: (stats) => stats.rows() },
-  STATS_TOTALS: { counted: (stats) => stats.totalRows() },
-  STATS_AVERAGES: { counted: (stats) => stats.averageRows() },
-  TOTALS: { counted: (stats) => stats.sumRows() },
+  STATS: { counted: stats.statsRows },
+  STATS_TOTALS: { counted: stats.totalRows },
+  STATS_AVERAGES: { counted: stats.averageRows },
+  TOTALS: { counted: stats.sumRows },
   DATABASES: { seen: (picture, server) => databases.databaseRows(server, picture) },
   USERS: { seen: (picture, server) => databases.userRows(server, picture) },
   LISTS: { seen: (picture, server) => databases.listRows(server, picture) },

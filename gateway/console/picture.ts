@@ -1,9 +1,12 @@
-// Sessions and backends of one moment, joined: what several of the tables are made of.
+// Sessions and backends of one moment, joined: what several of the tables are made of. Sessions are
+// of this gateway, or of all.
 
 import { wallTimeMs } from '../../shared/time/clock.ts'
 import type { PoolerRecord } from '../../shared/topology/records.ts'
 import type { SessionView } from '../session/session-view.ts'
 import type { GatewayServer } from '../server.ts'
+import { ownView, type OwnClient, type OwnConsole, type OwnView } from './own-view.ts'
+import { askPeers } from './peers.ts'
 import {
   askPoolers,
   type BackendFigure,
@@ -19,19 +22,12 @@ export type Server = {
   readonly client: Client | undefined
 }
 
-/** A session of this gateway. */
-export type Client = {
-  readonly number: number
-  readonly view: SessionView
-  readonly ageMs: number
+/** A session of a gateway. */
+export type Client = OwnClient & {
   readonly state: 'active' | 'idle' | 'waiting'
   /** How long its batch has been under way or has waited; 0 at rest. */
   readonly waitMs: number
   readonly stream: StreamFigure | undefined
-  readonly replication: 'none' | 'physical' | 'logical'
-  /** `host:port` of the gateway's side, and what secures it. */
-  readonly local: string
-  readonly tls: string
 }
 
 /** What was seen. */
@@ -40,17 +36,32 @@ export type Picture = {
   readonly clients: readonly Client[]
   readonly servers: readonly Server[]
   readonly figures: readonly PoolerFigures[]
+  readonly consoles: readonly OwnConsole[]
+  /** Connections of the gateways that are seen. */
+  readonly connections: number
   /** Poolers that were not heard: their backends are missing above. */
   readonly missing: readonly string[]
+  /** Gateways that were not heard: their clients are missing. */
+  readonly silent: readonly string[]
 }
 
-/** Asks the poolers that this gateway has links to, and looks at its own sessions. */
+/** Whom a picture is of: this gateway alone, or with all others. */
+export type Scope = 'own' | 'all'
+
+/** Asks the poolers that this gateway has links to, and looks at sessions: its own, or all. */
 export async function takePicture(
   server: GatewayServer,
   token: string | undefined,
+  scope: Scope = 'own',
 ): Promise<Picture> {
-  const { figures, missing } = await askPoolers(linkedPoolers(server), token)
-  const clients = lookAtClients(server, streamsOf(server.limits.id, figures))
+  const nobody = { views: [], missing: [] }
+  const [{ figures, missing }, peers] = await Promise.all([
+    askPoolers(linkedPoolers(server), token),
+    scope === 'all' ? askPeers<OwnView>(server, 'console', token) : nobody,
+  ])
+  const views = [ownView(server), ...peers.views]
+  const streams = streamsOf(figures)
+  const clients = views.flatMap((view) => view.clients).map((own) => withStream(own, streams))
   const byNumber = new Map(clients.map((client) => [client.number, client]))
   const servers = figures.flatMap((one) =>
     one.backends.map((backend) => ({
@@ -59,7 +70,16 @@ export async function takePicture(
       client: backend.session === null ? undefined : byNumber.get(backend.session),
     })),
   )
-  return { atMs: wallTimeMs(), clients, servers, figures, missing }
+  return {
+    atMs: wallTimeMs(),
+    clients,
+    servers,
+    figures,
+    consoles: views.flatMap((view) => view.consoles),
+    connections: views.reduce((sum, view) => sum + view.connections, 0),
+    missing,
+    silent: peers.missing,
+  }
 }
 
 /** The poolers that this gateway has links to. */
@@ -68,42 +88,22 @@ export function linkedPoolers({ router, directory }: GatewayServer): PoolerRecor
   return linked.flatMap(({ id }) => directory.poolers.get(id)?.record ?? [])
 }
 
-/** The streams of this gateway's sessions, by session. */
-function streamsOf(
-  gateway: string,
-  figures: readonly PoolerFigures[],
-): ReadonlyMap<number, StreamFigure> {
-  const streams = new Map<number, StreamFigure>()
+/** Streams by gateway and session. */
+type Streams = ReadonlyMap<string, StreamFigure>
+
+function streamsOf(figures: readonly PoolerFigures[]): Streams {
+  const streams = new Map<string, StreamFigure>()
   for (const stream of figures.flatMap((one) => one.streams)) {
-    if (stream.gateway !== gateway || stream.session === undefined) continue
-    streams.set(stream.session, stream)
+    if (stream.gateway === null || stream.session === undefined) continue
+    streams.set(`${stream.gateway}/${stream.session}`, stream)
   }
   return streams
 }
 
-function lookAtClients(
-  server: GatewayServer,
-  streams: ReadonlyMap<number, StreamFigure>,
-): Client[] {
-  const sockets = new Map<number, { local: string; tls: string }>()
-  for (const { session, local, tls } of server.connections) {
-    if (session !== undefined) sockets.set(session.number, { local, tls })
-  }
-  const clients: Client[] = []
-  const look = (session: Looked, replication: Client['replication']): void => {
-    const { number, ageMs } = session
-    const view = session.view()
-    const stream = streams.get(number)
-    const socket = sockets.get(number) ?? { local: '', tls: '' }
-    const stands = standing(view, stream)
-    clients.push({ number, ageMs, view, stream, replication, ...stands, ...socket })
-  }
-  for (const session of server.sessions.values()) look(session, 'none')
-  for (const session of server.replications.values()) look(session, session.kind)
-  return clients
+function withStream(own: OwnClient, streams: Streams): Client {
+  const stream = streams.get(`${own.gateway}/${own.number}`)
+  return { ...own, stream, ...standing(own.view, stream) }
 }
-
-type Looked = { readonly number: number; readonly ageMs: number; view(): SessionView }
 
 /** What PgBouncer would call it, and for how long. */
 function standing(

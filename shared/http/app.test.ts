@@ -58,6 +58,7 @@ beforeEach(() => {
     notReady: () => reasons,
     token: () => token,
     lameduckPeriodMs: () => 60_000,
+    actions: () => ({ echo: (body) => Promise.resolve({ heard: body['said'] }) }),
     debug: () => ({ pools: () => ({ waiting: new Set([1n, 2n ** 60n]) }) }),
     status: () => ({ leader: '<script>', term: 3n }),
   })
@@ -178,6 +179,16 @@ test("another site's page may not change anything through its reader's browser",
   expect((await request('POST', '/config', { body: {}, headers })).status).toBe(403)
   const own = { origin: 'http://localhost:15200' }
   expect((await request('POST', '/config', { body: {}, headers: own })).status).toBe(200)
+})
+
+test('an action gets the body, and only who has the token asks for it', async () => {
+  const body = { said: 'hello' }
+  expect((await request('POST', '/actions/echo', { body })).json).toEqual({ heard: 'hello' })
+  expect((await request('POST', '/actions/echo', { body: '[]' })).status).toBe(400)
+  expect((await request('POST', '/actions/nothing')).status).toBe(404)
+  expect((await request('GET', '/actions/echo')).status).toBe(404)
+  token = 'open sesame'
+  expect((await request('POST', '/actions/echo', { body })).status).toBe(401)
 })
 
 test('debug lists its views and shows them with every number exact', async () => {

@@ -26,8 +26,16 @@ export interface AppOptions<F extends Fields> {
   /** The period of a POST /lameduck that names none. */
   lameduckPeriodMs: () => number
   debug: () => Readonly<Record<string, () => unknown>>
+  /** What POST /actions/NAME does. */
+  actions: () => Readonly<Record<string, Action>>
   status: () => unknown
 }
+
+/** Something that the service can be asked to do; `signal` aborts when whoever asked has gone. */
+export type Action = (body: Record<string, unknown>, signal: AbortSignal) => Promise<unknown>
+
+/** Where actions are. */
+export const ACTIONS = '/actions/'
 
 /** What Bun.serve tells a request about its connection. */
 export interface Connection {
@@ -55,6 +63,7 @@ export function createApp<F extends Fields>(options: AppOptions<F>): Hono<Connec
   addLameduck(app, options, guarded)
   addConfig(app, options, guarded)
   addDebug(app, options)
+  addActions(app, options, guarded)
   app.notFound((c) => json(c, { error: `no such path: ${c.req.path}` }, 404))
   app.onError((error, c) => {
     options.log.error('http request failed', { path: c.req.path, error })
@@ -151,6 +160,20 @@ function addDebug<F extends Fields>(app: Hono<Connection>, { debug }: AppOptions
     const view = debug()[c.req.param('name')]
     if (view === undefined) return json(c, { error: 'nothing of that name; see /debug' }, 404)
     return json(c, view())
+  })
+}
+
+function addActions<F extends Fields>(
+  app: Hono<Connection>,
+  { actions }: AppOptions<F>,
+  guarded: Guard,
+): void {
+  app.post(`${ACTIONS}:name`, guarded, async (c) => {
+    const action = actions()[c.req.param('name') ?? '']
+    if (action === undefined) return json(c, { error: 'nothing of that name can be done' }, 404)
+    const body = await readObject(c)
+    if (body === undefined) return json(c, { error: 'the body is not a JSON object' }, 400)
+    return json(c, await action(body, c.req.raw.signal))
   })
 }
 

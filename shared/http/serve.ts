@@ -1,6 +1,6 @@
 import type { Hono } from 'hono'
 import { listenFailed } from '../lifecycle/start-error.ts'
-import type { Connection } from './app.ts'
+import { ACTIONS, type Connection } from './app.ts'
 
 const BODY_BYTES_MAX = 1 << 20
 
@@ -23,7 +23,11 @@ export function serveHttp(
       port,
       reusePort: false,
       maxRequestBodySize: BODY_BYTES_MAX,
-      fetch: (request, self) => app.fetch(request, { peer: self.requestIP(request)?.address }),
+      fetch: (request, self) => {
+        // An action takes as long as it takes: whoever asked for it ends it by going away.
+        if (new URL(request.url).pathname.startsWith(ACTIONS)) self.timeout(request, 0)
+        return app.fetch(request, { peer: self.requestIP(request)?.address })
+      },
     })
     return {
       url: `http://${reachable(address)}:${server.port}`,

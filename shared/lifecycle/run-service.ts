@@ -6,7 +6,7 @@ import type { ConfigOf } from '../config/fields.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Env } from '../config/sources.ts'
 import type { ConfigStore } from '../config/store.ts'
-import { createApp } from '../http/app.ts'
+import { createApp, type Action } from '../http/app.ts'
 import { serveHttp, type HttpServer } from '../http/serve.ts'
 import { createLogger, type Logger, type RootLogger } from '../log/logger.ts'
 import { startOtlpExport } from '../metrics/otlp-export.ts'
@@ -47,6 +47,8 @@ export interface RunningService extends Drainable {
   notReady(): readonly string[]
   /** Views for GET /debug/NAME. */
   debug?: Record<string, () => unknown>
+  /** What POST /actions/NAME does, for who has the token. */
+  actions?: Record<string, Action>
   /** For the HTML page: an object becomes one row a field. */
   status?(): unknown
 }
@@ -169,6 +171,7 @@ class Life<F extends CommonFields> {
       token: () => secrets.token,
       lameduckPeriodMs: () => this.#common.lameduckPeriodMs,
       debug: () => this.#running?.debug ?? {},
+      actions: () => this.#running?.actions ?? {},
       status: () => this.#running?.status?.(),
     })
     return serveHttp(app, { address: this.#common.httpListen, port: this.#common.httpPort })

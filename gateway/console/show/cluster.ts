@@ -59,7 +59,7 @@ export function leaderRows({ router, directory, limits }: GatewayServer): Row[] 
 
 /** SHOW PINS: whose backend stays with them, and why. */
 export function pinRows({ clients }: Picture): Row[] {
-  return clients.flatMap(({ number, view, stream }) => {
+  return clients.flatMap(({ gateway, number, view, stream }) => {
     const pins = stream?.pins ?? []
     if (stream === undefined || pins.length === 0) return []
     return {
@@ -72,6 +72,7 @@ export function pinRows({ clients }: Picture): Row[] {
       remote_pid: stream.pid,
       pins: pins.join(', '),
       since_ms: stream.since_ms ?? null,
+      gateway,
     }
   })
 }

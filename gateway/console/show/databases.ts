@@ -29,7 +29,7 @@ export function databaseRows(server: GatewayServer, picture: Picture): Row[] {
     max_connections: 0,
     current_connections: 0,
     max_client_connections: 0,
-    current_client_connections: server.console.size,
+    current_client_connections: picture.consoles.length,
     paused: 0,
     disabled: 0,
   }
@@ -70,16 +70,17 @@ export function listRows(server: GatewayServer, picture: Picture): Row[] {
     picture.servers.map(({ backend }) => `${backend.database}\0${backend.user}`),
   )
   for (const { view } of picture.clients) pools.add(`${view.database}\0${view.user}`)
-  const clients = picture.clients.length + server.console.size
+  const ownClients = countOf(picture.clients, ({ gateway }) => gateway === server.limits.id)
+  const clients = picture.clients.length + picture.consoles.length
   const lists: Readonly<Record<string, number>> = {
     databases: knownDatabases(server, picture).length + 1,
     users: knownUsers(picture).length,
     peers: Math.max(0, server.gateways.size - 1),
     pools: pools.size + 1,
     peer_pools: 0,
-    free_clients: Math.max(0, server.limits.clientsMax - picture.clients.length),
+    free_clients: Math.max(0, server.limits.clientsMax - ownClients),
     used_clients: clients,
-    login_clients: Math.max(0, server.connections.size - clients),
+    login_clients: Math.max(0, picture.connections - clients),
     free_servers: freeBackends(picture),
     used_servers: picture.servers.length,
     dns_names: 0,

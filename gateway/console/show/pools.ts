@@ -2,7 +2,6 @@
 
 import type { Row } from '../columns.ts'
 import { CONSOLE_DATABASE } from '../console-database.ts'
-import type { ConsoleSession } from '../console-session.ts'
 import type { Picture } from '../picture.ts'
 import { isOurs, seconds, serverState } from './sockets.ts'
 
@@ -21,7 +20,7 @@ class Counts {
 }
 
 /** One row for each pair that has clients or backends. */
-export function poolRows(picture: Picture, consoles: Iterable<ConsoleSession>): Row[] {
+export function poolRows(picture: Picture): Row[] {
   const pools = new Map<string, { database: string; user: string; counts: Counts }>()
   const countsOf = ({ database, user }: { database: string; user: string }): Counts => {
     const key = JSON.stringify([database, user])
@@ -37,7 +36,7 @@ export function poolRows(picture: Picture, consoles: Iterable<ConsoleSession>): 
     return poolRow({ database, user, poolMode: 'transaction' }, counts)
   })
   const admins = new Counts()
-  admins.clActive = [...consoles].length
+  admins.clActive = picture.consoles.length
   const admin = { database: CONSOLE_DATABASE, user: CONSOLE_DATABASE, poolMode: 'statement' }
   return [poolRow(admin, admins), ...rows]
 }

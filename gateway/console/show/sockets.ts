@@ -2,24 +2,24 @@
 
 import type { Row } from '../columns.ts'
 import { CONSOLE_DATABASE } from '../console-database.ts'
-import type { ConsoleSession } from '../console-session.ts'
+import type { OwnConsole } from '../own-view.ts'
 import type { Client, Picture, Server } from '../picture.ts'
 
-/** SHOW CLIENTS: this gateway's clients, and those of the console. */
-export function clientRows(picture: Picture, consoles: Iterable<ConsoleSession>): Row[] {
+/** SHOW CLIENTS: clients, and those of the console. */
+export function clientRows(picture: Picture): Row[] {
   const rows = picture.clients.map((client) => clientRow(client, picture))
-  for (const session of consoles) rows.push(consoleRow(session, picture))
+  for (const session of picture.consoles) rows.push(consoleRow(session, picture))
   return rows
 }
 
-/** SHOW SERVERS: the backends of this gateway's clients, and those that wait for anybody's. */
+/** SHOW SERVERS: the backends of clients that are shown, and those that wait for anybody's. */
 export function serverRows(picture: Picture): Row[] {
   return picture.servers.filter(isOurs).map((server) => serverRow(server, picture))
 }
 
 /** SHOW SOCKETS: all of them; the states say whose side they are on. */
-export function socketRows(picture: Picture, consoles: Iterable<ConsoleSession>): Row[] {
-  const clients = clientRows(picture, consoles).map((row) => ({
+export function socketRows(picture: Picture): Row[] {
+  const clients = clientRows(picture).map((row) => ({
     ...row,
     state: `cl_${row['state']}`,
   }))
@@ -28,11 +28,11 @@ export function socketRows(picture: Picture, consoles: Iterable<ConsoleSession>)
 }
 
 /** SHOW ACTIVE_SOCKETS. */
-export function activeSocketRows(picture: Picture, consoles: Iterable<ConsoleSession>): Row[] {
-  return socketRows(picture, consoles).filter(({ state }) => String(state).endsWith('_active'))
+export function activeSocketRows(picture: Picture): Row[] {
+  return socketRows(picture).filter(({ state }) => String(state).endsWith('_active'))
 }
 
-/** Backends of other gateways' clients are theirs to show. */
+/** Backends of clients that are not shown are not either. */
 export function isOurs({ backend, client }: Server): boolean {
   return client !== undefined || backend.session === null
 }
@@ -99,10 +99,11 @@ function clientRow(client: Client, { atMs }: Picture): Row {
     pins: stream?.pins?.join(', ') ?? '',
     client_addr: from.host,
     client_port: from.port,
+    gateway: client.gateway,
   }
 }
 
-function consoleRow(session: ConsoleSession, { atMs }: Picture): Row {
+function consoleRow(session: OwnConsole, { atMs }: Picture): Row {
   const { number, user, client } = session
   const from = splitAddress(client)
   const now = timeText(atMs)
@@ -120,6 +121,7 @@ function consoleRow(session: ConsoleSession, { atMs }: Picture): Row {
     id: number,
     client_addr: from.host,
     client_port: from.port,
+    gateway: session.gateway,
   }
 }
 
@@ -149,6 +151,7 @@ function serverRow(server: Server, { atMs }: Picture): Row {
     pins: backend.pins.join(', '),
     client_addr: from.host,
     client_port: client === undefined ? null : from.port,
+    gateway: client?.gateway ?? '',
   }
 }
 

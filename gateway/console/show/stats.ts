@@ -41,6 +41,13 @@ const US_PER_MS = 1000
 
 type Sample = { readonly atMs: number; readonly figures: ReadonlyMap<string, Figures> }
 
+/** The totals now, and those at the ends of the last whole period. */
+type Samples = { readonly present: Sample; readonly older: Sample; readonly newer: Sample }
+
+/** The same of one gateway, as JSON. */
+type SampleView = { readonly atMs: number; readonly figures: Readonly<Record<string, Figures>> }
+export type SamplesView = Readonly<Record<keyof Samples, SampleView>>
+
 /** Looks at the traffic once a period. */
 export class Stats implements Disposable {
   readonly #traffic: TrafficBook
@@ -60,56 +67,19 @@ export class Stats implements Disposable {
     this.#next = this.#later()
   }
 
-  /** SHOW STATS. */
-  rows(): Row[] {
-    return this.#each((database, totals, averages) => ({
-      database,
-      ...named(totals, (name) => `total_${name}`),
-      ...named(averages, (name) => `avg_${AVERAGE[name] ?? name}`),
-    }))
-  }
-
-  /** SHOW STATS_TOTALS. */
-  totalRows(): Row[] {
-    return this.#each((database, totals) => ({
-      database,
-      ...named(totals, (name) => BYTES[name] ?? name),
-    }))
-  }
-
-  /** SHOW STATS_AVERAGES. */
-  averageRows(): Row[] {
-    return this.#each((database, _totals, averages) => ({
-      database,
-      ...named(averages, (name) => BYTES[name] ?? name),
-    }))
-  }
-
-  /** SHOW TOTALS: all databases together, one figure a row. */
-  sumRows(): Row[] {
-    const sum = (sample: Sample): Figures => {
-      const all = [...sample.figures.values()]
-      return figuresOf((name) => all.reduce((total, figures) => total + figures[name], 0))
+  /** This gateway's figures; with those of others where they are given. */
+  samples(others: readonly SamplesView[] = []): Samples {
+    const own = { present: this.#sample(), older: this.#older, newer: this.#newer }
+    if (others.length === 0) return own
+    const all = (key: keyof Samples): Sample => {
+      return sumOf([own[key], ...others.map((other) => sampleOf(other[key]))])
     }
-    const periodMs = this.#newer.atMs - this.#older.atMs
-    const averages = averageOf(sum(this.#older), sum(this.#newer), periodMs)
-    const row = (prefix: string, figures: Figures): Row[] =>
-      FIGURE_NAMES.map((name) => ({ name: prefix + (SUM[name] ?? name), value: figures[name] }))
-    return [...row('total_', sum(this.#sample())), ...row('avg_', averages)]
+    return { present: all('present'), older: all('older'), newer: all('newer') }
   }
 
   [Symbol.dispose](): void {
     this.#over = true
     this.#next[Symbol.dispose]()
-  }
-
-  #each(make: (database: string, totals: Figures, averages: Figures) => Row): Row[] {
-    const periodMs = this.#newer.atMs - this.#older.atMs
-    return [...this.#sample().figures].map(([database, totals]) => {
-      const older = this.#older.figures.get(database) ?? NOTHING
-      const newer = this.#newer.figures.get(database) ?? older
-      return make(database, totals, averageOf(older, newer, periodMs))
-    })
   }
 
   #sample(): Sample {
@@ -131,6 +101,71 @@ export class Stats implements Disposable {
   #later(): Disposable {
     return timer(this.#periodMs(), () => void this.#look(), { ref: false })
   }
+}
+
+/** SHOW STATS. */
+export function statsRows(samples: Samples): Row[] {
+  return each(samples, (database, totals, averages) => ({
+    database,
+    ...named(totals, (name) => `total_${name}`),
+    ...named(averages, (name) => `avg_${AVERAGE[name] ?? name}`),
+  }))
+}
+
+/** SHOW STATS_TOTALS. */
+export function totalRows(samples: Samples): Row[] {
+  return each(samples, (database, totals) => ({
+    database,
+    ...named(totals, (name) => BYTES[name] ?? name),
+  }))
+}
+
+/** SHOW STATS_AVERAGES. */
+export function averageRows(samples: Samples): Row[] {
+  return each(samples, (database, _totals, averages) => ({
+    database,
+    ...named(averages, (name) => BYTES[name] ?? name),
+  }))
+}
+
+/** SHOW TOTALS: all databases together, one figure a row. */
+export function sumRows({ present, older, newer }: Samples): Row[] {
+  const sum = ({ figures }: Sample): Figures => addedUp([...figures.values()])
+  const averages = averageOf(sum(older), sum(newer), newer.atMs - older.atMs)
+  const row = (prefix: string, figures: Figures): Row[] =>
+    FIGURE_NAMES.map((name) => ({ name: prefix + (SUM[name] ?? name), value: figures[name] }))
+  return [...row('total_', sum(present)), ...row('avg_', averages)]
+}
+
+function each(
+  { present, older, newer }: Samples,
+  make: (database: string, totals: Figures, averages: Figures) => Row,
+): Row[] {
+  const periodMs = newer.atMs - older.atMs
+  return [...present.figures].map(([database, totals]) => {
+    const before = older.figures.get(database) ?? NOTHING
+    const after = newer.figures.get(database) ?? before
+    return make(database, totals, averageOf(before, after, periodMs))
+  })
+}
+
+/** Of several gateways: the clocks of the first, since a period is as long everywhere. */
+function sumOf(samples: readonly Sample[]): Sample {
+  const figures = new Map<string, Figures>()
+  for (const sample of samples) {
+    for (const [database, more] of sample.figures) {
+      figures.set(database, addedUp([figures.get(database) ?? NOTHING, more]))
+    }
+  }
+  return { atMs: samples[0]?.atMs ?? 0, figures }
+}
+
+function addedUp(all: readonly Figures[]): Figures {
+  return figuresOf((name) => all.reduce((total, figures) => total + figures[name], 0))
+}
+
+function sampleOf({ atMs, figures }: SampleView): Sample {
+  return { atMs, figures: new Map(Object.entries(figures)) }
 }
 
 function figuresOf(read: (name: FigureName) => number): Figures {
