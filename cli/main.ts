@@ -94,12 +94,15 @@ const COMMANDS = new Map<string, Entry>([
   ],
 ])
 
+const ABOUT = 'multigres: high availability, pooling and one address for PostgreSQL servers.'
+
 /** Words that stand before others, with what they are about. */
 const GROUPS = new Map([
   [
     'cluster',
-    `A cluster on this machine: gateways that clients connect to, and behind them poolers, each beside
-its own PostgreSQL, of which exactly one leads. Everything it keeps lies in one folder (--dir).`,
+    `A cluster on this machine: gateways that clients connect to, and behind them poolers, each
+beside its own PostgreSQL, of which exactly one leads. Everything it keeps lies in one folder
+(--dir).`,
   ],
   [
     'cluster recovery',
@@ -123,8 +126,7 @@ function commandLines(prefix: string): string[] {
   })
 }
 
-const help =
-  (): string => `multigres: high availability, pooling and one address for PostgreSQL servers.
+const help = (): string => `${ABOUT}
 
 Usage: multigres COMMAND [FLAGS]
 

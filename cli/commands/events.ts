@@ -73,9 +73,9 @@ async function showKept(
   state: ClusterState | undefined,
   { scope, printer }: View,
 ): Promise<number> {
-  const { Orchestrators } = await import('../local/orchestrators.ts') // gRPC takes 100 ms to load
+  const { Orchestrators, tokenOf } = await import('../local/orchestrators.ts') // gRPC takes 100 ms to load
   const { collectEvents } = await import('../events/collect.ts')
-  using orchs = isSupervised(state) ? new Orchestrators(dir, state) : undefined
+  using orchs = isSupervised(state) ? new Orchestrators(state, tokenOf(dir)) : undefined
   const found = await collectEvents(clusterPaths(dir), orchs?.clients ?? new Map(), scope)
   for (const [id, why] of found.silent) {
     note(`${id} ${why}: its events are from ${join(clusterPaths(dir).cache, id)}`)
@@ -85,9 +85,9 @@ async function showKept(
 }
 
 async function follow(dir: string, state: ClusterState, { scope, printer }: View): Promise<number> {
-  const { Orchestrators } = await import('../local/orchestrators.ts')
+  const { Orchestrators, tokenOf } = await import('../local/orchestrators.ts')
   const { followEvents } = await import('../events/follow.ts')
-  using orchs = new Orchestrators(dir, state)
+  using orchs = new Orchestrators(state, tokenOf(dir))
   const ended = new AbortController()
   const { stop } = listenForEnd()
   const paths = clusterPaths(dir)

@@ -8,8 +8,14 @@ import { readCommandFlags } from '../flags.ts'
 import { commandHelp } from '../help.ts'
 import { DATABASE } from '../local/plan.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
-import { Orchestrators, requireRunning, speaks, withoutMethod } from '../local/orchestrators.ts'
-import type { OrchAnswer } from '../local/orchestrators.ts'
+import {
+  type OrchAnswer,
+  Orchestrators,
+  requireRunning,
+  speaks,
+  tokenOf,
+  withoutMethod,
+} from '../local/orchestrators.ts'
 import { recoveryLines, recoveryView, type RecoveryView } from '../local/recovery-view.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
 import type { Command } from '../main.ts'
@@ -97,7 +103,7 @@ export const trigger: Command = {
   async run(argv) {
     const { values } = readCommandFlags(TRIGGER_FIELDS, argv)
     const { dir, database, shard = '', wait } = values
-    using orchs = new Orchestrators(dir, await requireRunning(dir))
+    using orchs = new Orchestrators(await requireRunning(dir), tokenOf(dir))
     const scope = { database, shard }
     const [first] = await orchs.requireAnswering(scope)
     if (first === undefined) throw new RefusedError('no orchestrator answers')
@@ -131,7 +137,7 @@ export const status: Command = {
   async run(argv) {
     const { values } = readCommandFlags(STATUS_FIELDS, argv)
     const { dir, database, shard = '' } = values
-    using orchs = new Orchestrators(dir, await requireRunning(dir))
+    using orchs = new Orchestrators(await requireRunning(dir), tokenOf(dir))
     await orchs.requireAnswering({ database, shard }).then((answers) => {
       requireShards(answers, { database, shard })
     })
@@ -144,7 +150,7 @@ export const status: Command = {
 async function change(argv: readonly string[], paused: boolean): Promise<number> {
   const { values } = readCommandFlags(CHANGE_FIELDS, argv)
   const { dir, database, shard = '', reason = '', wait } = values
-  using orchs = new Orchestrators(dir, await requireRunning(dir))
+  using orchs = new Orchestrators(await requireRunning(dir), tokenOf(dir))
   const scope = { database, shard }
   const answering = await orchs.requireAnswering(scope)
   requireShards(answering, scope)

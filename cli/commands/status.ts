@@ -7,7 +7,9 @@ import { commandHelp } from '../help.ts'
 import { clusterPaths, readMarker } from '../local/cluster-dir.ts'
 import type { ShardView, StatusView } from '../local/cluster-status.ts'
 import { table } from '../local/describe.ts'
+import { problemLine, stateLine } from '../local/recovery-view.ts'
 import { postgresPassword } from '../local/secrets.ts'
+import { progressLine } from '../local/shard-watch-view.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
 import { isSupervised, findState, type ClusterState } from '../local/state.ts'
 import type { Command } from '../main.ts'
@@ -24,7 +26,9 @@ export const command: Command = {
       name: 'cluster status',
       about:
         'Shows each shard with its leader and followers, as their poolers see themselves, and ' +
-        'where everything listens. Where nothing runs it says so: exit code 0.',
+        'where everything listens. While nobody leads it tells where the failover stands: its ' +
+        'phase (waiting, recruiting, promoting, opening), which attempt, since when and why. ' +
+        'Where nothing runs it says so: exit code 0.',
       fields: FIELDS,
       examples: [
         ['multigres cluster status', 'a table'],
@@ -64,12 +68,13 @@ function knownPassword(secrets: string): string {
 function forPeople(dir: string, view: StatusView, phase: string | undefined): string {
   if (!view.running) return `${dir}: not running`
   const [gateway] = view.gateways
-  const others = [...view.gateways, ...view.orchs].map(({ id, pid, http }) => [id, show(pid), http])
+  const gateways = view.gateways.map(({ id, pid, http }) => [id, show(pid), http, ''])
+  const orchs = view.orchs.map(({ id, pid, http, problem }) => [id, show(pid), http, problem ?? ''])
   return [
     `${dir}: ${phase ?? 'unknown'}`,
     ...view.shards.flatMap((shard) => ['', ...shardLines(shard)]),
     '',
-    table([['ID', 'PID', 'HTTP'], ...others]),
+    table([['ID', 'PID', 'HTTP', ''], ...gateways, ...orchs]),
     '',
     ...(gateway === undefined ? [] : [`psql "${gateway.url}"`]),
   ].join('\n')
@@ -79,6 +84,13 @@ function shardLines(shard: ShardView): string[] {
   const rule = shard.rule === null ? 'no rule known' : `rule ${shard.rule}`
   const name = `${shard.database}/${shard.shard}`
   const head = `${name}: ${rule}, ${shard.durability}, leader ${shard.leader ?? 'none'}`
+  const { problems, progress, recovery } = shard
+  const held = recovery !== null && (recovery.paused || recovery.stopped !== null)
+  const notes = [
+    ...(progress === null ? [] : [progressLine(progress)]),
+    ...(held ? [`orchestrators: ${stateLine(recovery)}`] : []),
+    ...problems.filter(({ member }) => member !== null).map(problemLine),
+  ].map((line) => `  ${line}`)
   const rows = shard.poolers.map(({ id, role, serving, pid, postgres, reason }) => [
     id,
     role,
@@ -91,7 +103,7 @@ function shardLines(shard: ShardView): string[] {
     reason,
   ])
   const titles = ['ID', 'ROLE', 'SERVES', 'PID', 'POSTGRES', 'TIMELINE', 'LSN', 'LAG', 'NOTE']
-  return [head, table([titles, ...rows])]
+  return [head, ...notes, table([titles, ...rows])]
 }
 
 const show = (value: number | null): string => (value === null ? '-' : String(value))

@@ -6,7 +6,10 @@ import { compareNumbers, formatNumber } from '../../shared/consensus/rule.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import { gatewayViews, pidOf, type GatewayView } from './describe.ts'
 import { grpcAddress, httpUrl } from './members.ts'
+import { type OrchAnswer, Orchestrators, speaks } from './orchestrators.ts'
 import { DATABASE, SHARD, type PoolerPlan } from './plan.ts'
+import type { ProblemView, RecoveryState } from './recovery-view.ts'
+import { watchedBy, type ProgressView } from './shard-watch-view.ts'
 import type { ClusterState } from './state.ts'
 
 const CALL_TIMEOUT_MS = 2_000
@@ -28,6 +31,12 @@ export interface ShardView {
   readonly leader: string | null
   readonly durability: string
   readonly poolers: readonly PoolerView[]
+  /** Where the way to a leader stands; null while one serves, or no orchestrator answers. */
+  readonly progress: ProgressView | null
+  /** Whether orchestrators act; null while none answers. */
+  readonly recovery: RecoveryState | null
+  /** What an orchestrator finds wrong. */
+  readonly problems: readonly ProblemView[]
 }
 
 /** One pooler and its Postgres. */
@@ -54,8 +63,14 @@ export interface PostgresView {
   readonly socket_dir: string
   readonly version: string | null
   readonly timeline: number | null
+  /** The end of its WAL. */
   readonly lsn: string | null
+  /** On a standby. */
+  readonly received_lsn: string | null
+  readonly replayed_lsn: string | null
   readonly lag_bytes: number | null
+  /** Whether it says so now; otherwise this is what was last known. */
+  readonly current: boolean
 }
 
 /** One orchestrator. */
@@ -64,6 +79,8 @@ export interface OrchView {
   readonly pid: number | null
   readonly http: string
   readonly grpc: string
+  /** Why it does not answer; null when it does. */
+  readonly problem: string | null
 }
 
 /** Who has the secrets of a cluster's folder. */
@@ -72,14 +89,21 @@ export interface StatusAccess {
   readonly token: string | undefined
 }
 
-/** Asks every pooler at once, each for at most CALL_TIMEOUT_MS. */
+/** Asks everybody at once, each for at most CALL_TIMEOUT_MS. */
 export async function clusterStatus(
   state: ClusterState,
   access: StatusAccess,
 ): Promise<StatusView> {
-  const asked = await Promise.all(
-    state.plan.poolers.map(async (pooler) => ({ pooler, reply: await ask(pooler, access.token) })),
-  )
+  using orchestrators = new Orchestrators(state, access.token)
+  const [asked, answers] = await Promise.all([
+    Promise.all(
+      state.plan.poolers.map(async (pooler) => ({
+        pooler,
+        reply: await ask(pooler, access.token),
+      })),
+    ),
+    orchestrators.ask({ database: DATABASE, shard: SHARD }),
+  ])
   const end = endOfWal(asked.map(({ reply }) => reply))
   const views = asked.map(({ pooler, reply }) => poolerView(state, pooler, { reply, end }))
   const rule = newestRule(asked.map(({ reply }) => reply))
@@ -93,14 +117,21 @@ export async function clusterStatus(
     leader: leader?.id ?? null,
     durability: rule?.durability || state.plan.durability,
     poolers: views,
+    ...watchedBy(answers),
   }
   const orchs = state.plan.orchs.map((orch) => ({
     id: orch.id,
     pid: pidOf(state.processes, orch.id),
     http: httpUrl(orch),
     grpc: grpcAddress(orch),
+    problem: problemOf(answers, orch.id),
   }))
   return { running: true, shards: [shard], gateways: gatewayViews(state, access.password), orchs }
+}
+
+function problemOf(answers: readonly OrchAnswer[], id: string): string | null {
+  const answer = answers.find((one) => one.id === id)
+  return answer === undefined || speaks(answer) ? null : answer.problem
 }
 
 async function ask(
@@ -154,7 +185,7 @@ function reasonOf({ serving, blocked, diverged, action, postgres }: StatusReply)
 }
 
 function postgresView({ pgctld }: PoolerPlan, { reply, end }: Answer): PostgresView {
-  const { postgres, position } = reply ?? {}
+  const { postgres, position, standby } = reply ?? {}
   return {
     pid: postgres?.pid || null,
     port: pgctld.postgresPort,
@@ -162,7 +193,10 @@ function postgresView({ pgctld }: PoolerPlan, { reply, end }: Answer): PostgresV
     version: postgres?.version || null,
     timeline: postgres?.timeline || null,
     lsn: position === undefined ? null : formatLsn(position.lsn),
+    received_lsn: standby === undefined ? null : formatLsn(standby.receivedLsn),
+    replayed_lsn: standby === undefined ? null : formatLsn(standby.replayedLsn),
     lag_bytes: lagBytes(reply, end),
+    current: reply?.positionKnown ?? false,
   }
 }
 

@@ -40,8 +40,7 @@ export function tokenOf(dir: string): string | undefined {
 export class Orchestrators implements Disposable {
   readonly clients: ReadonlyMap<string, OrchClient>
 
-  constructor(dir: string, { plan }: ClusterState) {
-    const token = tokenOf(dir)
+  constructor({ plan }: ClusterState, token: string | undefined) {
     this.clients = new Map(
       plan.orchs.map((orch) => [orch.id, rpcClient(OrchClient, grpcAddress(orch), { token })]),
     )

@@ -1,6 +1,6 @@
 // What orchestrators say of recovery, to a script (JSON, snake_case) and to a person.
 import type { Problem, RecoveryStatus, ShardStatus } from '../../proto/gen/orch.ts'
-import { speaks, type OrchAnswer } from './orchestrators.ts'
+import type { OrchAnswer } from './orchestrators.ts'
 
 /** A problem as one orchestrator sees it. */
 export type ProblemView = {
@@ -45,7 +45,7 @@ export function recoveryView(answers: readonly OrchAnswer[]): RecoveryView {
   const byShard = new Map<string, RecoveryView['shards'][number]['orchs'][number][]>()
   const names = new Map<string, { database: string; shard: string }>()
   for (const answer of answers) {
-    if (!speaks(answer)) continue
+    if (!('shards' in answer)) continue
     for (const status of answer.shards) {
       const { database, shard } = status
       const name = `${database}/${shard}`
@@ -61,7 +61,7 @@ export function recoveryView(answers: readonly OrchAnswer[]): RecoveryView {
   return {
     shards: [...names].map(([name, place]) => ({ ...place, orchs: byShard.get(name) ?? [] })),
     silent: answers.flatMap((answer) =>
-      speaks(answer) ? [] : [{ id: answer.id, problem: answer.problem }],
+      'shards' in answer ? [] : [{ id: answer.id, problem: answer.problem }],
     ),
   }
 }

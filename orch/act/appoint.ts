@@ -70,8 +70,8 @@ function tellChoice(
   const { rule } = recruited.proposal
   const ends = recruited.recruits.map(({ id, position }) => `${id} at ${formatLsn(position.lsn)}`)
   const old = recruited.predecessorFenced
-    ? 'who led before answers nobody any more'
-    : 'the lease of who led before has to run out first'
+    ? 'nobody else answers clients any more'
+    : 'before it answers, the lease of who led before has to run out'
   context.tell('appointment.recruited', { text: `recruited ${ends.join(', ')}`, term, tookMs })
   context.tell('appointment.promoting', {
     text: `${rule.leaderId} has the newest writes and is promoted; ${old}`,
