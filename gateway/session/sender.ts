@@ -12,7 +12,7 @@ import { BATCH_HEAD_BYTES, Flag, FRAME_PAYLOAD_BYTES_MAX, Op } from '../../share
 import { parseComplete } from '../../shared/pgwire/backend.ts'
 import { flush, query } from '../../shared/pgwire/frontend.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import { now } from '../../shared/time/clock.ts'
+import { turnMs } from '../../shared/time/turn.ts'
 import { askBatch } from './ask-batch.ts'
 import { Asks } from './asks.ts'
 import { keepsChannels, reachesChannels } from './channel-refusal.ts'
@@ -495,7 +495,7 @@ export class Sender {
     const core = this.#core
     core.up.begin()
     core.sampled = core.host.counters.batches++ % LATENCY_SAMPLE === 0
-    core.sentMs = now()
+    core.sentMs = turnMs()
     if (core.status === TransactionStatus.Idle) core.transactionFromMs = core.sentMs
     if (core.waitingFromMs > 0) core.traffic.waitMs += core.sentMs - core.waitingFromMs
     core.waitingFromMs = 0

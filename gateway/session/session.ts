@@ -8,6 +8,7 @@ import { sqlstateOf } from '../../shared/pgwire/error-fields.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { now, timer } from '../../shared/time/clock.ts'
+import { turnMs } from '../../shared/time/turn.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import type { Held } from '../hold/hold.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
@@ -429,7 +430,7 @@ export class Session implements StreamOwner, Held {
     core.waitingUntilMs = core.before = 0
     if ((core.traits & Trait.ChangesCatalog) !== 0) core.changesCatalog = true
     if (core.changesCatalog) this.#catalogsChanged()
-    const time = now()
+    const time = turnMs()
     traffic.queries++
     traffic.queryMs += time - core.sentMs
     if (status === TransactionStatus.Idle) {

@@ -17,6 +17,8 @@ import type { BatchBuilder } from './batch-builder.ts'
 
 const RULE_BYTES = 16
 const head = Buffer.alloc(BATCH_HEAD_BYTES)
+/** The rule that `head` begins with; never written to, replaced by another. */
+let headRule: Buffer | undefined
 const NOWHERE = new WatchedDatabase()
 
 export class Upstream {
@@ -110,7 +112,7 @@ export class Upstream {
   sendBatch(pins: number, flags: number, bytes: Buffer, start: number, end: number): void {
     const { link } = this
     if (link === undefined || this.#connection === undefined) return
-    head.set(link.rule, 0)
+    if (headRule !== link.rule) head.set((headRule = link.rule), 0)
     head.writeUInt32BE((pins | this.watch.list.stamp) >>> 0, RULE_BYTES)
     this.#credit -= BATCH_HEAD_BYTES + end - start
     this.#connection.sendParts(

@@ -7,7 +7,8 @@ const DEFAULTS = /^\s*alter\s+(?:role|user|database|system)\s/i
 /** Blanks and two words; nobody indents further. */
 const LOOK_BYTES = 64
 /** a c d, whatever the case. */
-const FIRST_LETTERS = new Set(Buffer.from('acdACD \n\t\r'))
+const FIRST_LETTERS = new Uint8Array(256)
+for (const byte of Buffer.from('acdACD \n\t\r')) FIRST_LETTERS[byte] = 1
 
 /** What the first statement of a batch may mean for others than its session. */
 export const Concern = {
@@ -29,7 +30,7 @@ export function concernsOf(flags: number, bytes: Buffer, start: number, end: num
   let text = raw + HEADER_BYTES
   if (type === Frontend.Parse) text = bytes.indexOf(0, text) + 1 // behind the statement's name
   else if (type !== Frontend.Query) return Concern.None
-  if (text >= end || !FIRST_LETTERS.has(bytes[text] as number)) return Concern.None
+  if (text >= end || FIRST_LETTERS[bytes[text] as number] === 0) return Concern.None
   const words = bytes.toString('latin1', text, Math.min(end, text + LOOK_BYTES))
   const database = DATABASE.test(words) ? Concern.Database : Concern.None
   return DEFAULTS.test(words) ? database | Concern.Defaults : database

@@ -1,43 +1,90 @@
+// Frames of one stream that cannot go on yet: copies of their messages, in their order; at most a
+// window of them, which the stream sees to.
+//
+// Invariant: where many clients share few backends most batches wait here once, so a frame costs a
+// copy and no object. Buffers come from a few spares and go back to them.
 import { Flag } from '../../shared/link/frame.ts'
-import { now } from '../../shared/time/clock.ts'
+import { turnMs } from '../../shared/time/turn.ts'
 
-/** A frame that cannot go on yet: a copy of its messages. */
-export type HeldFrame = { readonly flags: number; readonly mask: number; readonly bytes: Buffer }
+/** Of a buffer of the spares: most batches are one small message. */
+const SPARE_BYTES = 1024
+const SPARES_MAX = 256
+/** Numbers kept of each frame: flags, mask, and where its bytes end. */
+const FIELDS = 3
+const EMPTY = Buffer.alloc(0)
 
-/** Frames of one stream in their order; at most a window of them, which the stream sees to. */
+const spares: Buffer[] = []
+
 export class HeldFrames {
-  #frames: HeldFrame[] = []
   /** Bytes of payload that they came in. */
-  bytes = 0
+  payloadBytes = 0
   /** When the first of them came. */
   sinceMs = 0
+  /** Their messages, one behind the other. */
+  bytes: Buffer = EMPTY
+  #end = 0
+  readonly #frames: number[] = []
 
-  get empty(): boolean {
-    return this.#frames.length === 0
+  get count(): number {
+    return this.#frames.length / FIELDS
   }
 
   /** One of them ends with the message that makes a ReadyForQuery. */
   get final(): boolean {
-    return this.#frames.some((frame) => (frame.flags & Flag.Final) !== 0)
+    for (let at = 0; at < this.count; at++) if ((this.flagsOf(at) & Flag.Final) !== 0) return true
+    return false
   }
 
   /** They are one batch in one frame: a gateway that is refused can send it again. */
   get whole(): boolean {
-    return this.#frames.length === 1 && this.final
+    return this.count === 1 && this.final
+  }
+
+  flagsOf(index: number): number {
+    return this.#frames[index * FIELDS] as number
+  }
+
+  maskOf(index: number): number {
+    return this.#frames[index * FIELDS + 1] as number
+  }
+
+  /** Where the messages of frame `index` begin in `bytes`. */
+  startOf(index: number): number {
+    return index === 0 ? 0 : this.endOf(index - 1)
+  }
+
+  /** One past the messages of frame `index` in `bytes`. */
+  endOf(index: number): number {
+    return this.#frames[index * FIELDS + 2] as number
   }
 
   /** Keeps bytes[start, end); `more` of the payload were read already. */
   add(flags: number, mask: number, bytes: Buffer, start: number, end: number, more: number): void {
-    if (this.#frames.length === 0) this.sinceMs = now()
-    this.#frames.push({ flags, mask, bytes: Buffer.from(bytes.subarray(start, end)) })
-    this.bytes += end - start + more
+    if (this.#frames.length === 0) this.sinceMs = turnMs()
+    const length = end - start
+    if (this.bytes.length - this.#end < length) this.#makeRoom(length)
+    bytes.copy(this.bytes, this.#end, start, end)
+    this.#end += length
+    this.#frames.push(flags, mask, this.#end)
+    this.payloadBytes += length + more
   }
 
-  /** Takes all of them. */
-  take(): readonly HeldFrame[] {
-    const frames = this.#frames
-    this.#frames = []
-    this.bytes = 0
-    return frames
+  /** Forgets all of them. */
+  clear(): void {
+    if (this.#frames.length === 0) return
+    if (this.bytes.length === SPARE_BYTES && spares.length < SPARES_MAX) spares.push(this.bytes)
+    this.bytes = EMPTY
+    this.#end = this.payloadBytes = this.#frames.length = 0
+  }
+
+  #makeRoom(more: number): void {
+    const needed = this.#end + more
+    const larger =
+      needed <= SPARE_BYTES
+        ? (spares.pop() ?? Buffer.allocUnsafeSlow(SPARE_BYTES))
+        : Buffer.allocUnsafeSlow(2 * needed)
+    this.bytes.copy(larger, 0, 0, this.#end)
+    if (this.bytes.length === SPARE_BYTES && spares.length < SPARES_MAX) spares.push(this.bytes)
+    this.bytes = larger
   }
 }

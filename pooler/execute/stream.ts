@@ -23,7 +23,7 @@ import {
 import { readyForQuery } from '../../shared/pgwire/backend.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import { now } from '../../shared/time/clock.ts'
+import { turnMs } from '../../shared/time/turn.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
@@ -434,16 +434,18 @@ export class Stream
     const { parameters, status } = backend
     this.#sendReady(parameters, Flag.Ready | Flag.Boundary, status, READY, 0, READY.length)
     this.backendReady(status)
-    if (!this.#held.empty) this.#takeLate()
+    if (this.#held.count > 0) this.#takeLate()
   }
 
   /** What came while the backend was looked at came behind the end of its batch. */
   #takeLate(): void {
-    const { bytes } = this.#held
-    for (const { flags, mask, bytes: raw } of this.#held.take()) {
-      this.#take(flags, mask, raw, 0, raw.length)
+    const held = this.#held
+    const { payloadBytes } = held
+    for (let at = 0; at < held.count; at++) {
+      this.#take(held.flagsOf(at), held.maskOf(at), held.bytes, held.startOf(at), held.endOf(at))
     }
-    this.#consumed(bytes)
+    held.clear()
+    this.#consumed(payloadBytes)
   }
 
   #sendReady(
@@ -503,25 +505,27 @@ export class Stream
   }
 
   #forwardHeld(): void {
-    this.#link.waited(this.pool.key.database, now() - this.#held.sinceMs)
-    const { bytes } = this.#held
-    const held = this.#held.take()
+    const held = this.#held
+    const { payloadBytes, bytes } = held
+    this.#link.waited(this.pool.key.database, turnMs() - held.sinceMs)
     try {
-      const [first] = held
-      if (first !== undefined) this.#announce(first.flags, first.bytes, 0, first.bytes.length)
-      for (const frame of held) this.#forward(frame.flags, frame.bytes, 0, frame.bytes.length)
+      if (held.count > 0) this.#announce(held.flagsOf(0), bytes, 0, held.endOf(0))
+      for (let at = 0; at < held.count; at++) {
+        this.#forward(held.flagsOf(at), bytes, held.startOf(at), held.endOf(at))
+      }
     } catch (error) {
       if (!(error instanceof PgError)) throw error
       this.terminate(error)
       return
     }
-    this.#consumed(bytes)
+    held.clear()
+    this.#consumed(payloadBytes)
   }
 
   #dropHeld(): void {
-    const { bytes } = this.#held
-    this.#held.take()
-    if (bytes > 0 && this.state !== StreamState.Closed) this.#inbound.give(bytes)
+    const { payloadBytes } = this.#held
+    this.#held.clear()
+    if (payloadBytes > 0 && this.state !== StreamState.Closed) this.#inbound.give(payloadBytes)
   }
 
   #refuse(refusal: Refusal): void {

@@ -7,6 +7,7 @@
 
 import { PgError } from '../errors/pg-error.ts'
 import { assert } from '../errors/assert.ts'
+import { turnEnds } from '../time/turn.ts'
 import {
   FRAME_HEADER_BYTES,
   FRAME_PAYLOAD_BYTES_MAX,
@@ -39,7 +40,7 @@ export interface LinkHandler {
   closed(reason: Error | undefined): void
 }
 
-const NO_BYTES = new Uint8Array(0)
+const NO_BYTES = Buffer.alloc(0)
 
 /** An authenticated link over a connected socket, which it owns from here on. */
 export class LinkConnection {
@@ -64,6 +65,7 @@ export class LinkConnection {
   readonly #flushLater = (): void => {
     this.#scheduled = false
     this.flush()
+    turnEnds()
   }
 
   constructor(socket: LinkSocket, handler: LinkHandler) {
@@ -97,7 +99,7 @@ export class LinkConnection {
     status: number,
     pins: number,
     value: number,
-    payload: Uint8Array = NO_BYTES,
+    payload: Buffer = NO_BYTES,
     start = 0,
     end = payload.length,
   ): void {
@@ -112,13 +114,13 @@ export class LinkConnection {
     status: number,
     pins: number,
     value: number,
-    head: Uint8Array,
+    head: Buffer,
     headBytes: number,
-    body: Uint8Array,
+    body: Buffer,
     start: number,
     end: number,
   ): void {
-    if (this.#closed) return
+    if (this.#closed) return turnEnds()
     const payloadBytes = headBytes + end - start
     assert(payloadBytes <= FRAME_PAYLOAD_BYTES_MAX, `link frame of ${payloadBytes} bytes`)
     const size = FRAME_HEADER_BYTES + payloadBytes
@@ -126,8 +128,8 @@ export class LinkConnection {
     const at = chunk.end - size
     const bytes = chunk.bytes
     writeFrameHeader(bytes, at, payloadBytes, stream, kind, flags, status, pins, value)
-    if (headBytes > 0) copy(head, 0, headBytes, bytes, at + FRAME_HEADER_BYTES)
-    if (end > start) copy(body, start, end, bytes, at + FRAME_HEADER_BYTES + headBytes)
+    if (headBytes > 0) head.copy(bytes, at + FRAME_HEADER_BYTES, 0, headBytes)
+    if (end > start) body.copy(bytes, at + FRAME_HEADER_BYTES + headBytes, start, end)
     this.framesOut++
     this.#schedule(kind === Kind.Data || kind === Kind.Batch)
   }
@@ -162,12 +164,14 @@ export class LinkConnection {
   onData(chunk: Buffer): void {
     if (this.#closed) return
     this.bytesIn += chunk.length
+    turnEnds()
     try {
       this.#reader.feed(chunk)
     } catch (error) {
       if (!(error instanceof PgError)) throw error
       this.close(error)
     }
+    turnEnds()
   }
 
   /** The socket's `drain` event. */
@@ -201,18 +205,12 @@ export class LinkConnection {
   #schedule(isHot: boolean): void {
     if (isHot && this.busy <= 1) {
       this.flush()
-    } else if (!this.#scheduled && !this.#blocked) {
+      turnEnds()
+    } else if (!this.#scheduled) {
+      turnEnds()
+      if (this.#blocked) return
       this.#scheduled = true
       setImmediate(this.#flushLater)
     }
-  }
-}
-
-/** Copies without a view; below 64 bytes a loop beats the call into the runtime. */
-function copy(from: Uint8Array, start: number, end: number, to: Buffer, at: number): void {
-  if (end - start <= 64) {
-    for (let i = start; i < end; i++) to[at++] = from[i] as number
-  } else {
-    to.set(start === 0 && end === from.length ? from : from.subarray(start, end), at)
   }
 }

@@ -109,7 +109,7 @@ export class FakePooler implements Disposable {
   }
 
   /** Part of an answer. */
-  send(batch: FakeBatch, bytes: Uint8Array, flags: number): void {
+  send(batch: FakeBatch, bytes: Buffer, flags: number): void {
     this.connection?.send(Kind.Data, batch.stream, flags, 0, 0, 0, bytes)
   }
 

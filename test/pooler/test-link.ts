@@ -159,7 +159,7 @@ export class TestStream {
   #window = STREAM_WINDOW_BYTES
   #owed = 0
   #changed = Promise.withResolvers<void>()
-  #queue: Uint8Array[] = []
+  #queue: Buffer[] = []
   #queueFlags: FrameHead[] = []
 
   constructor(link: TestLink, id: number) {
@@ -355,7 +355,7 @@ export class TestStream {
     return this.lines.findIndex((line) => /^(ReadyForQuery|REFUSED|LOST|CLOSED)/.test(line))
   }
 
-  #push(kind: number, flags: number, value: number, payload: Uint8Array): void {
+  #push(kind: number, flags: number, value: number, payload: Buffer): void {
     this.#queue.push(payload)
     this.#queueFlags.push({ kind, flags, value })
     this.#flush()
