@@ -7,6 +7,7 @@ import type { Rig } from './rig.ts'
 
 const ACTIVE = 200
 const AT_ONCE = 64
+const SETTLE_MS = 5000
 
 /** What is different between the cases. */
 export type IdleOptions = { readonly clients: number; readonly tls: boolean }
@@ -24,6 +25,7 @@ export async function runIdle(
     RawClient.connect({ host, port, secret: rig.secret, tls }),
   )
   try {
+    await Bun.sleep(SETTLE_MS) // what logging in left behind is collected
     const perClient = (residentBytes(pids) - before) / clients
     const workload = { flags: ['-b', 'select-only'], mode: 'simple', clients: ACTIVE, tls } as const
     return { ...(await runPgbench(rig.pgbench, target, workload, seconds)), perClient }
