@@ -55,8 +55,8 @@ const fruitless = (rule: Rule, why: string): PgError =>
   )
 
 /**
- * Points a member again and again: one whose Postgres restarts meanwhile follows nobody again. Never
- * rejects; who cannot be pointed now is found once somebody leads.
+ * Points a member again and again: one whose Postgres restarts meanwhile follows nobody any more.
+ * Never rejects; who cannot be pointed now is found once somebody leads.
  */
 async function keepPointing(
   context: ShardContext,

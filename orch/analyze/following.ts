@@ -1,6 +1,7 @@
 // An appointed leader needs others that follow it before its rule is decided. Who has diverged from
-// it cannot, and is made a copy of it when there are too few without: by then the leader is known to
-// hold all that was acknowledged, and a copy takes the place of older data only once it is whole.
+// it cannot, and is made a copy of it when there are too few without: by then the leader is known
+// to hold all that was acknowledged, and a copy takes the place of older data only once it is
+// whole.
 import { parsePolicy, satisfiedBy } from '../../shared/consensus/durability.ts'
 import { type Position, possiblyUndecided } from '../../shared/consensus/position.ts'
 import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
