@@ -151,6 +151,8 @@ export class Backend extends PoolMember<Backend> {
   cancelAsked = 0
   /** When the present phase, batch or unit began, or last moved on; for deadlines. */
   sinceMs: number
+  /** Times that ReadyForQuery came behind the last batch's. */
+  unasked = 0
   /** When it was begun to connect. */
   readonly bornMs: number
   readonly #host: BackendHost
@@ -220,6 +222,7 @@ export class Backend extends PoolMember<Backend> {
     assert(!this.running && this.cancels === 0, 'one batch at a time, and none during a cancel')
     this.owner = owner
     this.running = true
+    this.unasked = 0
     this.batches++
     this.sinceMs = this.#host.nowMs
     this.forwarder.begin()
@@ -503,7 +506,10 @@ export class Backend extends PoolMember<Backend> {
   /** ReadyForQuery ends the batch. One that nobody waits for is nobody's. */
   #takesReady(status: number): boolean {
     this.status = status
-    if (!this.running) return true
+    if (!this.running) {
+      this.unasked++
+      return true
+    }
     this.running = false
     this.replies.end()
     if (!this.forwarder.settled) this.unsettled = true

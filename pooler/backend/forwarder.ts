@@ -53,6 +53,11 @@ export class Forwarder {
     return this.#bytes === 0 || (this.#syncPoints === 1 && this.#syncEnd === this.#bytes)
   }
 
+  /** The backend may have more than one ReadyForQuery to say: the first is not surely the last. */
+  get ambiguous(): boolean {
+    return this.#syncPoints > 1
+  }
+
   /** All that was forwarded ends between two messages. */
   get atBoundary(): boolean {
     return this.#walk === undefined || (this.#walk.onBoundary && this.#walk.heldBytes === 0)
@@ -86,7 +91,7 @@ export class Forwarder {
       return
     }
     if (ops > 0) checkOps(context, bytes, table, ops, end - raw)
-    if (!replies.active) this.#beginWalk(context)
+    replies.active = true
     this.#target.cork()
     this.#walkFrame(context, bytes, table, ops, raw, end)
     this.#target.uncork()
@@ -96,11 +101,17 @@ export class Forwarder {
    * Sends what came behind the end of its batch to a backend that stays with its session: the rest
    * of copy data, which Postgres ignores at rest, but whose last message must not be cut.
    */
-  forwardStray(flags: number, bytes: Buffer, start: number, end: number): void {
+  forwardStray(
+    context: ForwardContext,
+    flags: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
     const raw = rawStartOf(flags, bytes, start, end)
-    if (this.#walk === undefined) throw malformed('bytes between two batches')
-    this.#walk.feed(bytes, raw, end)
-    while (this.#walk.next() !== 0) throw malformed('a batch that was not announced')
+    const walk = this.#walker(context)
+    walk.feed(bytes, raw, end)
+    while (walk.next() !== 0) throw malformed('a batch that was not announced')
     this.#target.write(bytes, raw, end)
   }
 
@@ -126,9 +137,9 @@ export class Forwarder {
     return work
   }
 
-  #beginWalk(context: ForwardContext): void {
-    this.#target.replies.active = true
-    this.#walk ??= new MessageScanner({
+  /** It stands between two messages, or in one that was cut. */
+  #walker(context: ForwardContext): MessageScanner {
+    return (this.#walk ??= new MessageScanner({
       interest: [
         Frontend.Parse,
         Frontend.Close,
@@ -138,7 +149,7 @@ export class Forwarder {
       ],
       messageBytesMax: context.limits.messageBytesMax,
       holdBytesMax: HEADER_BYTES,
-    })
+    }))
   }
 
   #walkFrame(
@@ -149,7 +160,7 @@ export class Forwarder {
     raw: number,
     end: number,
   ): void {
-    const walk = this.#walk as MessageScanner
+    const walk = this.#walker(context)
     const target = this.#target
     let from = raw
     let op = 0

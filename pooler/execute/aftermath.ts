@@ -14,6 +14,11 @@ import { SessionState } from './session-state.ts'
 /** Nothing larger is said at rest. */
 const SAID_BYTES_MAX = 1024 * 1024
 
+const NOT_QUIET: Loss = {
+  sqlstate: '08P01',
+  message: 'PostgreSQL went on behind the end of a batch',
+}
+
 /** What is to be done, and who waits for it. */
 export type AftermathOptions = {
   /** Made when what is done before it is done. */
@@ -22,6 +27,8 @@ export type AftermathOptions = {
   readonly first: (() => Promise<void>) | undefined
   /** A notification that came meanwhile: a whole message. */
   readonly heard: (message: Buffer) => void
+  /** More came of what the batch itself had asked for: that many times ReadyForQuery. */
+  readonly unsaid: (times: number) => void
   /** The backend is nobody's; without an answer nothing could be told. */
   readonly done: (answer: LookAnswer | undefined) => void
   readonly lost: (loss: Loss) => void
@@ -100,13 +107,18 @@ export class Aftermath implements BackendOwner, LookOwner {
     const backend = this.#backend
     if (backend.unsentBytes > 0 || !backend.forwarder.atBoundary) return this.#end(undefined)
     if (!backend.unsettled) return this.#look()
+    const { unasked } = backend
     new QuietProof(
       backend,
-      (quiet) => {
+      (quiet, more) => {
+        const unsaid = unasked + more
         backend.unsettled = !quiet
         if (this.#stopped) return
-        if (quiet) this.#look()
-        else this.#end(undefined)
+        if (unsaid > 0) this.#options.unsaid(unsaid)
+        if (quiet) return this.#look()
+        // Its next answer might be one to this batch.
+        backend.kill()
+        this.backendLost(NOT_QUIET)
       },
       (loss) => this.backendLost(loss),
     )

@@ -26,6 +26,8 @@ export interface BatchEndOwner {
   lostBehind(loss: Loss): void
   /** A notification came before READY: a whole message. */
   heard(message: Buffer): void
+  /** ReadyForQuery came before READY, that many times. */
+  unsaid(times: number, status: number): void
 }
 
 /** The ends of one session's batches. */
@@ -84,9 +86,10 @@ export class BatchEnd {
     const { kept, watch } = this.#owner
     if (this.#changesCatalog) watch.changing.delete(this)
     if (backend.parameters !== this.#reported) this.#unannounced(backend)
-    if (status !== TransactionStatus.Idle) return false
+    this.#held = backend.forwarder.ambiguous
+    if (status !== TransactionStatus.Idle) return this.#held
     const listens = this.#owner.listening?.active === true
-    this.#held = kept.looks !== 0 || this.changesDefaults || listens || this.#readsCatalog
+    this.#held ||= kept.looks !== 0 || this.changesDefaults || listens || this.#readsCatalog
     if (!this.#held) this.#stamp = 0
     return this.#held
   }
@@ -96,14 +99,21 @@ export class BatchEnd {
     if (!this.#held || backend === undefined) return false
     this.#held = false
     const { kept } = this.#owner
-    const first = this.#first()
+    const { status } = backend
+    const rests = status === TransactionStatus.Idle
+    const first = rests ? this.#first() : undefined
     let request = NOTHING
-    this.changesDefaults = false
+    if (rests) this.changesDefaults = false
     backend.sinceMs = this.#executor.nowMs
     this.#aftermath = new Aftermath(backend, {
-      request: () => (request = kept.request()),
+      request: () => (rests ? (request = kept.request()) : NOTHING),
       first,
-      done: (answer) => this.#learn(backend, request, answer),
+      unsaid: (times) => this.#owner.unsaid(times, status),
+      done: (answer) => {
+        this.#aftermath = undefined
+        if (rests) this.#learn(backend, request, answer)
+        this.#owner.known(backend)
+      },
       heard: (message) => {
         if ((this.#owner.kept.pins & Pin.Listen) !== 0) this.#owner.heard(message)
       },
@@ -155,13 +165,11 @@ export class BatchEnd {
   #learn(backend: Backend, request: LookRequest, answer: LookAnswer | undefined): void {
     const { settings, counters } = this.#executor
     const { kept } = this.#owner
-    this.#aftermath = undefined
     this.forget()
     counters.looks++
     if (answer === undefined) counters.looksFailed++
     kept.learn(request, answer)
     if (answer?.settings !== undefined) backend.hold(settings.keep(kept.settings))
-    this.#owner.known(backend)
   }
 
   /** A batch changed reported settings, and nobody said that it might. */

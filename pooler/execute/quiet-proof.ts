@@ -1,3 +1,4 @@
+import { Flag } from '../../shared/link/frame.ts'
 import { close, sync } from '../../shared/pgwire/frontend.ts'
 import { Backend as Message } from '../../shared/pgwire/message-types.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
@@ -8,18 +9,28 @@ const PROBE = Buffer.concat([close({ statement: 'multigres quiet' }), sync()])
 const CLOSE_COMPLETE_BYTES = 5
 const READY_FOR_QUERY_BYTES = 6
 
+/** More syncs than this are not behind one batch. */
+const UNSAID_MAX = 16
+
 /**
- * Asks a backend whether anything is still under way on it: it is quiet when the first that comes
- * is the answer to a Close, then ReadyForQuery, and nothing else. `done` says so.
+ * Asks a backend whether anything is still under way on it: it is quiet when the answer to a Close
+ * comes, then ReadyForQuery, and nothing else but ReadyForQuery before. `done` says so, and how many
+ * of those there were: each answers a Sync that was sent before.
  */
 export class QuietProof implements BackendOwner {
   readonly #backend: Backend
-  readonly #done: (quiet: boolean) => void
+  readonly #done: (quiet: boolean, unsaid: number) => void
   readonly #lost: ((loss: Loss) => void) | undefined
   #first: number | undefined
   #bytes = 0
+  #unsaid = 0
+  #over = false
 
-  constructor(backend: Backend, done: (quiet: boolean) => void, lost?: (loss: Loss) => void) {
+  constructor(
+    backend: Backend,
+    done: (quiet: boolean, unsaid: number) => void,
+    lost?: (loss: Loss) => void,
+  ) {
     this.#backend = backend
     this.#done = done
     this.#lost = lost
@@ -27,15 +38,25 @@ export class QuietProof implements BackendOwner {
     backend.write(PROBE, 0, PROBE.length)
   }
 
-  backendData(bytes: Buffer, start: number, end: number): void {
+  backendData(bytes: Buffer, start: number, end: number, flags: number): void {
     this.#first ??= bytes[start]
     this.#bytes += end - start
+    if ((flags & Flag.Ready) === 0) return
+    const alone = this.#first === Message.ReadyForQuery && this.#bytes === READY_FOR_QUERY_BYTES
+    this.#over = !alone || this.#unsaid === UNSAID_MAX
+    if (this.#over) return
+    // It answers a Sync from before: the probe's own answer is still to come.
+    this.#unsaid++
+    this.#first = undefined
+    this.#bytes = 0
+    this.#backend.beginBatch(this)
   }
 
   backendReady(): void {
+    if (!this.#over) return
     this.#backend.owner = undefined
     const whole = this.#bytes === CLOSE_COMPLETE_BYTES + READY_FOR_QUERY_BYTES
-    this.#done(whole && this.#first === Message.CloseComplete)
+    this.#done(whole && this.#first === Message.CloseComplete, this.#unsaid)
   }
 
   backendKeeps(): boolean {

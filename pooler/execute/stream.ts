@@ -39,6 +39,7 @@ import { HeldFrames } from './held-frames.ts'
 import { InboundWindow } from './inbound-window.ts'
 import type { LinkSession } from './link-session.ts'
 import { Outbound } from './outbound.ts'
+import { ready } from './ready.ts'
 import { CANCELED, pinRefusal, poolRefusal, STALE, UNFIT, type Refusal } from './refusal.ts'
 import { asksOf, isStale } from '../watch/asks.ts'
 import { StreamRecord } from './stream-record.ts'
@@ -61,6 +62,8 @@ export class Stream
   readonly #end: BatchEnd
   /** Its batch failed before it began: the rest of it is dropped. */
   #skips = false
+  /** The backend was to take the batch's Sync as copy data: another makes its ReadyForQuery. */
+  #awaitsFinal = false
   #givesBackLate = false // the batch is over, but too much of its answer is pending
   #creditedMs = 0 // when the gateway last gave credit
 
@@ -98,7 +101,7 @@ export class Stream
     // It crossed LOST: on another backend it would run outside of what it belongs to.
     if ((flags & Flag.Held) !== 0 && this.backend === undefined) return this.#consumed(end - start)
     this.batch = value
-    this.finalSeen = false
+    this.finalSeen = this.#awaitsFinal = false
     this.state = StreamState.Waiting
     this.sinceMs = executor.nowMs
     this.#link.batchBegan()
@@ -157,8 +160,10 @@ export class Stream
     const { backend } = this
     // Behind the end of its batch: copy data that Postgres ignores too, or what was refused.
     if (backend?.running !== true) {
-      if (this.#skips && (flags & Flag.Final) !== 0) this.#endSkipping()
-      else backend?.forwarder.forwardStray(flags, bytes, start, end)
+      const final = (flags & Flag.Final) !== 0
+      if (this.#skips && final) this.#endSkipping()
+      else if (final && this.#awaitsFinal) this.#sayReady(backend?.status ?? IDLE)
+      else backend?.forwarder.forwardStray(this.#link, flags, bytes, start, end)
     } else {
       if (mask !== 0) this.#end.note(mask)
       if (mask === 0 || this.#pinOrEnd(backend)) this.#forward(flags, bytes, start, end)
@@ -272,6 +277,7 @@ export class Stream
       return // said at rest: not of this session
     }
     if ((flags & (Flag.CopyIn | Flag.CopyBoth)) !== 0) {
+      this.#awaitsFinal = this.finalSeen
       this.finalSeen = false // the backend waits for the client again
     }
     this.#send(flags, bytes, start, end)
@@ -422,6 +428,17 @@ export class Stream
     this.#send(Flag.Boundary, message, 0, message.length)
   }
 
+  unsaid(times: number, status: number): void {
+    for (; times > 0; times--) this.#sayReady(status)
+  }
+
+  /** A ReadyForQuery that ends no batch: the COPY failed before it took the first Sync. */
+  #sayReady(status: number): void {
+    this.#awaitsFinal = false
+    const message = ready(status)
+    this.#send(Flag.Boundary, message, 0, message.length)
+  }
+
   known(backend: Backend): void {
     const { kept } = this
     backend.owner = this
@@ -432,7 +449,8 @@ export class Stream
       this.#outbound.send(Kind.Settings, 0, 0, 0, 0, json, 0, json.length)
     }
     const { parameters, status } = backend
-    this.#sendReady(parameters, Flag.Ready | Flag.Boundary, status, READY, 0, READY.length)
+    const bytes = ready(status)
+    this.#sendReady(parameters, Flag.Ready | Flag.Boundary, status, bytes, 0, bytes.length)
     this.backendReady(status)
     if (this.#held.count > 0) this.#takeLate()
   }
@@ -492,7 +510,10 @@ export class Stream
 
   #forward(flags: number, bytes: Buffer, start: number, end: number): void {
     const backend = this.backend as Backend
-    if ((flags & Flag.Final) !== 0) this.finalSeen = true
+    if ((flags & Flag.Final) !== 0) {
+      this.finalSeen = true
+      this.#awaitsFinal = false
+    }
     backend.sinceMs = this.#link.executor.nowMs
     backend.forwarder.forward(this.#link, flags, bytes, start, end)
   }
@@ -554,6 +575,7 @@ export class Stream
     this.kept.forgetBackend()
     this.listening?.batchLost()
     this.finalSeen = true
+    this.#awaitsFinal = false
     this.#link.executor.counters.lost++
     this.#outbound.send(Kind.Lost, 0, status, 0, this.batch, body, 0, body.length)
   }

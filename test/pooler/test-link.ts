@@ -335,7 +335,12 @@ export class TestStream {
       if ((flags & Flag.Ready) !== 0) this.lines.push('ReadyForQuery')
     } else {
       this.#reader.feed(Buffer.from(payload))
-      while (this.#reader.next() !== undefined) this.lines.push(describeBackend(this.#reader))
+      const ready = (flags & Flag.Ready) !== 0
+      while (this.#reader.next() !== undefined) {
+        const line = describeBackend(this.#reader)
+        // One that ends no batch: it answers a Sync that Postgres took as one of its own.
+        this.lines.push(!ready && line.startsWith('ReadyForQuery') ? `early ${line}` : line)
+      }
     }
     if ((flags & Flag.Ready) !== 0) {
       this.pins = pins
