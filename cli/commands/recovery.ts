@@ -107,7 +107,7 @@ export const trigger: Command = {
     const scope = { database, shard }
     const [first] = await orchs.requireAnswering(scope)
     if (first === undefined) throw new RefusedError('no orchestrator answers')
-    const request = { ...scope, waitMs: wait }
+    const request = { ...scope, waitMs: wait, by: operator() }
     const reply = await refusing(
       callUnary(first.client, 'triggerRecovery', request, { timeoutMs: wait + ANSWER_MS }),
     )
@@ -154,7 +154,7 @@ async function change(argv: readonly string[], paused: boolean): Promise<number>
   const scope = { database, shard }
   const answering = await orchs.requireAnswering(scope)
   requireShards(answering, scope)
-  const request = { ...scope, paused, reason, by: `${userInfo().username}@${hostname()}` }
+  const request = { ...scope, paused, reason, by: operator() }
   const [first] = answering
   if (first === undefined) throw new RefusedError('no orchestrator answers')
   const what = paused ? 'recovery is not paused' : 'recovery is not resumed'
@@ -212,6 +212,13 @@ async function refusing<T>(call: Promise<T>, what = ''): Promise<T> {
     const why = withoutMethod(error)
     throw new RefusedError(what === '' ? why : `${what}: ${why}`, { cause: error })
   }
+}
+
+/** For people: who asks. */
+function operator(): string {
+  const { username, uid } = userInfo()
+  const name = username === 'unknown' ? (uid === 0 ? 'root' : `user ${uid}`) : username
+  return `${name} on ${hostname()}`
 }
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`)

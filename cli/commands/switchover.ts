@@ -1,14 +1,12 @@
 // `cluster switchover`: another leader, by plan.
-import { existsSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { formatNumber } from '../../shared/consensus/rule.ts'
 import { duration, string } from '../../shared/config/fields.ts'
 import type { SwitchoverReply } from '../../proto/gen/orch.ts'
-import { RefusedError, messageOf } from '../errors.ts'
+import { RefusedError } from '../errors.ts'
 import { readCommandFlags } from '../flags.ts'
 import { commandHelp } from '../help.ts'
 import { clusterPaths } from '../local/cluster-dir.ts'
-import { grpcAddress } from '../local/members.ts'
 import { DATABASE, SHARD } from '../local/plan.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
 import { findState, isSupervised, type ClusterState } from '../local/state.ts'
@@ -63,20 +61,16 @@ export const command: Command = {
 type Request = { database: string; shard: string; targetId: string; drainMs: number }
 
 async function ask(dir: string, state: ClusterState, request: Request): Promise<SwitchoverReply> {
-  const { callUnary, rpcClient } = await import('../../shared/rpc/client.ts') // 100 ms to load
-  const { OrchClient } = await import('../../proto/gen/orch.ts')
-  const [orch] = state.plan.orchs
-  if (orch === undefined) throw new RefusedError(`${dir}: it has no orchestrator`)
-  const file = join(clusterPaths(dir).secrets, 'token')
-  const token = existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined
-  const client = rpcClient(OrchClient, grpcAddress(orch), { token })
+  const { callUnary } = await import('../../shared/rpc/client.ts') // 100 ms to load
+  const { Orchestrators, tokenOf, withoutMethod } = await import('../local/orchestrators.ts')
+  using orchestrators = new Orchestrators(state, tokenOf(dir))
+  const [first] = await orchestrators.requireAnswering(request)
   try {
+    if (first === undefined) throw new RefusedError('no orchestrator answers')
     const timeoutMs = CALL_MS + request.drainMs
-    return await callUnary(client, 'switchover', request, { timeoutMs })
+    return await callUnary(first.client, 'switchover', request, { timeoutMs })
   } catch (error) {
-    throw new RefusedError(messageOf(error), { cause: error })
-  } finally {
-    client.close()
+    throw new RefusedError(withoutMethod(error), { cause: error })
   }
 }
 

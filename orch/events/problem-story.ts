@@ -1,15 +1,20 @@
 // Problems as events: found, changed in what they say, gone.
 import type { Tell } from '../../shared/events/cluster-event.ts'
-import type { Problem } from '../analyze/problem.ts'
+import type { Problem, ProblemCode } from '../analyze/problem.ts'
 
 /** A member's trouble is told once it lasts: what mends itself at once is no news. */
 const MEMBER_TROUBLE_MS = 500
 
 type Known = {
   readonly sinceMs: number
+  code: ProblemCode
   description: string
   told: boolean
 }
+
+/** Codes that tell of one thing, which goes from one to the other: that nobody serves. */
+const subject = (code: ProblemCode): ProblemCode =>
+  code === 'LEADER_NOT_SERVING' ? 'NO_LEADER' : code
 
 /** Of one shard. */
 export class ProblemStory {
@@ -24,7 +29,7 @@ export class ProblemStory {
   observe(problems: readonly Problem[], nowMs: number): void {
     const present = new Set<string>()
     for (const problem of problems) {
-      const key = `${problem.code} ${problem.member}`.trim()
+      const key = `${subject(problem.code)} ${problem.member}`
       present.add(key)
       this.#observe(key, problem, nowMs)
     }
@@ -32,7 +37,7 @@ export class ProblemStory {
       if (present.has(key)) continue
       this.#known.delete(key)
       if (!known.told) continue
-      const [code = '', member = ''] = key.split(' ')
+      const [code = '', member = ''] = [known.code, key.split(' ')[1]]
       const tookMs = nowMs - known.sinceMs
       const text = `${code}${member && ` of ${member}`} is over, after ${Math.round(tookMs)} ms`
       this.#tell('problem.gone', { text, member, reason: code, tookMs, seen: true })
@@ -40,16 +45,18 @@ export class ProblemStory {
   }
 
   #observe(key: string, { code, member, description }: Problem, nowMs: number): void {
-    const known = this.#known.get(key) ?? { sinceMs: nowMs, description, told: false }
+    const known = this.#known.get(key) ?? { sinceMs: nowMs, code, description, told: false }
     this.#known.set(key, known)
     const changed = sameness(known.description) !== sameness(description)
     known.description = description
+    known.code = code
     const text = `${code}: ${description}`
     if (!known.told) {
       if (member !== '' && nowMs - known.sinceMs < MEMBER_TROUBLE_MS) return
       known.told = true
       this.#tell('problem.found', { text, member, reason: code, seen: true })
-    } else if (changed) this.#tell('problem.changed', { text, member, reason: code, seen: true })
+    } else if (changed && !description.endsWith('is under way'))
+      this.#tell('problem.changed', { text, member, reason: code, seen: true })
   }
 }
 

@@ -132,10 +132,12 @@ export class ShardStory {
     const before = this.#leads.split(' ')[0] ?? ''
     this.#leads = name
     const tookMs = unled && now() - unled.atMs
-    const after = before === '' ? '' : `, in place of ${before === leader ? 'itself' : before}`
-    const took = tookMs === undefined || before === '' ? '' : ` after ${Math.round(tookMs)} ms`
+    const again = before === leader ? ' again' : ''
+    const after = before === '' || before === leader ? '' : ` in place of ${before}`
+    const took =
+      tookMs === undefined || before === '' ? '' : `; nobody did for ${Math.round(tookMs)} ms`
     this.tell('leader.serves', {
-      text: `${leader} serves as leader by rule ${rule}${after}${took}`,
+      text: `${leader} serves${again} as leader by rule ${rule}${after}${took}`,
       member: leader,
       rule,
       seen: true,

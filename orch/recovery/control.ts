@@ -59,7 +59,7 @@ export async function triggerRecovery(
   const signal = AbortSignal.any([gone, AbortSignal.timeout(waitMs)])
   const done = await Promise.all(
     engines.map(async (engine) => {
-      engine.context.tell('recovery.triggered', { text: 'somebody asks to act now' })
+      engine.context.tell('recovery.triggered', { text: `${request.by} asks to act now` })
       return await engine.trigger(signal)
     }),
   )

@@ -95,6 +95,8 @@ export interface TriggerRecoveryRequest {
   shard: string;
   /** it ends when nothing is left to do, or then */
   waitMs: number;
+  /** who wants it, for people */
+  by: string;
 }
 
 export interface TriggerRecoveryReply {
@@ -757,7 +759,7 @@ export const SetRecoveryReply: MessageFns<SetRecoveryReply> = {
 };
 
 function createBaseTriggerRecoveryRequest(): TriggerRecoveryRequest {
-  return { database: "", shard: "", waitMs: 0 };
+  return { database: "", shard: "", waitMs: 0, by: "" };
 }
 
 export const TriggerRecoveryRequest: MessageFns<TriggerRecoveryRequest> = {
@@ -770,6 +772,9 @@ export const TriggerRecoveryRequest: MessageFns<TriggerRecoveryRequest> = {
     }
     if (message.waitMs !== 0) {
       writer.uint32(24).uint32(message.waitMs);
+    }
+    if (message.by !== "") {
+      writer.uint32(34).string(message.by);
     }
     return writer;
   },
@@ -811,6 +816,14 @@ export const TriggerRecoveryRequest: MessageFns<TriggerRecoveryRequest> = {
             message.waitMs = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -831,6 +844,7 @@ export const TriggerRecoveryRequest: MessageFns<TriggerRecoveryRequest> = {
     message.database = object.database ?? "";
     message.shard = object.shard ?? "";
     message.waitMs = object.waitMs ?? 0;
+    message.by = object.by ?? "";
     return message;
   },
 };
