@@ -20,6 +20,26 @@ export interface Place extends Disposable {
   readonly sessions: number
 }
 
+/** A class, not closures: every client has one for as long as it is in. */
+class ClientPlace implements Place {
+  readonly sessions: number
+  readonly #user: string
+  readonly #database: string
+  #counts: ClientCounts | undefined
+
+  constructor(counts: ClientCounts, sessions: number, user: string, database: string) {
+    this.#counts = counts
+    this.sessions = sessions
+    this.#user = user
+    this.#database = database
+  }
+
+  [Symbol.dispose](): void {
+    this.#counts?.add(this.#user, this.#database, -1)
+    this.#counts = undefined
+  }
+}
+
 /** Who is in, by user and by database. */
 export class ClientCounts {
   #total = 0
@@ -45,21 +65,35 @@ export class ClientCounts {
     if (clientsPerDatabaseMax > 0 && inDatabase >= clientsPerDatabaseMax) {
       throw fatal('too_many_connections', `too many connections for database "${database}"`)
     }
-    this.#add(user, database, 1)
-    let taken = true
-    return {
-      sessions,
-      [Symbol.dispose]: () => {
-        if (taken) this.#add(user, database, -1)
-        taken = false
-      },
-    }
+    this.add(user, database, 1)
+    return new TakenPlace(this, sessions, user, database)
   }
 
-  #add(user: string, database: string, count: number): void {
+  /** For places alone. */
+  add(user: string, database: string, count: number): void {
     this.#total += count
     addTo(this.#users, user, count)
     addTo(this.#databases, database, count)
+  }
+}
+
+/** Of one client: a class, since closures are a good part of what an idle client costs. */
+class TakenPlace implements Place {
+  readonly sessions: number
+  readonly #user: string
+  readonly #database: string
+  #counts: ClientCounts | undefined
+
+  constructor(counts: ClientCounts, sessions: number, user: string, database: string) {
+    this.#counts = counts
+    this.sessions = sessions
+    this.#user = user
+    this.#database = database
+  }
+
+  [Symbol.dispose](): void {
+    this.#counts?.add(this.#user, this.#database, -1)
+    this.#counts = undefined
   }
 }
 

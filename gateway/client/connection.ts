@@ -69,7 +69,7 @@ export class Connection {
   readonly #reads: boolean
   readonly #raw: RawSocket
   #intake = new Intake()
-  readonly #deadline: Disposable
+  #deadline: Disposable | undefined // until it is in
   #socket: ClientSocket
   #direct: DirectTls | undefined
   #tls: TlsIdentity | undefined
@@ -175,7 +175,7 @@ export class Connection {
   closed(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#deadline[Symbol.dispose]()
+    this.#deadline?.[Symbol.dispose]()
     this.#place?.[Symbol.dispose]()
     this.#intake.close()
     this.session?.close()
@@ -232,7 +232,7 @@ export class Connection {
   }
 
   async #cancel(request: CancelRequest): Promise<void> {
-    this.#deadline[Symbol.dispose]()
+    this.#deadline?.[Symbol.dispose]()
     await this.#host.cancel(request)
     this.#socket.end()
   }
@@ -314,7 +314,8 @@ export class Connection {
   }
 
   #welcome(session: ClientSession, values: ReadonlyMap<string, string>): void {
-    this.#deadline[Symbol.dispose]()
+    this.#deadline?.[Symbol.dispose]()
+    this.#deadline = undefined
     const parameters = [...values].map(([name, value]) => parameterStatus(name, value))
     const key = backendKeyData(session.number, session.cancelKey)
     this.#write(Buffer.concat([...parameters, key, ready(IDLE)]))
@@ -350,6 +351,7 @@ export class Connection {
     this.#authenticated = true
     this.#rule = rule
     this.#place?.[Symbol.dispose]()
+    this.#place = undefined
     return row
   }
 
