@@ -20,26 +20,6 @@ export interface Place extends Disposable {
   readonly sessions: number
 }
 
-/** A class, not closures: every client has one for as long as it is in. */
-class ClientPlace implements Place {
-  readonly sessions: number
-  readonly #user: string
-  readonly #database: string
-  #counts: ClientCounts | undefined
-
-  constructor(counts: ClientCounts, sessions: number, user: string, database: string) {
-    this.#counts = counts
-    this.sessions = sessions
-    this.#user = user
-    this.#database = database
-  }
-
-  [Symbol.dispose](): void {
-    this.#counts?.add(this.#user, this.#database, -1)
-    this.#counts = undefined
-  }
-}
-
 /** Who is in, by user and by database. */
 export class ClientCounts {
   #total = 0
