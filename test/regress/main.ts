@@ -21,6 +21,7 @@ const HELP = `Usage: npm run test:regress -- [FLAGS]
   --pool 4,8      sizes of the pool that the gateway's runs have
   --protocol P,Q  psql (simple), unnamed, named (default: all three, one after the other)
   --direct-only   Postgres itself only
+  --oracle        also how many batches could be released at best (with psql)
   --serial        one test after the other (default: in the suite's parallel groups)
   --out DIR       where tables, results and differences go (default: in the cache)
   --keep          leave the server's and the runs' files`
@@ -31,6 +32,7 @@ const { values: flags } = parseArgs({
     tests: { type: 'string' },
     pool: { type: 'string', default: '4,8' },
     protocol: { type: 'string', default: 'psql,unnamed,named' },
+    oracle: { type: 'boolean', default: false },
     'direct-only': { type: 'boolean', default: false },
     serial: { type: 'boolean', default: false },
     out: { type: 'string' },
@@ -61,6 +63,7 @@ async function main(): Promise<number> {
     groups,
     tests: groups.flat(),
     pools,
+    oracle: flags.oracle,
     runAs: resolveRunAs(undefined),
     progress,
     out: new Output(resolve(flags.out ?? join(DEBIAN_CACHE_DIR, '..', 'regress'))),

@@ -15,6 +15,8 @@ export type Phase = {
   readonly tests: readonly string[]
   /** Pool sizes; none to look at Postgres alone. */
   readonly pools: readonly number[]
+  /** Whether to measure how many batches could be released at best. */
+  readonly oracle: boolean
   readonly runAs: RunAs
   readonly progress: Progress
   readonly out: Output

@@ -2,6 +2,7 @@
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { judge, unifiedDiff, type Answer } from './compare.ts'
+import { oracleSummary, oracleTable } from './oracle.ts'
 import type { Phase } from './phase.ts'
 import { runSuite, type RunResult } from './psql-run.ts'
 import { addUp, heldBy, type PoolReport, type TestRow } from './report.ts'
@@ -9,16 +10,17 @@ import { addUp, heldBy, type PoolReport, type TestRow } from './report.ts'
 /** Runs it twice without the gateway and once for each pool size; a report for each of these. */
 export async function psqlPhase(phase: Phase): Promise<PoolReport[]> {
   const { site, groups, out } = phase
-  const run = async (name: string, through: boolean): Promise<RunResult> => {
+  const run = async (name: string, through: boolean, probes = false): Promise<RunResult> => {
     await site.reset()
     phase.progress(`${name}: ${groups.flat().length} tests`)
     const dir = join(site.base, name)
-    const result = await runSuite({ ...phase, ...phase.target(through), name, dir })
+    const result = await runSuite({ ...phase, ...phase.target(through), name, dir, probes })
     cpSync(join(dir, 'results'), join(out.dir, name), { recursive: true })
     return result
   }
   const direct = [await run('direct-1', false), await run('direct-2', false)]
   showDirect(phase, direct)
+  if (phase.oracle) showOracle(phase, await run('oracle', false, true))
   const reports: PoolReport[] = []
   for (const pool of phase.pools) {
     await site.start(pool)
@@ -39,6 +41,12 @@ function showDirect({ tests, out }: Phase, direct: readonly RunResult[]): void {
   }
   const noisy = tests.filter((test) => new Set(direct.map((run) => run.results.get(test))).size > 1)
   out.print(`noise: ${noisy.length === 0 ? 'none' : noisy.join(' ')}\n`)
+}
+
+function showOracle({ out }: Phase, { sessions }: RunResult): void {
+  const summary = oracleSummary([...sessions.values()].flat())
+  out.print(`oracle: ${summary}`)
+  out.save('oracle.txt', `${summary}${oracleTable(sessions)}`)
 }
 
 async function compareAll(

@@ -17,6 +17,8 @@ export type RunOptions = {
   readonly dir: string
   readonly upstream: Upstream
   readonly ask: AskPool
+  /** Backends are asked what they hold behind each batch. */
+  readonly probes?: boolean
   readonly groups: readonly Group[]
   readonly runAs: RunAs
   readonly progress: Progress
@@ -45,7 +47,7 @@ export async function runSuite(options: RunOptions): Promise<RunResult> {
   }
   const schedule = join(dir, 'schedule')
   writeFileSync(schedule, writeSchedule(groups))
-  await using relay = await Relay.open(options.upstream, options.ask)
+  await using relay = await Relay.open(options.upstream, options.ask, options.probes)
   const began = performance.now()
   const child = Bun.spawn(command(suite, { dir, schedule, port: relay.port }), {
     cwd: dir,

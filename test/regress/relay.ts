@@ -11,6 +11,7 @@ import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Backend, Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { StartupReader } from '../../shared/pgwire/startup-packet.ts'
 import { timer } from '../../shared/time/clock.ts'
+import { Prober, type Probed } from './probe.ts'
 
 /** Where the relay leads. */
 export type Upstream = { host: string; port: number } | { path: string }
@@ -33,6 +34,8 @@ export type SessionFigures = {
   pool: PoolFigures | undefined
   /** No answer came for so long that the relay cut it. */
   hung: boolean
+  /** By each batch, where the relay probes. */
+  probed?: readonly Probed[]
 }
 
 /** Asks the pooler about the session that comes from a local port; undefined without a pooler. */
@@ -46,16 +49,21 @@ const MESSAGE_BYTES_MAX = 2 ** 30
 export class Relay implements AsyncDisposable {
   readonly sessions: SessionFigures[] = []
   readonly #server: Server
+  readonly #probes: boolean
   readonly #sockets = new Set<Socket>()
 
-  private constructor(server: Server) {
+  private constructor(server: Server, probes: boolean) {
     this.#server = server
+    this.#probes = probes
   }
 
-  /** Listens on a free port. */
-  static async open(upstream: Upstream, ask: AskPool): Promise<Relay> {
+  /**
+   * Listens on a free port. With `probes` it asks each backend what it holds when a batch has
+   * ended; for clients that send no message before the last one is answered, as psql.
+   */
+  static async open(upstream: Upstream, ask: AskPool, probes = false): Promise<Relay> {
     const server = createServer({ allowHalfOpen: true })
-    const relay = new Relay(server)
+    const relay = new Relay(server, probes)
     server.on('connection', (client) => relay.#accept(client, connect(upstream), ask))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return relay
@@ -79,16 +87,17 @@ export class Relay implements AsyncDisposable {
       socket.on('error', () => socket.destroy())
       socket.on('close', () => this.#sockets.delete(socket))
     }
-    new Session(client, server, ask, this.sessions)
+    new Session(client, server, { ask, all: this.sessions, probes: this.#probes })
   }
 }
+
+type SessionOptions = { ask: AskPool; all: SessionFigures[]; probes: boolean }
 
 /** One connection through the relay. */
 class Session {
   readonly #client: Socket
   readonly #server: Socket
-  readonly #ask: AskPool
-  readonly #all: SessionFigures[]
+  readonly #options: SessionOptions
   readonly #requests = new MessageReader({ messageBytesMax: MESSAGE_BYTES_MAX })
   readonly #answers = new MessageReader({ messageBytesMax: MESSAGE_BYTES_MAX })
   #figures: SessionFigures | undefined
@@ -96,12 +105,12 @@ class Session {
   #loggedIn = false
   #ending = false
   #hangs: Disposable | undefined
+  #prober: Prober | undefined
 
-  constructor(client: Socket, server: Socket, ask: AskPool, all: SessionFigures[]) {
+  constructor(client: Socket, server: Socket, options: SessionOptions) {
     this.#client = client
     this.#server = server
-    this.#ask = ask
-    this.#all = all
+    this.#options = options
     client.on('data', (chunk: Buffer) => this.#fromClient(chunk))
     client.on('end', () => void this.#end(undefined))
     client.on('close', () => void this.#end(undefined))
@@ -121,7 +130,11 @@ class Session {
     if (this.#figures !== undefined) {
       this.#requests.feed(chunk)
       while (this.#requests.next() !== undefined) {
-        if (this.#requests.type === Frontend.Terminate) last = true
+        const { type } = this.#requests
+        if (type === Frontend.Terminate) last = true
+        if (type === Frontend.Query && this.#prober !== undefined) {
+          this.#prober.text = this.#requests.rest().toString('latin1')
+        }
       }
       this.#watch()
     }
@@ -141,8 +154,13 @@ class Session {
     if (packet.name !== 'StartupMessage') return void this.#client.destroy()
     const settings = new Map(packet.settings)
     const name = settings.get('application_name') ?? ''
+    const { probes, all } = this.#options
     this.#figures = { name, batches: 0, idle: 0, pool: undefined, hung: false }
-    this.#all.push(this.#figures)
+    if (probes) {
+      this.#prober = new Prober(this.#client, this.#server)
+      this.#figures.probed = this.#prober.probed
+    }
+    all.push(this.#figures)
     settings.set('application_name', ONE_NAME)
     if (packet.options !== '') settings.set('options', packet.options)
     const { user, database, version } = packet
@@ -154,13 +172,14 @@ class Session {
     if (figures !== undefined) {
       this.#answers.feed(chunk)
       while (this.#answers.next() !== undefined) {
+        if (this.#prober?.takes(this.#answers, this.#loggedIn) === true) continue
         if (this.#answers.type !== Backend.ReadyForQuery) continue
         this.#hangs?.[Symbol.dispose]()
         if (this.#loggedIn) this.#batchEnded(figures, this.#answers.uint8())
         this.#loggedIn = true
       }
     }
-    if (!this.#client.write(chunk)) this.#server.pause()
+    if (this.#prober === undefined && !this.#client.write(chunk)) this.#server.pause()
   }
 
   #batchEnded(figures: SessionFigures, status: number): void {
@@ -188,7 +207,7 @@ class Session {
     this.#hangs?.[Symbol.dispose]()
     const port = this.#server.localPort
     if (this.#figures !== undefined && port !== undefined) {
-      this.#figures.pool = await this.#ask(port).catch(() => undefined)
+      this.#figures.pool = await this.#options.ask(port).catch(() => undefined)
     }
     this.#server.end(last ?? Buffer.alloc(0))
   }
