@@ -3,6 +3,7 @@
 
 import { parameterStatus } from '../../shared/pgwire/backend.ts'
 import { LexMode } from '../session/sql-lexer.ts'
+import { reachesTemp } from '../session/temp-path.ts'
 
 let lastId = 0
 
@@ -13,9 +14,12 @@ export class ParameterVector {
   readonly id = ++lastId
   /** How texts are read under these values: LexMode bits. */
   readonly lexMode: number
+  /** What writes may make temporary objects. Reported since PostgreSQL 18. */
+  readonly reachesTemp: boolean
 
   constructor(values: ReadonlyMap<string, string>) {
     this.values = values
+    this.reachesTemp = reachesTemp(values)
     const encoding = values.get('client_encoding') ?? 'UTF8'
     this.lexMode =
       (values.get('standard_conforming_strings') === 'off' ? LexMode.Backslash : 0) |

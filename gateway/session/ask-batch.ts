@@ -6,6 +6,7 @@ import type { Asks } from './asks.ts'
 import { runsNothing } from './channel-refusal.ts'
 import { COMMIT_SETTING } from './commit-policy.ts'
 import type { SessionCore } from './core.ts'
+import { SEARCH_PATH } from './temp-path.ts'
 import { ASK_BITS, Trait } from './traits.ts'
 
 /** What is pinned by these may have set anything, synchronous_commit too. */
@@ -18,6 +19,7 @@ const NAMES_BYTES_MAX = 16 * 1024
 export function maskOf(core: SessionCore, traits: number): number {
   let mask = traits & ASK_BITS
   if (core.explicit) mask |= Pin.Explicit
+  if ((traits & Trait.MayWrite) !== 0 && core.reachesTemp) mask |= Pin.TempObjects
   if ((traits & Trait.Resets) !== 0 && (!core.settings.empty || core.up.held)) {
     mask |= Look.Settings
   }
@@ -40,6 +42,7 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
       names.clear()
     }
     if ((mask & UNSEEN) !== 0) names.add(COMMIT_SETTING)
+    if (names.has(SEARCH_PATH)) mask |= Pin.TempObjects // what follows it in the same batch
     if (names.size > 0) core.up.sendNames([...names], asks?.defines ?? NO_NAMES)
   }
   core.host.counters.pinRequests++

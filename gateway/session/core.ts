@@ -12,6 +12,7 @@ import type { ClientSocket } from '../client/client-socket.ts'
 import type { StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
 import type { Held } from '../hold/hold.ts'
 import { Downstream } from './downstream.ts'
+import { reachesTemp } from './temp-path.ts'
 import { Extended } from './extended.ts'
 import { InputWindow } from './input-window.ts'
 import { Pooling } from './mentions.ts'
@@ -134,6 +135,7 @@ export class SessionCore {
   queryNow = false
   /** Nothing more is read or said; what waits for the client still goes out. */
   ending = false
+  readonly #reachesTempAtStart: boolean
   #extended: Extended | undefined
   #lingering: Disposable | undefined
 
@@ -144,6 +146,13 @@ export class SessionCore {
     this.owner = owner
     this.traffic = host.traffic.of(request.database)
     this.down = new Downstream(socket)
+    this.#reachesTempAtStart = reachesTemp(request.options)
+  }
+
+  /** What writes may make temporary objects, whatever its words. */
+  get reachesTemp(): boolean {
+    if (this.#reachesTempAtStart || this.settings.reachesTemp) return true
+    return this.down.told?.reachesTemp === true
   }
 
   /** Undefined for a client that has only sent simple queries: most memory of a session is here. */

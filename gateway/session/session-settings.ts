@@ -3,6 +3,7 @@
 
 import { COMMIT_SETTING, keepsCommitPolicy } from './commit-policy.ts'
 import { readsLiterals } from './setting-names.ts'
+import { reachesTemp } from './temp-path.ts'
 
 /** Settings that decide which tables a statement means, whatever literals it has. */
 const ABOUT_NAMES: ReadonlySet<string> = new Set([
@@ -21,6 +22,8 @@ export class SessionSettings {
   /** What statements without literals are read under, and what those with. */
   readonly names: string
   readonly literals: string
+  /** What writes may make temporary objects. */
+  readonly reachesTemp: boolean
   references = 0
 
   constructor(json: string) {
@@ -29,6 +32,7 @@ export class SessionSettings {
     this.pairs = pairs ?? undefined
     this.names = contextOf(pairs, (name) => ABOUT_NAMES.has(name))
     this.literals = contextOf(pairs, (name) => readsLiterals(name))
+    this.reachesTemp = reachesTemp(pairs ?? [])
   }
 
   get empty(): boolean {

@@ -23,6 +23,45 @@ async function other(): Promise<void> {
   await frontend.query("begin; set local work_mem = '77MB'; select 1; commit")
 }
 
+describe('tables of a session with pg_temp in its search_path', () => {
+  const settled = async (texts: readonly string[], parameters: Record<string, string> = {}) => {
+    const frontend = await harness.connect('gateway', { parameters })
+    for (const text of texts) await frontend.query(text)
+    return frontend
+  }
+
+  test.each([
+    ['by a startup option', () => settled([], { search_path: 'pg_temp, public' })],
+    ['by options', () => settled([], { options: '-c search_path=PG_TEMP' })],
+    ['by SET', () => settled(['set search_path = pg_temp, public'])],
+    ['by a string', () => settled([`set search_path to 'pg_temp'`])],
+    ['by set_config', () => settled([`select set_config('search_path', 'pg_temp', false)`])],
+  ])('are temporary, and keep its backend: %s', async (_, begin) => {
+    await using frontend = await begin()
+    expect(pinned()).toBe(false)
+    await frontend.query('create table made_there (a int)')
+    expect(pinned()).toBe(true)
+    await frontend.query('drop table made_there')
+    expect(pinned()).toBe(false)
+    frontend.send(...run('create table made_there as select 1 as a'))
+    await frontend.untilReadyForQuery()
+    expect(pinned()).toBe(true)
+    expect(frontend.errors).toEqual([])
+  })
+
+  test('in the text that sets it, too', async () => {
+    await using frontend = await connect()
+    await frontend.query(`set search_path to 'pg_temp'; create table made_there (a int)`)
+    expect(pinned()).toBe(true)
+  })
+
+  test('a read keeps nothing', async () => {
+    await using frontend = await settled([], { search_path: 'pg_temp' })
+    await frontend.query('select 1')
+    expect(pinned()).toBe(false)
+  })
+})
+
 describe('a session that', () => {
   test.each([
     "set work_mem = '5MB'",
