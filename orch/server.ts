@@ -1,9 +1,11 @@
 // The orchestrator's gRPC service.
 import {
   type EventsRequest,
+  type ForgetMemberRequest,
   type GetShardStatusReply,
   type GetShardStatusRequest,
   OrchService,
+  type RemoveMemberRequest,
   type SetRecoveryRequest,
   type SwitchoverReply,
   type SwitchoverRequest,
@@ -15,14 +17,16 @@ import { LockError } from '../shared/locks/errors.ts'
 import type { LockService } from '../shared/locks/lock-service.ts'
 import { type RpcServer, serverStream, unary } from '../shared/rpc/server.ts'
 import type { Topology } from '../shared/topology/topology.ts'
+import { forgetMember, removeMember } from './act/remove-member.ts'
 import type { DatabaseEngine } from './database-engine.ts'
 import type { EventJournal } from './events/journal.ts'
 import { streamEvents } from './events/stream.ts'
 import { setRecovery, triggerRecovery } from './recovery/control.ts'
 import { shardStatuses } from './report.ts'
+import type { ShardEngine } from './shard-engine.ts'
 
-/** How long a switchover outlives the last sign of its orchestrator, as others see it. */
-const SWITCHOVER_TTL_MS = 30_000
+/** How long a workflow outlives the last sign of its orchestrator, as others see it. */
+const WORKFLOW_TTL_MS = 30_000
 
 /** What the service stands on. */
 export type OrchServiceOptions = {
@@ -48,14 +52,44 @@ export function addOrchService(server: RpcServer, options: OrchServiceOptions): 
     triggerRecovery: unary((request: TriggerRecoveryRequest, { signal }) =>
       triggerRecovery(options, request, signal),
     ),
+    removeMember: unary((request: RemoveMemberRequest) => {
+      const { poolerId } = request
+      return alone(options, { ...request, operation: 'remove', on: poolerId }, async (engine) => {
+        return { rule: ruleToWire(await removeMember(engine.context, poolerId)) }
+      })
+    }),
+    forgetMember: unary((request: ForgetMemberRequest) => {
+      const { poolerId } = request
+      return alone(options, { ...request, operation: 'forget', on: poolerId }, async (engine) => {
+        await forgetMember(engine.context, poolerId)
+        return {}
+      })
+    }),
+  })
+}
+
+function switchover(
+  options: OrchServiceOptions,
+  { database, shard, targetId, drainMs }: SwitchoverRequest,
+): Promise<SwitchoverReply> {
+  const workflow = { database, shard, operation: 'switchover', on: targetId }
+  return alone(options, workflow, async (engine) => {
+    const target = targetId === '' ? undefined : targetId
+    const { from, to, rule, drainedMs, pausedMs, cut } = await engine.switchover({
+      target,
+      drainMs,
+    })
+    return { fromId: from, toId: to, rule: ruleToWire(rule), drainedMs, pausedMs, cut }
   })
 }
 
 /** One workflow at a time on a shard, whichever orchestrator was asked. */
-async function switchover(
+async function alone<T>(
   { orchId, databases, locks }: OrchServiceOptions,
-  { database, shard, targetId, drainMs }: SwitchoverRequest,
-): Promise<SwitchoverReply> {
+  workflow: { database: string; shard: string; operation: string; on: string },
+  run: (engine: ShardEngine) => Promise<T>,
+): Promise<T> {
+  const { database, shard, operation, on } = workflow
   const engine = databases.find(({ name }) => name === database)?.shards.get(shard)
   if (engine === undefined) {
     throw new PgError('undefined_object', `this orchestrator knows no shard ${database}/${shard}`)
@@ -63,19 +97,11 @@ async function switchover(
   const request = {
     client: orchId,
     requestId: crypto.randomUUID(),
-    ttlMs: SWITCHOVER_TTL_MS,
-    metadata: { operation: 'switchover', to: targetId },
-  }
-  const run = async (): Promise<SwitchoverReply> => {
-    const target = targetId === '' ? undefined : targetId
-    const { from, to, rule, drainedMs, pausedMs, cut } = await engine.switchover({
-      target,
-      drainMs,
-    })
-    return { fromId: from, toId: to, rule: ruleToWire(rule), drainedMs, pausedMs, cut }
+    ttlMs: WORKFLOW_TTL_MS,
+    metadata: { operation, to: on },
   }
   try {
-    return await locks.withLock(`shard/${database}/${shard}`, request, run)
+    return await locks.withLock(`shard/${database}/${shard}`, request, () => run(engine))
   } catch (error) {
     if (!(error instanceof LockError)) throw error
     throw new PgError('object_not_in_prerequisite_state', error.message, { cause: error })

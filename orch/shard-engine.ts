@@ -5,6 +5,7 @@ import { PgError } from '../shared/errors/pg-error.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import { now, sleep, timer } from '../shared/time/clock.ts'
 import { appoint } from './act/appoint.ts'
+import { changeRule } from './act/change-rule.ts'
 import { clone } from './act/clone.ts'
 import { follow } from './act/follow.ts'
 import { decideClaim, initialize } from './act/initialize.ts'
@@ -223,6 +224,8 @@ export class ShardEngine implements AsyncDisposable {
         return `have ${action.member} copied from ${action.source}`
       case 'follow':
         return `point ${action.member} at ${action.source}`
+      case 'change rule':
+        return `have ${action.rule.leaderId} change its rule: ${action.reason}`
     }
   }
 
@@ -257,7 +260,7 @@ export class ShardEngine implements AsyncDisposable {
   /** An appointment tells its own steps. */
   #begin(action: Action, what: string): { member?: string } {
     if (action.kind === 'appoint' || action.kind === 'decide claim') return {}
-    const member = action.kind === 'initialize' ? action.first : action.member
+    const member = memberOf(action)
     const problem = this.#problems.find((found) => found.action === action)
     const reason = problem?.description ?? ''
     const text = `decides to ${what}${reason && `: ${reason}`}`
@@ -281,8 +284,14 @@ export class ShardEngine implements AsyncDisposable {
   }
 }
 
+function memberOf(action: Exclude<Action, { kind: 'appoint' | 'decide claim' }>): string {
+  if (action.kind === 'initialize') return action.first
+  return action.kind === 'change rule' ? (action.change.add?.id ?? '') : action.member
+}
+
 function keyOf(action: Action): string {
   if (action.kind === 'clone' || action.kind === 'follow') return `member ${action.member}`
+  if (action.kind === 'change rule') return 'rule'
   return action.kind === 'decide claim' ? 'claim' : SHARD_KEY
 }
 
@@ -295,9 +304,11 @@ async function perform(context: ShardContext, action: Action): Promise<void> {
     case 'appoint':
       return appoint(context, action)
     case 'clone':
-      return clone(context, { ...action, decided: action.rule.number })
+      return clone(context, { ...action, decided: action.decided ?? action.rule.number })
     case 'follow':
-      await follow(context, { ...action, decided: action.rule.number })
+      await follow(context, { ...action, decided: action.decided ?? action.rule.number })
       return
+    case 'change rule':
+      await changeRule(context, action)
   }
 }

@@ -142,10 +142,13 @@ export class Router implements Route, Disposable {
       const { health } = link
       if (link.connection === undefined || health === undefined) continue
       if (health.role !== 'leader' || !health.serving || link.heardMs < silentSince) continue
-      const stale = compareRules(health, this.newest) < 0
+      // A follower may hear of a leader's change of its rule before the leader has told of it.
+      const stale = health.term < this.newest.term
       if (stale && !link.refused) this.claimsRefused++
       link.refused = stale
-      if (!stale) chosen ??= link
+      if (stale) continue
+      const before = chosen?.health
+      if (before === undefined || compareRules(health, before) > 0) chosen = link
     }
     this.#settle(chosen)
     if (chosen !== undefined) this.#cutDeposed(silentSince)

@@ -175,7 +175,6 @@ describe('a member under a leader', () => {
     ['that lost its promises', { incarnation: '' }, 'MEMBER_LOST_ITS_PROMISES'],
     ['that is not heard', { ageMs: 60_000 }, 'MEMBER_UNREACHABLE'],
     ['whose Postgres starts', { state: 'stopped' }, 'MEMBER_NOT_RUNNING'],
-    ['that is bound', { revocation: revocation(2n, '1.0') }, 'MEMBER_BOUND_BY_PROMISE'],
   ] as const)('%s is left as it is, and told', (_, looks, code) => {
     expect(found(second(looks), 60_000)).toMatchObject([{ code, action: undefined }])
   })

@@ -1,6 +1,7 @@
 // From a snapshot to its problems, the most urgent first. Pure: how long something has lasted comes
 // in with `Timers`, which the engine keeps from one snapshot to the next by `measured`.
 import { analyzeBootstrap, isEnough } from './bootstrap.ts'
+import { analyzeCohort, isBound } from './cohort.ts'
 import { type ForeignPromise, foreignPromiseAbove } from './foreign-promise.ts'
 import { type LeaderView, viewLeader } from './leader.ts'
 import { analyzeMembers, isStalled } from './members.ts'
@@ -23,6 +24,7 @@ const FIRST_SILENT = 'first is silent'
 const LEADER_SILENT = 'leader is silent'
 const SUFFICIENT = 'sufficient'
 const stalled = (id: string): string => `stalled ${id}`
+const bound = (id: string): string => `bound ${id}`
 const foreign = ({ term, coordinatorId }: ForeignPromise): string =>
   `promise ${term} ${coordinatorId}`
 
@@ -45,6 +47,7 @@ export function measured(snapshot: ShardSnapshot): string[] {
     ...(view.sufficient && view.verdict.kind !== 'leads' ? [SUFFICIENT] : []),
     ...foreignConditions(snapshot),
     ...stalls.map(({ id }) => stalled(id)),
+    ...snapshot.members.filter((member) => isBound(member, view.rule)).map(({ id }) => bound(id)),
   ]
 }
 
@@ -90,15 +93,16 @@ function leaderless(
 function analyzeLed(snapshot: ShardSnapshot, view: LeaderView, timers: Timers): Problem[] {
   const member = memberCalled(snapshot, view.rule.leaderId)
   if (member === undefined || !isFresh(member)) return []
-  const stalls = new Map(
-    snapshot.members.map(({ id }) => [id, timers.get(stalled(id)) ?? 0] as const),
-  )
+  const agesOf = (name: (id: string) => string) =>
+    new Map(snapshot.members.map(({ id }) => [id, timers.get(name(id)) ?? 0] as const))
   const { serving } = member.status
+  const decided = view.position.decision.number
   return [
     ...(serving?.serving === true
       ? []
       : [notice('LEADER_NOT_SERVING', `${member.id}: ${serving?.reason}`)]),
-    ...analyzeMembers(snapshot, { member, rule: view.rule }, stalls),
+    ...analyzeCohort(snapshot, { member, rule: view.rule }, agesOf(bound)),
+    ...analyzeMembers(snapshot, { member, rule: view.rule, decided }, agesOf(stalled)),
   ]
 }
 

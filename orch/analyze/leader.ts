@@ -148,18 +148,24 @@ function appointmentUnderWay(snapshot: ShardSnapshot): string | undefined {
 function judgePrimary(snapshot: ShardSnapshot, leader: FreshMember, position: Position): Verdict {
   const rule = possiblyUndecided(position)
   const own = leader.status.position
-  if (own?.proposal !== undefined || position.proposal !== undefined) {
+  if (!isChange(position, rule) && (own?.proposal ?? position.proposal) !== undefined) {
     // Its appointment stopped half-way and nobody is at it any more: the next term finishes it.
     return verdict('gone', `rule ${formatNumber(rule.number)} was left undecided`)
   }
   const decided = numberFromWire(own?.decision?.number)
-  if (compareNumbers(decided, rule.number) < 0) {
+  if (compareNumbers(decided, position.decision.number) < 0) {
     return verdict('unclear', `${leader.id} has not written rule ${formatNumber(rule.number)}`)
   }
   if (!helpersSuffice(snapshot, rule)) {
     return verdict('gone', 'too many of its cohort promised not to help it any more')
   }
   return verdict('leads', `${leader.id} leads by rule ${formatNumber(rule.number)}`)
+}
+
+/** A leader changes its own rule while it serves, and finishes what it began. */
+function isChange({ decision, proposal }: Position, rule: Rule): boolean {
+  const sameTerm = proposal?.number.coordinatorTerm === decision.number.coordinatorTerm
+  return proposal !== undefined && sameTerm && decision.leaderId === rule.leaderId
 }
 
 /** Whether members that are not bound by a promise against `rule` could make its writes durable. */
@@ -191,7 +197,8 @@ function grantedLately(member: ShardSnapshot['members'][number], rule: Rule): bo
   if (!isFresh(member) || member.status.grant === undefined) return false
   const { leaderId, rule: number, ageMs } = member.status.grant
   if (leaderId !== rule.leaderId) return false
-  if (compareNumbers(numberFromWire(number), rule.number) !== 0) return false
+  // In one term there is one leader, whatever it changes about its rule.
+  if (number?.coordinatorTerm !== rule.number.coordinatorTerm) return false
   return ageMs + member.ageMs < GRANT_PART * rule.leaseMs
 }
 

@@ -1,6 +1,6 @@
 // Everybody but the leader: have them follow it, or be a copy of it.
 import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
-import type { Rule } from '../../shared/consensus/rule.ts'
+import type { Rule, RuleNumber } from '../../shared/consensus/rule.ts'
 import { revocationFromWire } from '../../shared/consensus/wire.ts'
 import { notice, type Problem, type ProblemCode } from './problem.ts'
 import {
@@ -26,10 +26,19 @@ export const NOT_STREAMING_MS = 3000
 const CLONES_MAX = 2
 const REPLACEMENTS_MAX = 1
 
+/** A leader, by the newest rule; where that is a change of its own, `decided` is the one before. */
+export type Led = {
+  readonly member: FreshMember
+  readonly rule: Rule
+  readonly decided: RuleNumber
+}
+
+const rulesOf = ({ rule, decided }: Led) => ({ rule, decided })
+
 /** Problems of all members under a leader. */
 export function analyzeMembers(
   snapshot: ShardSnapshot,
-  leader: { readonly member: FreshMember; readonly rule: Rule },
+  leader: Led,
   timers: MemberTimers,
 ): Problem[] {
   const others = snapshot.members.filter(({ id }) => id !== leader.member.id)
@@ -41,7 +50,7 @@ export function analyzeMembers(
 
 function analyzeMember(
   member: MemberSnapshot,
-  leader: { member: FreshMember; rule: Rule },
+  leader: Led,
   timers: MemberTimers,
 ): Problem | undefined {
   const { id } = member
@@ -62,7 +71,7 @@ function analyzeMember(
 
 function analyzeRunning(
   member: FreshMember,
-  leader: { member: FreshMember; rule: Rule },
+  leader: Led,
   timers: MemberTimers,
 ): Problem | undefined {
   const { id } = member
@@ -76,7 +85,7 @@ function analyzeRunning(
     code: 'MEMBER_NOT_FOLLOWING',
     member: id,
     description: `${id} ${what} ${leader.member.id}`,
-    action: { kind: 'follow', member: id, source: leader.member.id, rule: leader.rule },
+    action: { kind: 'follow', member: id, source: leader.member.id, ...rulesOf(leader) },
   }
 }
 
@@ -96,18 +105,14 @@ function isForeign(member: FreshMember, leader: FreshMember): boolean {
   return member.status.foreign || (own !== '' && theirs !== '' && own !== theirs)
 }
 
-function clone(
-  member: FreshMember,
-  leader: { member: FreshMember; rule: Rule },
-  replace: boolean,
-): Problem {
+function clone(member: FreshMember, leader: Led, replace: boolean): Problem {
   const { id, status } = member
   const code: ProblemCode = replace ? 'MEMBER_DIVERGED' : 'MEMBER_NEEDS_CLONE'
   const description = replace ? `${id} has diverged: ${status.diverged}` : `${id} has no data`
   // Nobody is a source before it serves: its own WAL may not be the shard's yet.
   const serving = leader.member.status.serving?.serving === true
   const source = leader.member.id
-  const action = { kind: 'clone', member: id, source, rule: leader.rule, replace } as const
+  const action = { kind: 'clone', member: id, source, ...rulesOf(leader), replace } as const
   return { code, member: id, description, action: serving ? action : undefined }
 }
 

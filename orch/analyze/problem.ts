@@ -1,7 +1,8 @@
 // What is wrong with a shard, and the one action that mends it. A problem without an action is
 // waited out, or is for people: its description says which.
 import type { Position } from '../../shared/consensus/position.ts'
-import type { Rule } from '../../shared/consensus/rule.ts'
+import type { Rule, RuleNumber } from '../../shared/consensus/rule.ts'
+import type { CohortChange } from '../../shared/consensus/rule-change.ts'
 import type { ShardClaim } from '../../shared/topology/records.ts'
 
 /** Kinds of problems, as GetShardStatus tells them. */
@@ -18,6 +19,7 @@ export type ProblemCode =
   | 'MEMBER_DIVERGED'
   | 'MEMBER_NOT_FOLLOWING'
   | 'MEMBER_BOUND_BY_PROMISE'
+  | 'MEMBER_NOT_IN_COHORT'
   | 'MEMBER_NOT_RUNNING'
   | 'MEMBER_UNREACHABLE'
   | 'MEMBER_LOST_ITS_PROMISES'
@@ -49,6 +51,8 @@ export type Action =
       readonly member: string
       readonly source: string
       readonly rule: Rule
+      /** The newest decided one; `rule` where this is missing. */
+      readonly decided?: RuleNumber
       readonly replace: boolean
     }
   | {
@@ -56,6 +60,15 @@ export type Action =
       readonly member: string
       readonly source: string
       readonly rule: Rule
+      /** As of 'clone'. */
+      readonly decided?: RuleNumber
+    }
+  | {
+      readonly kind: 'change rule'
+      /** The leader's decided one. */
+      readonly rule: Rule
+      readonly change: CohortChange
+      readonly reason: string
     }
 
 /** One finding. */

@@ -43,6 +43,8 @@ export type ShardSnapshot = {
   readonly claim: ShardClaim | undefined
   readonly claimKnown: boolean
   readonly members: readonly MemberSnapshot[]
+  /** Ids of those that an operator has sent away: they are not let in again. */
+  readonly leaving?: readonly string[]
   /** Since the last member registered for the first time. */
   readonly settledMs: number
 }

@@ -6,6 +6,7 @@ import {
   databaseKey,
   type DatabaseRecord,
   type RecoveryRecord,
+  leavingKey,
   readDatabase,
   readRecovery,
   readShardClaim,
@@ -60,6 +61,14 @@ export class DatabaseWatch implements AsyncDisposable {
   /** Undefined where nobody said anything, or the topology has not told yet (`synced`). */
   recovery(shard: string): RecoveryRecord | undefined {
     return this.#read(recoveryKey(this.name, shard), readRecovery)
+  }
+
+  /** Ids of the members of `shard` that are being removed. */
+  leaving(shard: string): string[] {
+    const prefix = leavingKey(this.name, shard, '')
+    return [...this.#values.keys()]
+      .filter((key) => key.startsWith(prefix))
+      .map((key) => decodeURIComponent(key.slice(prefix.length)))
   }
 
   #read<T>(key: string, read: (json: string) => T): T | undefined {

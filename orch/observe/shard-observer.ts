@@ -52,6 +52,7 @@ export class ShardObserver implements AsyncDisposable {
       claim: database.claim(shard)?.claim,
       claimKnown: database.synced,
       members: this.#members(),
+      leaving: database.leaving(shard),
       settledMs: now() - this.#newestAtMs,
     }
   }

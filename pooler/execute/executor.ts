@@ -192,6 +192,7 @@ export class Executor implements BackendHost {
   /** This node's standing changed. Synchronous: see the invariants. */
   onServing(state: ServingState): void {
     const followed = this.gate.follows
+    const sameTerm = this.gate.state.term === state.term
     this.gate.set(state)
     const { follows } = this.gate
     const refusal = this.gate.refusal ?? this.gate.otherRule
@@ -200,8 +201,8 @@ export class Executor implements BackendHost {
       if (!state.serving) link.replication.cut(state.reason)
       for (const stream of link.streams.values()) {
         if (stream.reads) this.#changeReads(stream)
-        else if (state.serving) stream.reject(refusal)
-        else stream.revoke(refusal)
+        else if (!state.serving) stream.revoke(refusal)
+        else if (!sameTerm) stream.reject(refusal)
       }
     }
     // Backends of a standby are not those of a primary, nor the other way round.

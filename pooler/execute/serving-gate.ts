@@ -3,7 +3,10 @@ import type { Refusal } from './refusal.ts'
 
 const NO_LIMIT = { answers: () => true, delivers: () => true, lapsed: () => {} }
 
-/** Decides whether a batch may start: the rule as four plain numbers, compared in place. */
+/**
+ * Decides whether a batch may start: the term as two plain numbers, compared in place. In one term
+ * there is one leader, whatever it changes about its rule.
+ */
 export class ServingGate {
   /** Set while nothing may start at all. */
   refusal: Refusal | undefined
@@ -18,8 +21,6 @@ export class ServingGate {
   #state: ServingState
   #termHigh = 0
   #termLow = 0
-  #subtermHigh = 0
-  #subtermLow = 0
 
   constructor(state: ServingState) {
     this.#state = state
@@ -49,8 +50,6 @@ export class ServingGate {
     this.#state = state
     this.#termHigh = Number(state.term >> 32n)
     this.#termLow = Number(state.term & 0xffff_ffffn)
-    this.#subtermHigh = Number(state.subterm >> 32n)
-    this.#subtermLow = Number(state.subterm & 0xffff_ffffn)
     this.otherRule = ruleRefusal(state)
     const draining = this.#draining ? DRAINING : undefined
     this.refusal = state.serving ? draining : notServing(state.reason)
@@ -86,10 +85,7 @@ export class ServingGate {
     const { refusal } = this
     if (refusal !== undefined && !(hasBackend && refusal === DRAINING)) return refusal
     const same =
-      bytes.readUInt32BE(at + 4) === this.#termLow &&
-      bytes.readUInt32BE(at + 12) === this.#subtermLow &&
-      bytes.readUInt32BE(at) === this.#termHigh &&
-      bytes.readUInt32BE(at + 8) === this.#subtermHigh
+      bytes.readUInt32BE(at + 4) === this.#termLow && bytes.readUInt32BE(at) === this.#termHigh
     if (!same) return this.otherRule
     return this.lease.answers() ? undefined : NO_LEASE
   }

@@ -37,6 +37,11 @@ export function parseConninfo(text: string): PrimaryAddress | undefined {
   return { host, port }
 }
 
+/** The application_name of a conninfo that `formatConninfo` made; empty for none. */
+export function nameIn(text: string): string {
+  return field(text, 'application_name') ?? ''
+}
+
 function field(text: string, name: string): string | undefined {
   const match = new RegExp(String.raw`(?:^|\s)${name}='((?:[^'\\]|\\.)*)'`).exec(text)
   return match?.[1]?.replaceAll(/\\(.)/g, '$1')

@@ -1,7 +1,7 @@
 // What this Postgres says about its replication: whom it streams from, or who streams from it.
 import { parseLsn } from '../../shared/pgwire/lsn.ts'
 import type { SystemSession } from '../term/system-session.ts'
-import { parseConninfo, type PrimaryAddress } from './conninfo.ts'
+import { nameIn, parseConninfo, type PrimaryAddress } from './conninfo.ts'
 
 /** A walsender's view of its standby. */
 export type Follower = {
@@ -25,6 +25,8 @@ export type ReplicationView = {
   readonly primary: PrimaryAddress | undefined
   /** primary_conninfo is set, ours or not. */
   readonly pointed: boolean
+  /** The name under which it streams; empty when it is pointed at nobody. */
+  readonly streamsAs: string
   readonly receivedLsn: bigint
   readonly replayedLsn: bigint
   readonly followers: readonly Follower[]
@@ -82,6 +84,7 @@ function viewOf(row: ViewRow | undefined): Omit<ReplicationView, 'followers'> {
     receivedTimeline: row?.received_timeline ?? 0,
     primary: parseConninfo(conninfo),
     pointed: conninfo !== '',
+    streamsAs: nameIn(conninfo),
     receivedLsn: lsn(row?.received),
     replayedLsn: lsn(row?.replayed),
   }

@@ -116,9 +116,9 @@ async function copy(member: Member, order: CloneOrder, action: Action): Promise<
 }
 
 /** A copy of the leader is its prefix by construction, so it may stream from it at once. */
-function settings(member: Member, { host, port }: CloneOrder) {
+function settings(member: Member, { host, port, rule }: CloneOrder) {
   const passfile = member.seen.pg?.passfile ?? ''
-  const applicationName = member.identity.id
+  const applicationName = member.streamNameBy(rule)
   return {
     ...LONE_STANDBY,
     primary_conninfo: formatConninfo({ host, port, applicationName, passfile }),

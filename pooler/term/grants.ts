@@ -2,12 +2,7 @@
 // recruited against that leader's rule. It needs no Postgres, and nothing is written: a promise is
 // what ends it, and that is on disk.
 import { isRuleRevoked, type TermRevocation } from '../../shared/consensus/revocation.ts'
-import {
-  compareNumbers,
-  formatNumber,
-  type Rule,
-  type RuleNumber,
-} from '../../shared/consensus/rule.ts'
+import { formatNumber, type Rule, type RuleNumber } from '../../shared/consensus/rule.ts'
 import { now } from '../../shared/time/clock.ts'
 import type { Member } from './member.ts'
 
@@ -41,7 +36,8 @@ export function grant(
     }
   }
   const known = member.position?.decision
-  if (known !== undefined && compareNumbers(known.number, rule) > 0) {
+  // In one term there is one leader, whatever it has changed about its rule since.
+  if (known !== undefined && known.number.coordinatorTerm > rule.coordinatorTerm) {
     return `it knows rule ${formatNumber(known.number)}`
   }
   member.given = { leaderId, rule, atMs: now() }

@@ -61,11 +61,13 @@ export class LeaseKeeper implements Disposable {
     const { lease, identity } = this.#member
     const rules = leadingRules(this.#member)
     lease.lead(rules)
-    const [newest] = rules
-    if (newest === undefined) return IDLE_MS
+    // The oldest: a member that was recruited for another term refuses that one for sure, where it
+    // may not have heard of a rule that this leader has added since.
+    const oldest = rules.at(-1)
+    if (oldest === undefined) return IDLE_MS
     const cohort = new Map(rules.flatMap((rule) => rule.cohort.map((one) => [one.id, one])))
     for (const peer of cohort.values()) {
-      if (peer.id !== identity.id) void this.#askOne(peer, newest)
+      if (peer.id !== identity.id) void this.#askOne(peer, oldest)
     }
     if (lease.holds()) this.#held()
     return lease.lengthMs / ASKED_PER_LEASE

@@ -38,10 +38,14 @@ export class Lease {
   lead(rules: readonly Rule[]): void {
     const key = rules.map(({ number }) => formatNumber(number)).join(' ')
     if (key === this.#key) return
-    const cohort = new Set(rules.flatMap((rule) => rule.cohort.map(({ id }) => id)))
-    for (const id of this.#grants.keys()) if (!cohort.has(id)) this.#grants.delete(id)
-    // What was granted for an older rule was said before anybody was recruited for this one.
-    if (rules.length === 0 || !sharesRule(this.#rules, rules)) this.#grants.clear()
+    // Another life of a member has said nothing yet.
+    const known = new Map(this.#rules.flatMap(membersOf))
+    const cohort = new Map(rules.flatMap(membersOf))
+    for (const id of this.#grants.keys()) {
+      if (cohort.get(id) !== known.get(id)) this.#grants.delete(id)
+    }
+    // What was granted in an older term was said before anybody was recruited for this one.
+    if (rules.length === 0 || !shareTerm(this.#rules, rules)) this.#grants.clear()
     this.#rules = rules
     this.#key = key
     this.#lengthMs = rules.length === 0 ? 0 : Math.min(...rules.map(({ leaseMs }) => leaseMs))
@@ -50,7 +54,7 @@ export class Lease {
 
   /** `id` granted `rule` when it was asked at `asked`. Whether that is still a rule to hold. */
   granted(id: string, rule: Rule, asked: Instant): boolean {
-    if (!sharesRule(this.#rules, [rule])) return false
+    if (!shareTerm(this.#rules, [rule])) return false
     const before = this.#grants.get(id)
     if (before !== undefined && before.monotonicMs > asked.monotonicMs) return true
     this.#grants.set(id, asked)
@@ -91,8 +95,13 @@ export class Lease {
   }
 }
 
-function sharesRule(before: readonly Rule[], after: readonly Rule[]): boolean {
+/** In one term there is one leader: what was granted it for one of its rules holds for all. */
+function shareTerm(before: readonly Rule[], after: readonly Rule[]): boolean {
   return after.some(({ number }) =>
-    before.some((rule) => formatNumber(rule.number) === formatNumber(number)),
+    before.some((rule) => rule.number.coordinatorTerm === number.coordinatorTerm),
   )
 }
+
+/** Later pairs win in a Map: of an undecided rule and the decided one, the decided. */
+const membersOf = (rule: Rule) =>
+  rule.cohort.map(({ id, incarnation }) => [id, incarnation] as const)

@@ -1,18 +1,25 @@
 // What a pooler does of its own accord, between the calls of orch: make its promise file while it
 // has no data, keep Postgres running as a standby, lift a WAL floor that was regained, see its
-// quorum again after a restart of its own. Never a promotion.
+// quorum again after a restart of its own, finish a change of its rule. Never a promotion.
 import { State } from '../../proto/gen/pgctld.ts'
 import { compareNumbers } from '../../shared/consensus/rule.ts'
 import { backoff, now } from '../../shared/time/clock.ts'
 import { flushedBeyond } from '../replication/view.ts'
+import { jointNames } from '../../shared/consensus/rule-change.ts'
+import { finishChange, isOwnChange } from './change-rule.ts'
 import { Deadline } from './deadline.ts'
 import type { Member } from './member.ts'
 import { PromiseFile } from './promise-file.ts'
 import { holdersSatisfy } from './quorum-wait.ts'
-import { answering, restartStandby, startStandby } from './run-standby.ts'
+import { streamFrom } from './recruit.ts'
+import { type Answering, answering, restartStandby, startStandby } from './run-standby.ts'
+import { setStandbyList } from './standby-list.ts'
 
 const RETRY = { minMs: 200, maxMs: 5000 } as const
 const RESTART_BUDGET_MS = 30_000
+const REPAIR_BUDGET_MS = 5000
+
+type Chore = { readonly name: string; readonly body: () => Promise<void> }
 
 /** Does what is due, one thing at a time, when no action is under way. */
 export class Maintenance {
@@ -38,7 +45,7 @@ export class Maintenance {
     }
   }
 
-  #due(): { name: string; body: () => Promise<void> } | undefined {
+  #due(): Chore | undefined {
     const member = this.#member
     if (member.lock.current !== undefined || member.lock.contended) return undefined
     const { pg, pgctldError } = member.seen
@@ -55,7 +62,7 @@ export class Maintenance {
     return this.#dueWhileRunning()
   }
 
-  #dueWhileRunning(): { name: string; body: () => Promise<void> } | undefined {
+  #dueWhileRunning(): Chore | undefined {
     const member = this.#member
     const seen = answering(member.seen)
     if (seen === undefined) return undefined
@@ -76,7 +83,31 @@ export class Maintenance {
     if (!seen.standing.inRecovery && !member.confirmed && this.#quorumStreams()) {
       return { name: 'confirm the quorum', body: async () => member.confirm() }
     }
-    return undefined
+    return seen.standing.inRecovery ? this.#dueAsStandby(seen) : this.#dueAsLeader(seen)
+  }
+
+  /** A new incarnation has got its seat, or somebody else has taken it. */
+  #dueAsStandby({ view }: Answering): Chore | undefined {
+    const member = this.#member
+    const { primary, streamsAs } = view
+    if (primary === undefined || streamsAs === member.streamName) return undefined
+    return { name: 'stream under its name', body: () => streamFrom(member, primary) }
+  }
+
+  /** Of a leader that its quorum knows. */
+  #dueAsLeader({ standing, view }: Answering): Chore | undefined {
+    const member = this.#member
+    const { decision, proposal } = standing.position
+    if (!member.serving.current.serving) return undefined
+    if (isOwnChange(member.identity.id, standing.position)) {
+      return { name: 'finish a change of the rule', body: () => finishChange(member) }
+    }
+    if (proposal !== undefined) return undefined
+    const names = jointNames([decision])
+    if (view.standbyNames === names) return undefined
+    const body = () =>
+      setStandbyList(member, names, new Deadline('repair of the list', REPAIR_BUDGET_MS))
+    return { name: 'repair the list of standbys', body }
   }
 
   async #makePromises(): Promise<void> {

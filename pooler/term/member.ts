@@ -15,6 +15,7 @@ import type { Logger } from '../../shared/log/logger.ts'
 import type { ScramSecret } from '../../shared/scram/client.ts'
 import { now, timer, withDeadline } from '../../shared/time/clock.ts'
 import { State, type StatusReply as PgStatus } from '../../proto/gen/pgctld.ts'
+import { streamName } from '../replication/stream-name.ts'
 import { readView, type ReplicationView } from '../replication/view.ts'
 import { ActionLock } from './action-lock.ts'
 import type { GivenGrant } from './grants.ts'
@@ -134,6 +135,17 @@ export class Member implements AsyncDisposable {
   /** Whether data is known to be there. */
   get hasData(): boolean {
     return hasData(this.seen.pg)
+  }
+
+  /** Under which it streams, by the rule that it knows. */
+  get streamName(): string {
+    return this.streamNameBy(this.position?.decision)
+  }
+
+  /** Under which it streams, by `decision`. */
+  streamNameBy(decision: Rule | undefined): string {
+    const incarnation = this.promises?.state.incarnation ?? ''
+    return streamName({ id: this.identity.id, incarnation }, decision)
   }
 
   /** What Recruit is judged by. */

@@ -5,6 +5,7 @@ import type { Position } from '../../shared/consensus/position.ts'
 import { type TermRevocation, validateRevocation } from '../../shared/consensus/revocation.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { formatConninfo } from '../replication/conninfo.ts'
+import type { PrimaryAddress } from '../replication/conninfo.ts'
 import { untilQuiet } from '../replication/quiesce.ts'
 import { Deadline } from './deadline.ts'
 import type { Member, Proven } from './member.ts'
@@ -95,13 +96,17 @@ async function resume(member: Member, proven: Proven | undefined): Promise<void>
 
 /** Has the walreceiver stream from one whose prefix this node was proven to be. Under the lock. */
 export async function pointAt(member: Member, proven: Proven): Promise<void> {
-  const { host, port } = proven
-  const passfile = member.seen.pg?.passfile ?? ''
-  const applicationName = member.identity.id
-  const conninfo = formatConninfo({ host, port, applicationName, passfile })
-  await member.pgctld.reload({ primary_conninfo: conninfo })
+  await streamFrom(member, proven)
   member.proven = proven
   member.diverged = ''
   member.foreign = false
   await member.observeAnew()
+}
+
+/** The same address under the name that counts now. Under the lock. */
+export async function streamFrom(member: Member, { host, port }: PrimaryAddress): Promise<void> {
+  const passfile = member.seen.pg?.passfile ?? ''
+  const applicationName = member.streamName
+  const conninfo = formatConninfo({ host, port, applicationName, passfile })
+  await member.pgctld.reload({ primary_conninfo: conninfo })
 }

@@ -14,6 +14,7 @@ import type {
   SetPrimaryRequest,
   StatusReply,
   StatusRequest,
+  UpdateConsensusRuleRequest,
 } from '../../proto/gen/pooler.ts'
 import type { CallHeader } from '../../proto/gen/consensus.ts'
 import {
@@ -26,6 +27,7 @@ import {
 import { UNSET_NUMBER } from '../../shared/consensus/rule.ts'
 import { type RpcServer, serverStream, unary } from '../../shared/rpc/server.ts'
 import { timer } from '../../shared/time/clock.ts'
+import { changeRule } from './change-rule.ts'
 import { cloneFrom, type CloneOrder } from './clone.ts'
 import { follow, type Followed } from './follow.ts'
 import { grant, grantAgeMs } from './grants.ts'
@@ -103,6 +105,15 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
       check(header)
       return await resign(member, { rule: numberFromWire(rule), drainMs })
     }),
+    updateConsensusRule: unary(
+      async (request: UpdateConsensusRuleRequest): Promise<StatusReply> => {
+        check(request.header)
+        const { reason } = request
+        const expected = numberFromWire(request.expected)
+        await changeRule(member, { expected, rule: ruleFromWire(request.rule), reason })
+        return status()
+      },
+    ),
     grant: unary(async ({ header, rule, leaderId }: GrantRequest): Promise<GrantReply> => {
       check(header)
       const reason = grant(member, { rule: numberFromWire(rule), leaderId })

@@ -154,6 +154,26 @@ export interface SwitchoverReply {
   cut: number;
 }
 
+export interface RemoveMemberRequest {
+  database: string;
+  shard: string;
+  poolerId: string;
+}
+
+export interface RemoveMemberReply {
+  /** the decided one, without it */
+  rule: Rule | undefined;
+}
+
+export interface ForgetMemberRequest {
+  database: string;
+  shard: string;
+  poolerId: string;
+}
+
+export interface ForgetMemberReply {
+}
+
 export interface GetShardStatusRequest {
   /** empty: all */
   database: string;
@@ -1408,6 +1428,262 @@ export const SwitchoverReply: MessageFns<SwitchoverReply> = {
   },
 };
 
+function createBaseRemoveMemberRequest(): RemoveMemberRequest {
+  return { database: "", shard: "", poolerId: "" };
+}
+
+export const RemoveMemberRequest: MessageFns<RemoveMemberRequest> = {
+  encode(message: RemoveMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.poolerId !== "") {
+      writer.uint32(26).string(message.poolerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.poolerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveMemberRequest>, I>>(base?: I): RemoveMemberRequest {
+    return RemoveMemberRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveMemberRequest>, I>>(object: I): RemoveMemberRequest {
+    const message = createBaseRemoveMemberRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.poolerId = object.poolerId ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveMemberReply(): RemoveMemberReply {
+  return { rule: undefined };
+}
+
+export const RemoveMemberReply: MessageFns<RemoveMemberReply> = {
+  encode(message: RemoveMemberReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rule !== undefined) {
+      Rule.encode(message.rule, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveMemberReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveMemberReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rule = Rule.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveMemberReply>, I>>(base?: I): RemoveMemberReply {
+    return RemoveMemberReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveMemberReply>, I>>(object: I): RemoveMemberReply {
+    const message = createBaseRemoveMemberReply();
+    message.rule = (object.rule !== undefined && object.rule !== null) ? Rule.fromPartial(object.rule) : undefined;
+    return message;
+  },
+};
+
+function createBaseForgetMemberRequest(): ForgetMemberRequest {
+  return { database: "", shard: "", poolerId: "" };
+}
+
+export const ForgetMemberRequest: MessageFns<ForgetMemberRequest> = {
+  encode(message: ForgetMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.poolerId !== "") {
+      writer.uint32(26).string(message.poolerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.poolerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ForgetMemberRequest>, I>>(base?: I): ForgetMemberRequest {
+    return ForgetMemberRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForgetMemberRequest>, I>>(object: I): ForgetMemberRequest {
+    const message = createBaseForgetMemberRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.poolerId = object.poolerId ?? "";
+    return message;
+  },
+};
+
+function createBaseForgetMemberReply(): ForgetMemberReply {
+  return {};
+}
+
+export const ForgetMemberReply: MessageFns<ForgetMemberReply> = {
+  encode(_: ForgetMemberReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetMemberReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetMemberReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ForgetMemberReply>, I>>(base?: I): ForgetMemberReply {
+    return ForgetMemberReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForgetMemberReply>, I>>(_: I): ForgetMemberReply {
+    const message = createBaseForgetMemberReply();
+    return message;
+  },
+};
+
 function createBaseGetShardStatusRequest(): GetShardStatusRequest {
   return { database: "", shard: "" };
 }
@@ -1974,6 +2250,26 @@ export const OrchService = {
     responseSerialize: (value: SwitchoverReply): Buffer => Buffer.from(SwitchoverReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): SwitchoverReply => SwitchoverReply.decode(value),
   },
+  /** Decides the rule without a member, which is not let in again; then it may be stopped. */
+  removeMember: {
+    path: "/multigres.orch.Orch/RemoveMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveMemberRequest): Buffer => Buffer.from(RemoveMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveMemberRequest => RemoveMemberRequest.decode(value),
+    responseSerialize: (value: RemoveMemberReply): Buffer => Buffer.from(RemoveMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveMemberReply => RemoveMemberReply.decode(value),
+  },
+  /** Deletes the record of a member that was removed and runs no more. */
+  forgetMember: {
+    path: "/multigres.orch.Orch/ForgetMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ForgetMemberRequest): Buffer => Buffer.from(ForgetMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ForgetMemberRequest => ForgetMemberRequest.decode(value),
+    responseSerialize: (value: ForgetMemberReply): Buffer => Buffer.from(ForgetMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ForgetMemberReply => ForgetMemberReply.decode(value),
+  },
   /** What happened: first all that is kept, then, when asked to follow, what happens. */
   events: {
     path: "/multigres.orch.Orch/Events" as const,
@@ -2012,6 +2308,10 @@ export interface OrchServer extends UntypedServiceImplementation {
   getShardStatus: handleUnaryCall<GetShardStatusRequest, GetShardStatusReply>;
   /** Another leader, by plan: nobody's statement fails that ends within the time to drain. */
   switchover: handleUnaryCall<SwitchoverRequest, SwitchoverReply>;
+  /** Decides the rule without a member, which is not let in again; then it may be stopped. */
+  removeMember: handleUnaryCall<RemoveMemberRequest, RemoveMemberReply>;
+  /** Deletes the record of a member that was removed and runs no more. */
+  forgetMember: handleUnaryCall<ForgetMemberRequest, ForgetMemberReply>;
   /** What happened: first all that is kept, then, when asked to follow, what happens. */
   events: handleServerStreamingCall<EventsRequest, EventBatch>;
   /** Durable in the topology, so that it holds for every orchestrator, also for later ones. */
@@ -2051,6 +2351,38 @@ export interface OrchClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SwitchoverReply) => void,
+  ): ClientUnaryCall;
+  /** Decides the rule without a member, which is not let in again; then it may be stopped. */
+  removeMember(
+    request: RemoveMemberRequest,
+    callback: (error: ServiceError | null, response: RemoveMemberReply) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: RemoveMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveMemberReply) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: RemoveMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveMemberReply) => void,
+  ): ClientUnaryCall;
+  /** Deletes the record of a member that was removed and runs no more. */
+  forgetMember(
+    request: ForgetMemberRequest,
+    callback: (error: ServiceError | null, response: ForgetMemberReply) => void,
+  ): ClientUnaryCall;
+  forgetMember(
+    request: ForgetMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ForgetMemberReply) => void,
+  ): ClientUnaryCall;
+  forgetMember(
+    request: ForgetMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ForgetMemberReply) => void,
   ): ClientUnaryCall;
   /** What happened: first all that is kept, then, when asked to follow, what happens. */
   events(request: EventsRequest, options?: Partial<CallOptions>): ClientReadableStream<EventBatch>;

@@ -31,6 +31,22 @@ export const protobufFileName = "pooler.proto";
  * pooler's one action lock.
  */
 
+export interface UpdateConsensusRuleRequest {
+  header:
+    | CallHeader
+    | undefined;
+  /** the decision by which it leads */
+  expected:
+    | RuleNumber
+    | undefined;
+  /** the one after it: same term, next subterm, same leader */
+  rule:
+    | Rule
+    | undefined;
+  /** for rule_history */
+  reason: string;
+}
+
 export interface ResignRequest {
   header:
     | CallHeader
@@ -343,6 +359,101 @@ export interface PromotingMarker {
   timeline: number;
   lsn: bigint;
 }
+
+function createBaseUpdateConsensusRuleRequest(): UpdateConsensusRuleRequest {
+  return { header: undefined, expected: undefined, rule: undefined, reason: "" };
+}
+
+export const UpdateConsensusRuleRequest: MessageFns<UpdateConsensusRuleRequest> = {
+  encode(message: UpdateConsensusRuleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      CallHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.expected !== undefined) {
+      RuleNumber.encode(message.expected, writer.uint32(18).fork()).join();
+    }
+    if (message.rule !== undefined) {
+      Rule.encode(message.rule, writer.uint32(26).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateConsensusRuleRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateConsensusRuleRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = CallHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expected = RuleNumber.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rule = Rule.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UpdateConsensusRuleRequest>, I>>(base?: I): UpdateConsensusRuleRequest {
+    return UpdateConsensusRuleRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UpdateConsensusRuleRequest>, I>>(object: I): UpdateConsensusRuleRequest {
+    const message = createBaseUpdateConsensusRuleRequest();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? CallHeader.fromPartial(object.header)
+      : undefined;
+    message.expected = (object.expected !== undefined && object.expected !== null)
+      ? RuleNumber.fromPartial(object.expected)
+      : undefined;
+    message.rule = (object.rule !== undefined && object.rule !== null) ? Rule.fromPartial(object.rule) : undefined;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
 
 function createBaseResignRequest(): ResignRequest {
   return { header: undefined, rule: undefined, drainMs: 0 };
@@ -2799,6 +2910,17 @@ export const PoolerService = {
     responseSerialize: (value: ResignReply): Buffer => Buffer.from(ResignReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResignReply => ResignReply.decode(value),
   },
+  /** The leader changes who is in its cohort, within its term, while it serves. */
+  updateConsensusRule: {
+    path: "/multigres.pooler.Pooler/UpdateConsensusRule" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UpdateConsensusRuleRequest): Buffer =>
+      Buffer.from(UpdateConsensusRuleRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UpdateConsensusRuleRequest => UpdateConsensusRuleRequest.decode(value),
+    responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
+  },
   /** The leader asks whether it may go on answering clients; needs no Postgres. */
   grant: {
     path: "/multigres.pooler.Pooler/Grant" as const,
@@ -2846,6 +2968,8 @@ export interface PoolerServer extends UntypedServiceImplementation {
    * WAL delivered to who streams. Whoever asked appoints the next one.
    */
   resign: handleUnaryCall<ResignRequest, ResignReply>;
+  /** The leader changes who is in its cohort, within its term, while it serves. */
+  updateConsensusRule: handleUnaryCall<UpdateConsensusRuleRequest, StatusReply>;
   /** The leader asks whether it may go on answering clients; needs no Postgres. */
   grant: handleUnaryCall<GrantRequest, GrantReply>;
   status: handleUnaryCall<StatusRequest, StatusReply>;
@@ -2952,6 +3076,22 @@ export interface PoolerClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ResignReply) => void,
+  ): ClientUnaryCall;
+  /** The leader changes who is in its cohort, within its term, while it serves. */
+  updateConsensusRule(
+    request: UpdateConsensusRuleRequest,
+    callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  updateConsensusRule(
+    request: UpdateConsensusRuleRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  updateConsensusRule(
+    request: UpdateConsensusRuleRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StatusReply) => void,
   ): ClientUnaryCall;
   /** The leader asks whether it may go on answering clients; needs no Postgres. */
   grant(request: GrantRequest, callback: (error: ServiceError | null, response: GrantReply) => void): ClientUnaryCall;

@@ -27,23 +27,38 @@ export function synchronousStandbyNames(
   cohort: readonly string[],
   leaderId: string,
 ): string {
-  if (policy.required === 1) return ''
-  const standbys = eligible(policy, cohort, leaderId)
-  const k = acknowledgements(policy, standbys)
+  return jointStandbyNames([policy], cohort, leaderId)
+}
+
+/**
+ * The list for a leader whose commits have to satisfy each of `policies`, acknowledged by members
+ * of `cohort` only.
+ * @throws as `synchronousStandbyNames`.
+ */
+export function jointStandbyNames(
+  policies: readonly Policy[],
+  cohort: readonly string[],
+  leaderId: string,
+): string {
+  if (policies.every(({ required }) => required === 1)) return ''
+  const strict = policies.filter(({ required }) => required > 1)
+  const cells = strict.some(({ kind }) => kind === 'multi_cell_at_least')
+  const standbys = eligible(cells ? 'multi_cell_at_least' : 'at_least', cohort, leaderId)
+  const k = Math.max(...strict.map((policy) => acknowledgements(policy, standbys)))
   if (standbys.length < k) {
     throw new PgError(
       'object_not_in_prerequisite_state',
-      `${formatPolicy(policy)} with leader ${leaderId} waits for ${k} of ${standbys.length} ` +
-        'other members: it needs a larger cohort',
+      `${policies.map(formatPolicy).join(' and ')} with leader ${leaderId} waits for ${k} of ` +
+        `${standbys.length} other members: it needs a larger cohort`,
     )
   }
   return `ANY ${k} (${standbys.map(quoted).join(', ')})`
 }
 
 /** Who may acknowledge: members of the leader's own cell add nothing to a count of cells. */
-function eligible(policy: Policy, cohort: readonly string[], leaderId: string): string[] {
+function eligible(kind: Policy['kind'], cohort: readonly string[], leaderId: string): string[] {
   const others = [...new Set(cohort)].filter((id) => id !== leaderId)
-  if (policy.kind === 'at_least') return others
+  if (kind === 'at_least') return others
   return others.filter((id) => cellOf(id) !== cellOf(leaderId))
 }
 

@@ -7,6 +7,7 @@
 //   databases/DB                          DatabaseRecord
 //   databases/DB/default/SHARD/init-claim ShardClaim
 //   databases/DB/default/SHARD/recovery   RecoveryRecord: absent while nobody ever paused it
+//   databases/DB/default/SHARD/leaving/ID exists while an operator removes that member
 import {
   flag,
   integer,
@@ -215,6 +216,11 @@ export function shardClaimKey(database: string, shard: string): string {
 /** Key of a RecoveryRecord. */
 export function recoveryKey(database: string, shard: string): string {
   return `${databaseKey(database)}/default/${part(shard)}/recovery`
+}
+
+/** Key of the mark that a member is being removed. */
+export function leavingKey(database: string, shard: string, id: string): string {
+  return `${databaseKey(database)}/default/${part(shard)}/leaving/${part(id)}`
 }
 
 /** Key of a service's record. */

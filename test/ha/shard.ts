@@ -34,7 +34,11 @@ export type ShardOptions = {
   readonly poolers?: number
   readonly durability?: string
   readonly cells?: number
+  /** Spec of a topology that already runs; an embedded one in the shard's folder without. */
+  readonly topology?: string
   readonly orchs?: number
+  /** Length of the leader's lease; the product's own without. */
+  readonly leaseMs?: number
 }
 
 /** One process of the shard, started and stopped at will. */
@@ -88,6 +92,8 @@ export class Node {
   readonly pgctldAddress: string
   readonly stateDir: string
   readonly dataDir: string
+  /** The pooler's own port for clients. */
+  readonly dataPort: number
 
   constructor(id: string, parts: Omit<Node, 'id' | 'status' | 'sql' | 'start' | 'stop'>) {
     this.id = id
@@ -97,6 +103,7 @@ export class Node {
     this.pgctldAddress = parts.pgctldAddress
     this.stateDir = parts.stateDir
     this.dataDir = parts.dataDir
+    this.dataPort = parts.dataPort
   }
 
   status(): Promise<StatusReply> {
@@ -137,20 +144,43 @@ export class Node {
 /** The whole shard. */
 export class TestShard implements AsyncDisposable {
   readonly dir: string
-  readonly nodes: readonly Node[]
+  readonly spec: string
   readonly orchs: readonly Service[]
   readonly orchClient: OrchClient
+  #nodes: readonly Node[]
 
   constructor(parts: {
     dir: string
+    spec: string
     nodes: readonly Node[]
     orchs: readonly Service[]
     orchClient: OrchClient
   }) {
     this.dir = parts.dir
-    this.nodes = parts.nodes
+    this.spec = parts.spec
+    this.#nodes = parts.nodes
     this.orchs = parts.orchs
     this.orchClient = parts.orchClient
+  }
+
+  get nodes(): readonly Node[] {
+    return this.#nodes
+  }
+
+  /** Starts one more; the orchestrator does the rest. */
+  async addNode(cell = 'zone1'): Promise<Node> {
+    const id = `${cell}_pooler${this.#nodes.length + 1}`
+    const { dir, spec } = this
+    const node = await makeNode({ dir, spec, secretsDir: join(dir, 'secrets'), cell, id })
+    this.#nodes = [...this.#nodes, node]
+    node.start()
+    return node
+  }
+
+  /** The members by the leader's decided rule. */
+  async cohort(): Promise<string[]> {
+    const { position } = await this.leader()
+    return position?.decision?.cohort.map(({ id }) => id) ?? []
   }
 
   node(id: string): Node {
@@ -259,7 +289,13 @@ const tail = (text: string, lines: number): string => text.split('\n').slice(-li
 
 /** Makes and starts it; it bootstraps by itself. */
 export async function startShard(options: ShardOptions = {}): Promise<TestShard> {
-  const { poolers = 3, durability = 'at_least_2', cells = 1, orchs: count = 1 } = options
+  const {
+    poolers = 3,
+    durability = 'at_least_2',
+    cells = 1,
+    orchs: count = 1,
+    leaseMs = 1000,
+  } = options
   const dir = mkdtempSync(join(tmpdir(), 'mg-ha-'))
   chmodSync(dir, 0o755)
   const secretsDir = join(dir, 'secrets')
@@ -267,7 +303,7 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
   writeFileSync(join(secretsDir, 'token'), TOKEN)
   writeFileSync(join(secretsDir, 'postgres.password'), 'postgres')
   writeFileSync(join(secretsDir, 'replication.password'), 'replication secret')
-  const spec = `embedded:${join(dir, 'topology.db')}`
+  const { topology: spec = `embedded:${join(dir, 'topology.db')}` } = options
   await writeRecord(spec, { durability, cells })
   const nodes: Node[] = []
   for (let index = 1; index <= poolers; index++) {
@@ -287,12 +323,13 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
       `--state-dir=${join(dir, `orch${index}`)}`,
       `--http-port=${http}`,
       `--grpc-port=${grpc}`,
+      `--lease=${leaseMs}ms`,
       '--bootstrap-settle=1s', // all poolers of a test start at once
     ]
     orchs.unshift(new Service(`orch${index}`, argv, join(dir, `orch${index}.log`)))
   }
   const orchClient = rpcClient(OrchClient, address, { token: TOKEN })
-  const shard = new TestShard({ dir, nodes, orchs, orchClient })
+  const shard = new TestShard({ dir, spec, nodes, orchs, orchClient })
   shard.start()
   return shard
 }
@@ -320,7 +357,7 @@ async function makeNode(options: {
   id: string
 }): Promise<Node> {
   const { dir, spec, secretsDir, cell, id } = options
-  const [pgHttp, pgGrpc, pg, http, grpc] = (await freePorts(5)).map(String)
+  const [pgHttp, pgGrpc, pg, http, grpc, data] = (await freePorts(6)).map(String)
   const home = join(dir, id)
   mkdirSync(home, { mode: 0o755 })
   const dataDir = join(home, 'pgdata')
@@ -342,7 +379,7 @@ async function makeNode(options: {
   const poolerArgv = [
     'pooler/main.ts',
     ...common(http, grpc),
-    '--port=0',
+    `--port=${data}`,
     `--pgctld=127.0.0.1:${pgGrpc}`,
     `--state-dir=${home}`,
   ]
@@ -353,5 +390,6 @@ async function makeNode(options: {
     pgctldAddress: `127.0.0.1:${pgGrpc}`,
     stateDir: home,
     dataDir,
+    dataPort: Number(data),
   })
 }

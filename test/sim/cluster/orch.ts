@@ -50,6 +50,7 @@ export function startOrch(
         cells,
       },
       claim: () => ({ claim: records.claim, revision: records.revision }),
+      leaving: () => [],
     }
     const topology = {
       put: async (_key: string, value: string, { revision }: { revision: bigint }) => {

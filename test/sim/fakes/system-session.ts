@@ -17,6 +17,7 @@ const text = (count: number | undefined): string | null =>
 const QUERIES: ReadonlyArray<[part: string, query: Query]> = [
   ["backend_type = 'walreceiver'", { point: 'looking at replay', rows: probe }],
   ["current_setting('primary_conninfo') AS conninfo", { point: 'looking', rows: view }],
+  ['SELECT pid, pg_terminate_backend', { point: 'ending walsenders', rows: endSenders }],
   ['FROM pg_stat_replication', { point: 'looking at followers', rows: followers }],
   [
     "current_setting('synchronous_standby_names') AS names",
@@ -59,6 +60,13 @@ function followers({ senders }: Postgres): unknown[] {
     flush: text(flush),
     replay: text(flush),
   }))
+}
+
+/** All of them, where the real query names some: they are back at once. */
+function endSenders({ senders }: Postgres): unknown[] {
+  for (const sender of senders) sender.close()
+  senders.clear()
+  return []
 }
 
 function names({ standbyNames }: Postgres): unknown[] {
