@@ -69,7 +69,7 @@ export async function switchover(context: ShardContext, order: SwitchoverOrder):
     member: from.id,
     tookMs: resigned.drainedMs + resigned.pausedMs,
   })
-  await appoint(context, {
+  const appointed = appoint(context, {
     kind: 'appoint',
     outgoing: position,
     first: undefined,
@@ -77,7 +77,7 @@ export async function switchover(context: ShardContext, order: SwitchoverOrder):
     recruits: snapshot.members.map(({ id }) => id),
     reason: `switchover from ${from.id} to ${to.id}`,
   })
-  const next = await untilServing(context, rule)
+  const next = await servingAfter(context, rule, appointed)
   const pausedMs = resigned.pausedMs + Math.round(now() - resignedAtMs)
   context.tell('switchover.ended', {
     text: `${next.leaderId} leads in place of ${from.id}: clients waited ${pausedMs} ms`,
@@ -132,6 +132,22 @@ function unfit(member: ShardSnapshot['members'][number], leader: FreshMember): s
   if (!streamsFrom(member, leader)) return 'does not stream from the leader'
   const lag = (leader.status.position?.lsn ?? 0n) - (member.status.standby?.replayedLsn ?? 0n)
   return lag > LAG_BYTES_MAX ? `has ${lag} bytes to replay` : undefined
+}
+
+/** As `untilServing`. Where our appointment fails, another orchestrator may have made its own. */
+async function servingAfter(
+  context: ShardContext,
+  before: Rule,
+  appointed: Promise<void>,
+): Promise<Rule> {
+  try {
+    await appointed
+  } catch (error) {
+    return await untilServing(context, before).catch(() => {
+      throw error
+    })
+  }
+  return await untilServing(context, before)
 }
 
 /** The rule after `before`, once its leader serves. */

@@ -86,6 +86,8 @@ export class Member implements AsyncDisposable {
   appointing: Rule | undefined
   /** A recruitment under way: nothing is granted any more that it would revoke. */
   recruiting: TermRevocation | undefined
+  /** Until then whoever had it resign is given time to appoint another. */
+  handsOverUntilMs = 0
   /** When this process began: what was granted before is not remembered. */
   readonly startedMs = now()
   /** The last grant that this process gave. */

@@ -29,6 +29,7 @@ export function recruit(member: Member, revocation: TermRevocation): Promise<Rec
     const promises = requirePromises(member)
     const streamedFrom = member.proven
     let stopped = false
+    member.handsOverUntilMs = 0
     member.recruiting = revocation // from here on its rule is granted to nobody
     try {
       const seen = await ensureRunning(member, deadline)

@@ -14,6 +14,8 @@ const BUDGET_MS = 30_000
 const LOCK_WAIT_MS = 5000
 /** For statements and transactions that began while others were waited for. */
 const SETTLE_MS = 500
+/** Other orchestrators leave the shard to the one that asked for this, as long as that is quick. */
+const HAND_OVER_MS = 1000
 
 /** How it went; times in milliseconds. */
 export type Resigned = {
@@ -48,6 +50,7 @@ export function resign(
       action.detail = 'restarts as a standby'
       await restartStandby(member, deadline)
       const times = { drainedMs: pausedAtMs - startedMs, pausedMs: now() - pausedAtMs }
+      member.handsOverUntilMs = now() + HAND_OVER_MS
       member.log.info('resigned', { rule: formatNumber(order.rule), cut, ...times })
       return { drainedMs: Math.round(times.drainedMs), pausedMs: Math.round(times.pausedMs), cut }
     } finally {

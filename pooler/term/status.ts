@@ -93,9 +93,10 @@ function followerOf(follower: Follower): FollowerStatus {
   return { id, state, sentLsn, flushLsn, replayLsn, falseFlush: isFalseFlush(follower) }
 }
 
-function actionOf({ lock, actionMs }: Member): NonNullable<StatusReply['action']> {
+function actionOf(member: Member): NonNullable<StatusReply['action']> {
+  const { lock, actionMs, handsOverUntilMs } = member
   return {
-    name: lock.current?.name ?? '',
+    name: lock.current?.name ?? (now() < handsOverUntilMs ? 'resign' : ''),
     detail: lock.current?.detail ?? '',
     runningMs: actionMs,
     lastError: lock.lastError,

@@ -1,6 +1,6 @@
 // One client of the gateways: a session at a time, connected again when it ends, and told outcomes
 // as the protocol has them.
-import { query } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { type Address, Frontend } from '../support/frontend.ts'
 import type { Outcome, Span } from './history.ts'
 import { pause } from '../support/pace.ts'
@@ -25,6 +25,8 @@ export class Client implements AsyncDisposable {
   readonly name: string
   readonly #addresses: readonly Address[]
   #frontend: Frontend | undefined
+  /** Statements that the present session has. */
+  readonly #prepared = new Set<string>()
   #turn = 0
   /** What was told, by code, for the report. */
   readonly codes = new Map<string, number>()
@@ -42,9 +44,25 @@ export class Client implements AsyncDisposable {
    * Runs it on the present session, or on a new one. Nothing was sent when none can be had: failed.
    * Never rejects.
    */
-  async run(text: string): Promise<Answer> {
+  run(text: string): Promise<Answer> {
+    return this.#timed(() => query(text))
+  }
+
+  /** The same for a statement that each session prepares once; an error ends the session. */
+  async runPrepared(text: string, values: readonly string[]): Promise<Answer> {
+    const answer = await this.#timed(() => {
+      const once = this.#prepared.has(text) ? [] : [parse(text, { name: text })]
+      this.#prepared.add(text)
+      const given = values.map((value) => Buffer.from(value))
+      return Buffer.concat([...once, bind({ statement: text, values: given }), execute(), sync()])
+    })
+    if (answer.code !== '') await this.drop() // it may or may not have the statement
+    return answer
+  }
+
+  async #timed(messages: () => Buffer): Promise<Answer> {
     const invokedMs = performance.now()
-    const answer = await this.#run(text)
+    const answer = await this.#run(messages)
     if (answer.code !== '') this.codes.set(answer.code, (this.codes.get(answer.code) ?? 0) + 1)
     return { ...answer, invokedMs, endedMs: performance.now() }
   }
@@ -53,7 +71,7 @@ export class Client implements AsyncDisposable {
     return { client: this.name, invokedMs: answer.invokedMs, endedMs: answer.endedMs }
   }
 
-  async #run(text: string): Promise<Omit<Answer, 'invokedMs' | 'endedMs'>> {
+  async #run(messages: () => Buffer): Promise<Omit<Answer, 'invokedMs' | 'endedMs'>> {
     let frontend: Frontend
     try {
       frontend = await this.#connected()
@@ -62,7 +80,7 @@ export class Client implements AsyncDisposable {
       return { outcome: 'failed', rows: [], code: 'no session', message: String(error) }
     }
     try {
-      const answer = await ask(frontend, text)
+      const answer = await ask(frontend, messages())
       if (answer.ended) await this.drop()
       return answer
     } catch (error) {
@@ -83,6 +101,7 @@ export class Client implements AsyncDisposable {
   async drop(): Promise<void> {
     const frontend = this.#frontend
     this.#frontend = undefined
+    this.#prepared.clear()
     await frontend?.[Symbol.asyncDispose]()
   }
 
@@ -93,12 +112,12 @@ export class Client implements AsyncDisposable {
 
 async function ask(
   frontend: Frontend,
-  text: string,
+  messages: Buffer,
 ): Promise<Omit<Answer, 'invokedMs' | 'endedMs'> & { readonly ended: boolean }> {
   const rows: (string | null)[][] = []
   let code = ''
   let words = ''
-  frontend.send(query(text))
+  frontend.send(messages)
   for (;;) {
     const message = await frontend.message().catch((error: unknown) => {
       if (code === '') throw error

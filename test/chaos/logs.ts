@@ -16,13 +16,16 @@ export async function createLogs(client: Client, logs: number): Promise<void> {
   if (outcome !== 'ok') throw new Error(message)
 }
 
-/** One write of the log's own writer, in a transaction of its own. */
+/** One write of the log's own writer, in a transaction of its own; of every other one prepared. */
 export async function writeLog(
   client: Client,
   { key, value, meter }: { key: number; value: number; meter: GapMeter },
 ): Promise<LogWrite | undefined> {
   meter.sent(performance.now())
-  const answer = await client.run(`insert into logs values (${key}, ${value})`)
+  const answer =
+    key % 2 === 0
+      ? await client.run(`insert into logs values (${key}, ${value})`)
+      : await client.runPrepared('insert into logs values ($1, $2)', [`${key}`, `${value}`])
   if (answer.outcome === 'ok') meter.acknowledged(answer.endedMs)
   return { kind: 'write', key, value, outcome: answer.outcome, ...client.span(answer) }
 }

@@ -4,10 +4,11 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { OrchClient, type SwitchoverReply } from '../../proto/gen/orch.ts'
 import { PoolerClient } from '../../proto/gen/pooler.ts'
 import type { StatusReply } from '../../proto/gen/pooler.ts'
 import { nullLogger } from '../../shared/log/logger.ts'
-import { rpcClient } from '../../shared/rpc/client.ts'
+import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
 import { databaseKey, type DatabaseRecord } from '../../shared/topology/records.ts'
 import { connectTopology } from '../../shared/topology/topology.ts'
 import type { Address } from '../support/frontend.ts'
@@ -20,6 +21,7 @@ const TOKEN = 'a-token-of-the-test'
 const SHARD = '0-inf'
 const START_MS = 60_000
 const WHOLE_MS = 60_000
+const SWITCHOVER_MS = 60_000
 
 /** How it is built. */
 export type SiteOptions = {
@@ -50,12 +52,15 @@ export class Site implements AsyncDisposable {
   readonly dir: string
   readonly nodes: readonly SiteNode[]
   readonly orchs: readonly Service[]
+  /** Of the first orchestrator. */
+  readonly orchClient: OrchClient
   readonly gateways: readonly { readonly service: Service; readonly address: Address }[]
 
-  constructor(parts: Pick<Site, 'dir' | 'nodes' | 'orchs' | 'gateways'>) {
+  constructor(parts: Pick<Site, 'dir' | 'nodes' | 'orchs' | 'orchClient' | 'gateways'>) {
     this.dir = parts.dir
     this.nodes = parts.nodes
     this.orchs = parts.orchs
+    this.orchClient = parts.orchClient
     this.gateways = parts.gateways
   }
 
@@ -91,6 +96,13 @@ export class Site implements AsyncDisposable {
     throw new Error(`two serve: ${serving.map(({ id }) => id).join(', ')}`)
   }
 
+  /** Hands the leadership to the follower that is furthest. */
+  switchover(drainMs: number): Promise<SwitchoverReply> {
+    const request = { database: 'postgres', shard: SHARD, targetId: '', drainMs }
+    const timeoutMs = SWITCHOVER_MS + drainMs
+    return callUnary(this.orchClient, 'switchover', request, { timeoutMs })
+  }
+
   /** Waits until one serves and everybody else streams from it. */
   async whole(deadlineMs = WHOLE_MS): Promise<SiteNode> {
     const what = 'one leader serves and all others stream from it'
@@ -117,6 +129,7 @@ export class Site implements AsyncDisposable {
     for (const node of this.nodes) node.thaw()
     await Promise.all(this.gateways.map(({ service }) => service.stop()))
     await Promise.all(this.orchs.map((orch) => orch.stop()))
+    this.orchClient.close()
     await Promise.all(this.nodes.map((node) => node.stop()))
     rmSync(this.dir, { recursive: true, force: true })
   }
@@ -135,10 +148,12 @@ export async function startSite(options: SiteOptions = {}): Promise<Site> {
   for (let at = 1; at <= poolers; at += 1) {
     nodes.push(await makeNode(making, `zone1_pooler${at}`, options.hosts?.[at - 1]))
   }
+  const orchPorts = await freePorts(orchs)
   const site = new Site({
     dir,
     nodes,
-    orchs: await Promise.all(count(orchs, (at) => makeOrch(making, at))),
+    orchs: orchPorts.map((port, index) => makeOrch(making, index + 1, port)),
+    orchClient: rpcClient(OrchClient, `127.0.0.1:${orchPorts[0]}`, { token: TOKEN }),
     gateways: await Promise.all(count(gateways, (at) => makeGateway(making, at))),
   })
   try {
@@ -219,12 +234,12 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
   return new SiteNode({ id, pgctld, pooler, client, dataDir, address: { host: address, port } })
 }
 
-async function makeOrch(making: Making, at: number): Promise<Service> {
+function makeOrch(making: Making, at: number, grpc: number): Service {
   const { dir, supervised, leaseMs } = making
   const id = `zone1_orch${at}`
   const argv = [
     'orch/main.ts',
-    ...common(making, id),
+    ...common(making, id, 0, grpc),
     `--state-dir=${join(dir, id)}`,
     `--lease=${leaseMs}ms`,
     '--bootstrap-settle=1s', // all poolers of a site start at once

@@ -109,13 +109,20 @@ export class Workload implements AsyncDisposable {
     return tally
   }
 
-  /** What clients were told, by code. */
+  /** As `codeList`, for people. */
   codes(): string {
+    return this.codeList()
+      .map(([code, count]) => `${code} ${count}`)
+      .join(', ')
+  }
+
+  /** What clients were told, by code. */
+  codeList(): [code: string, count: number][] {
     const all = new Map<string, number>()
     for (const { codes } of this.clients) {
       for (const [code, count] of codes) all.set(code, (all.get(code) ?? 0) + count)
     }
-    return [...all].map(([code, count]) => `${code} ${count}`).join(', ')
+    return [...all]
   }
 
   /** Ends everything and reads lists and bank once more. */
