@@ -1,0 +1,116 @@
+// Goal: no hot path gets slower without anybody noticing.
+// Method: the micro-benchmarks of this tree and of the commit it is compared with run in turns, each
+// in a process of its own; the minimum of many counts. What is 15 % worse fails, after twice as many
+// rounds have said the same.
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { compare, WORSE, type Row, type Times } from './verdict.ts'
+
+const HELP = `Usage: npm run bench:micro -- [--base REF] [--rounds N]
+  --base REF   what to compare with (default: HEAD where files differ from it; else where this
+               branch left main; else the commit before)
+  --rounds N   measurements of each tree (default: 4; twice as many where one seems worse)`
+
+const ROOT = join(import.meta.dir, '..', '..')
+const MEASURE = 'test/micro/measure.ts'
+
+const { values: flags } = parseArgs({
+  args: Bun.argv.slice(2),
+  options: {
+    base: { type: 'string' },
+    rounds: { type: 'string', default: '4' },
+    help: { type: 'boolean', default: false },
+  },
+})
+if (flags.help) {
+  console.log(HELP)
+  process.exit(0)
+}
+
+const base = flags.base ?? defaultBase()
+const tree = mkdtempSync(join(tmpdir(), 'mg-micro-'))
+try {
+  process.exitCode = await run()
+} finally {
+  rmSync(tree, { recursive: true })
+}
+
+async function run(): Promise<number> {
+  if (base === undefined || !checkOut(base)) {
+    console.log('nothing to compare with: no git, or no such commit')
+    return end([])
+  }
+  if (!existsSync(join(tree, MEASURE))) {
+    console.log(`${base} has no micro-benchmarks`)
+    return end([])
+  }
+  const before: Times[] = []
+  const here: Times[] = []
+  const rounds = Number(flags.rounds)
+  let rows = await more(before, here, rounds)
+  if (rows.some(({ worse }) => worse)) rows = await more(before, here, rounds)
+  return end(rows)
+}
+
+async function more(before: Times[], here: Times[], rounds: number): Promise<Row[]> {
+  for (let round = 0; round < rounds; round++) {
+    before.push(await measure(tree))
+    here.push(await measure(ROOT))
+  }
+  return compare(before, here)
+}
+
+/** Times of the tree at `root`. @throws Error with what it said. */
+async function measure(root: string): Promise<Times> {
+  const child = Bun.spawn([process.execPath, MEASURE], {
+    cwd: root,
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
+  const [out, err] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ])
+  if ((await child.exited) !== 0) throw new Error(`micro-benchmarks of ${root}: ${err}`)
+  return JSON.parse(out) as Times
+}
+
+function end(rows: readonly Row[]): number {
+  const short = base?.slice(0, 12) ?? ''
+  for (const { name, base: was, here, worse } of rows) {
+    const figures = `${was.toFixed(1).padStart(8)} ns ${here.toFixed(1).padStart(8)} ns`
+    const ratio = (here / was).toFixed(2)
+    console.log(`${name.padEnd(42)} ${figures}  ${ratio} x ${worse ? 'WORSE' : ''}`)
+  }
+  const worse = rows.filter((row) => row.worse).length
+  if (worse > 0) console.log(`more than ${WORSE} x what ${short} takes`)
+  console.log(`${rows.length - worse} passed, ${worse} failed`)
+  return worse === 0 ? 0 : 1
+}
+
+/** The files of `ref`, beside the packages of this tree. */
+function checkOut(ref: string): boolean {
+  const archive = Bun.spawnSync(['git', 'archive', ref], { cwd: ROOT, stderr: 'ignore' })
+  if (archive.exitCode !== 0) return false
+  const untar = Bun.spawnSync(['tar', '-x', '-C', tree], { stdin: archive.stdout })
+  symlinkSync(join(ROOT, 'node_modules'), join(tree, 'node_modules'))
+  return untar.exitCode === 0
+}
+
+function defaultBase(): string | undefined {
+  const head = git('rev-parse', 'HEAD')
+  if (head === undefined) return undefined
+  if (git('status', '--porcelain', '--untracked-files=no') !== '') return head
+  for (const main of ['origin/main', 'main']) {
+    const left = git('merge-base', 'HEAD', main)
+    if (left !== undefined && left !== head) return left
+  }
+  return git('rev-parse', 'HEAD^')
+}
+
+function git(...args: string[]): string | undefined {
+  const { exitCode, stdout } = Bun.spawnSync(['git', ...args], { cwd: ROOT, stderr: 'ignore' })
+  return exitCode === 0 ? stdout.toString().trim() : undefined
+}
