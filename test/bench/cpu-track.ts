@@ -8,8 +8,8 @@ const EVERY_MS = 20
  */
 export class CpuTrack implements Disposable {
   readonly #pids: readonly number[]
-  /** Wall clock in milliseconds, and CPU seconds up to then. */
-  readonly #points: { atMs: number; seconds: number }[] = []
+  /** Wall clock in milliseconds, and CPU seconds of each process up to then. */
+  readonly #points: { atMs: number; seconds: number[] }[] = []
   readonly #timer: ReturnType<typeof setInterval>
 
   constructor(pids: readonly number[]) {
@@ -18,10 +18,10 @@ export class CpuTrack implements Disposable {
     this.#timer = setInterval(() => this.#look(), EVERY_MS)
   }
 
-  /** CPU seconds between two moments of the wall clock, both within the track. */
-  between(beginMs: number, endMs: number): number {
+  /** CPU seconds of each process between two moments of the wall clock, both within the track. */
+  between(beginMs: number, endMs: number): number[] {
     this.#look()
-    return this.#at(endMs) - this.#at(beginMs)
+    return this.#pids.map((_, i) => this.#at(endMs, i) - this.#at(beginMs, i))
   }
 
   [Symbol.dispose](): void {
@@ -29,10 +29,11 @@ export class CpuTrack implements Disposable {
   }
 
   #look(): void {
-    this.#points.push({ atMs: Date.now(), seconds: cpuSeconds(this.#pids) })
+    const seconds = this.#pids.map((pid) => cpuSeconds([pid]))
+    this.#points.push({ atMs: Date.now(), seconds })
   }
 
-  #at(timeMs: number): number {
+  #at(timeMs: number, process: number): number {
     const points = this.#points
     const next = points.findIndex(({ atMs }) => atMs >= timeMs)
     const after = points[next] ?? points.at(-1)
@@ -40,6 +41,7 @@ export class CpuTrack implements Disposable {
     if (after === undefined || before === undefined) return 0
     const span = after.atMs - before.atMs
     const share = span > 0 ? Math.min(1, (timeMs - before.atMs) / span) : 1
-    return before.seconds + (after.seconds - before.seconds) * share
+    const from = before.seconds[process] ?? 0
+    return from + ((after.seconds[process] ?? 0) - from) * share
   }
 }

@@ -23,6 +23,8 @@ export type Sample = {
   p999?: number
   /** CPU seconds of all proxy processes per 1,000 units. */
   cpu?: number
+  /** The same of each, in the order of the target's processes. */
+  cpuOfEach?: number[]
   /** Most resident memory of all proxy processes together. */
   peak?: number
   /** Most that one process took over what it had before. */
@@ -53,9 +55,11 @@ export async function measured(target: Target, work: () => Promise<Run>): Promis
   const sample: Sample = { rate, ...(latencies && percentiles(latencies)) }
   if (pids.length === 0) return sample
   const peaks = peakBytes(pids)
+  const cpuOfEach = track.between(beginMs, endMs).map((seconds) => (seconds * 1000) / units)
   return {
     ...sample,
-    cpu: (track.between(beginMs, endMs) * 1000) / units,
+    cpu: cpuOfEach.reduce((sum, seconds) => sum + seconds, 0),
+    cpuOfEach,
     peak: peaks.reduce((sum, bytes) => sum + bytes, 0),
     growth: Math.max(...peaks.map((bytes, i) => bytes - (before[i] ?? 0))),
   }
