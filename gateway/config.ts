@@ -98,6 +98,18 @@ export const gatewayFields = {
     group: clients,
     help: 'Most clients of one database; 0 is no limit of its own.',
   }),
+  sessionPoolingUsers: list({
+    default: '',
+    live: true,
+    group: clients,
+    help: 'Users whose sessions keep one backend from their first statement to their end.',
+  }),
+  sessionPoolingDatabases: list({
+    default: '',
+    live: true,
+    group: clients,
+    help: 'The same of databases.',
+  }),
   adminUsers: list({
     default: '',
     live: true,

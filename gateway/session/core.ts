@@ -76,7 +76,7 @@ export class SessionCore {
   status: number = TransactionStatus.Idle
   /** What its pooler says that it holds beyond its startup values. */
   settings: SessionSettings = NO_SETTINGS
-  /** It asked for a backend of its own, and has not taken it back. */
+  /** It is to have a backend of its own: it asked for one, or its kind does. */
   explicit = false
   /** A batch of the open transaction may have changed the catalogs. */
   changesCatalog = false
@@ -147,6 +147,14 @@ export class SessionCore {
     this.traffic = host.traffic.of(request.database)
     this.down = new Downstream(socket)
     this.#reachesTempAtStart = reachesTemp(request.options)
+    this.explicit = this.explicitByDefault
+  }
+
+  /** The gateway's settings say that sessions of its kind have a backend of their own. */
+  get explicitByDefault(): boolean {
+    const { sessionPoolingUsers, sessionPoolingDatabases } = this.host.limits
+    const { user, database } = this.request
+    return sessionPoolingUsers.includes(user) || sessionPoolingDatabases.includes(database)
   }
 
   /** What writes may make temporary objects, whatever its words. */

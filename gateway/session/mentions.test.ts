@@ -163,7 +163,7 @@ describe('multigres.pooling', () => {
     expect(pooling("set multigres.pooling = 'session'")).toBe(Pooling.Session)
     expect(pooling('SET SESSION multigres.pooling TO session')).toBe(Pooling.Session)
     expect(pooling('set multigres.pooling to transaction')).toBe(Pooling.Transaction)
-    expect(pooling('reset multigres.pooling')).toBe(Pooling.Transaction)
+    expect(pooling('reset multigres.pooling')).toBe(Pooling.Default)
     expect(pins("set multigres.pooling = 'session'")).toBe(Pin.Explicit)
   })
 

@@ -32,7 +32,7 @@ export const Refusal = {
 } as const
 
 /** What `SET multigres.pooling` asks for. */
-export const Pooling = { None: 0, Session: 1, Transaction: 2 } as const
+export const Pooling = { None: 0, Session: 1, Transaction: 2, Default: 3 } as const
 
 /** A set_config whose name is a parameter. */
 export type BoundSetting = {
@@ -152,8 +152,9 @@ class Reader {
   /** Answered here: no backend knows the name. */
   #pooling({ reset, value, local }: Setting, lone: boolean): void {
     const { mentions } = this
-    const asked = reset ? 'transaction' : value === undefined ? '' : smallLetters(value)
+    const asked = value === undefined ? '' : smallLetters(value)
     if (!lone || local) this.#refuse(Refusal.Pooling)
+    else if (reset) mentions.pooling = Pooling.Default
     else if (asked === 'session') {
       mentions.pooling = Pooling.Session
       this.#add(Pin.Explicit)

@@ -39,6 +39,9 @@ export type SessionLimits = {
   readonly failoverWindowMs: number
   /** How long work that has not started waits for a RESUME. */
   readonly pauseTimeoutMs: number
+  /** Whose sessions have a backend of their own unless they say otherwise, and in what. */
+  readonly sessionPoolingUsers: readonly string[]
+  readonly sessionPoolingDatabases: readonly string[]
 }
 
 /** What all sessions of a gateway share. */

@@ -468,7 +468,8 @@ export class Session implements StreamOwner, Held {
   #setPooling(pooling: number): void {
     const core = this.#core
     core.pooling = Pooling.None
-    core.explicit = pooling === Pooling.Session
+    const byDefault = pooling === Pooling.Default && core.explicitByDefault
+    core.explicit = pooling === Pooling.Session || byDefault
     // The pooler keeps what was asked for until the stream ends; another has the same settings.
     const only = core.askedPins === 0 && core.settings.pairs !== undefined
     const { pinned, listens } = core.up

@@ -8,7 +8,10 @@ import { startHarness, type Harness } from './harness.ts'
 
 let harness: Harness
 beforeAll(async () => {
-  harness = await startHarness()
+  harness = await startHarness({
+    gateway: { sessionPoolingUsers: ['loner'], sessionPoolingDatabases: ['lonely'] },
+    postgres: { sql: ["create role loner login password 'postgres'", 'create database lonely'] },
+  })
 }, 30_000)
 afterAll(() => harness[Symbol.asyncDispose]())
 
@@ -147,6 +150,27 @@ test.each(['own', 'mg:1'])(
     expect((await after.untilReadyForQuery())[0]).toBe('ErrorResponse ERROR 26000')
   },
 )
+
+describe('a kind of sessions that keep their backends', () => {
+  test.each([{ user: 'loner' }, { database: 'lonely' }])('%j', async (login) => {
+    await using frontend = await harness.connect('gateway', login)
+    frontend.send(...run('select 1'))
+    await frontend.untilReadyForQuery()
+    expect(pinned()).toBe(true)
+    await frontend.query("set multigres.pooling = 'transaction'")
+    await frontend.query('select 1')
+    expect(pinned()).toBe(false)
+    await frontend.query('reset multigres.pooling')
+    await frontend.query('select 1')
+    expect(pinned()).toBe(true)
+    await using another = await connect()
+    await another.query('select 1')
+    expect([...harness.gateway.sessions.values()].map((one) => one.view().pinned)).toEqual([
+      true,
+      false,
+    ])
+  })
+})
 
 describe('SET multigres.pooling', () => {
   test('keeps a backend until it is taken back, and no backend knows the name', async () => {
