@@ -56,10 +56,7 @@ function caseRow(
     latencies(ours),
     latencies(theirs),
     interval(ratio(ours, theirs, ({ p99 }) => p99)),
-    number(
-      middle(ours, ({ cpu }) => cpu),
-      3,
-    ),
+    number(cpuText(ours), 3),
     interval(ratio(ours, theirs, ({ cpu }) => cpu)),
     `${peak(ours)} (${peak(theirs)})`,
   ]
@@ -102,6 +99,17 @@ function table(rows: readonly (readonly string[])[]): string[] {
 
 function rateText(samples: readonly Sample[]): string {
   return samples.length === 0 ? '-' : median(samples.map(({ rate }) => rate)).toFixed(0)
+}
+
+/** All processes together, and each: gateways first, the pooler last. */
+function cpuText(samples: readonly Sample[]): string {
+  const all = middle(samples, ({ cpu }) => cpu)
+  const count = samples[0]?.cpuOfEach?.length ?? 0
+  const each = Array.from({ length: count }, (_, i) =>
+    middle(samples, ({ cpuOfEach }) => cpuOfEach?.[i])?.toPrecision(2),
+  )
+  if (all === undefined) return '-'
+  return count < 2 ? all.toPrecision(3) : `${all.toPrecision(3)} (${each.join(' + ')})`
 }
 
 function latencies(samples: readonly Sample[]): string {
