@@ -56,7 +56,7 @@ function caseRow(
     latencies(ours),
     latencies(theirs),
     interval(ratio(ours, theirs, ({ p99 }) => p99)),
-    number(cpuText(ours), 3),
+    cpuText(ours),
     interval(ratio(ours, theirs, ({ cpu }) => cpu)),
     `${peak(ours)} (${peak(theirs)})`,
   ]
