@@ -2,6 +2,7 @@
 // in with `Timers`, which the engine keeps from one snapshot to the next by `measured`.
 import { analyzeBootstrap, isEnough } from './bootstrap.ts'
 import { analyzeCohort, isBound } from './cohort.ts'
+import { analyzeConditions, conditionNames } from './conditions.ts'
 import { type ForeignPromise, foreignPromiseAbove } from './foreign-promise.ts'
 import { type LeaderView, viewLeader } from './leader.ts'
 import { analyzeMembers, isStalled } from './members.ts'
@@ -48,6 +49,9 @@ export function measured(snapshot: ShardSnapshot): string[] {
     ...foreignConditions(snapshot),
     ...stalls.map(({ id }) => stalled(id)),
     ...snapshot.members.filter((member) => isBound(member, view.rule)).map(({ id }) => bound(id)),
+    ...(leader !== undefined && isFresh(leader) && view.verdict.kind === 'leads'
+      ? conditionNames(snapshot, { member: leader, rule: view.rule })
+      : []),
   ]
 }
 
@@ -103,6 +107,9 @@ function analyzeLed(snapshot: ShardSnapshot, view: LeaderView, timers: Timers): 
       : [notice('LEADER_NOT_SERVING', `${member.id}: ${serving?.reason}`)]),
     ...analyzeCohort(snapshot, { member, rule: view.rule }, agesOf(bound)),
     ...analyzeMembers(snapshot, { member, rule: view.rule, decided }, agesOf(stalled)),
+    ...(view.position.proposal === undefined
+      ? analyzeConditions(snapshot, { member, rule: view.rule }, (name) => timers.get(name) ?? 0)
+      : []),
   ]
 }
 

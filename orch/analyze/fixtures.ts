@@ -1,6 +1,11 @@
 // Snapshots for the tests of the analysis: a shard of three in good order, and how to disturb it.
 import type { StatusReply } from '../../proto/gen/pooler.ts'
 import { position, rule } from '../../shared/consensus/fixtures.ts'
+import { parsePolicy } from '../../shared/consensus/durability.ts'
+import {
+  GUARD_STANDBY_NAMES,
+  synchronousStandbyNames,
+} from '../../shared/consensus/standby-names.ts'
 import type { Rule } from '../../shared/consensus/rule.ts'
 import { NO_REVOCATION, type TermRevocation } from '../../shared/consensus/revocation.ts'
 import { positionToWire, revocationToWire } from '../../shared/consensus/wire.ts'
@@ -16,6 +21,27 @@ export const PATIENCE: Patience = {
   resumeWaitMs: 1500,
   leaderGoneMs: 5000,
 }
+
+/** As its Postgres has it when it leads. */
+const namesOf = (id: string, { durability, cohort }: Rule): string =>
+  synchronousStandbyNames(
+    parsePolicy(durability),
+    cohort.map((member) => member.id),
+    id,
+  )
+
+/** Everybody else in its cohort has all that it has. */
+const streamsOf = (id: string, { cohort }: Rule, lsn: bigint): StatusReply['followers'] =>
+  cohort
+    .filter((member) => member.id !== id)
+    .map((member) => ({
+      id: member.id,
+      state: 'streaming',
+      sentLsn: lsn,
+      flushLsn: lsn,
+      replayLsn: lsn,
+      falseFlush: false,
+    }))
 
 /** How a member is to look. */
 export type Looks = {
@@ -99,14 +125,14 @@ function status(id: string, looks: Looks): StatusReply {
       hasData: known,
       message: '',
       startTime: 0n,
-      synchronousStandbyNames: '',
+      synchronousStandbyNames: state === 'primary' ? namesOf(id, decision) : GUARD_STANDBY_NAMES,
       host: 'h',
       crash: '',
       crashUnixMs: 0n,
     },
     serving: { role: 'follower', serving: looks.serving ?? false, reason: '', lagBytes: 0n },
     standby: state === 'standby' ? standby(looks) : undefined,
-    followers: [],
+    followers: state === 'primary' ? streamsOf(id, decision, lsn) : [],
     diverged: looks.diverged ?? '',
     foreign: false,
     action: { name: looks.action ?? '', detail: '', runningMs: 0, lastError: '' },

@@ -82,7 +82,7 @@ function analyzeRunning(
   if (pointed && (timers.get(id) ?? 0) < NOT_STREAMING_MS) return undefined
   const what = isPrimary(member) ? 'is a primary beside' : 'does not stream from'
   return {
-    code: 'MEMBER_NOT_FOLLOWING',
+    code: isPrimary(member) ? 'MEMBER_IS_WRITABLE' : 'MEMBER_NOT_FOLLOWING',
     member: id,
     description: `${id} ${what} ${leader.member.id}`,
     action: { kind: 'follow', member: id, source: leader.member.id, ...rulesOf(leader) },

@@ -23,6 +23,12 @@ export type ProblemCode =
   | 'MEMBER_NOT_RUNNING'
   | 'MEMBER_UNREACHABLE'
   | 'MEMBER_LOST_ITS_PROMISES'
+  | 'MEMBER_IS_WRITABLE'
+  | 'MEMBER_LAGGING'
+  | 'MEMBER_MISCONFIGURED'
+  | 'MEMBER_FALSE_FLUSH'
+  | 'LEADER_STUCK'
+  | 'SHARD_AT_RISK'
 
 /** What to do about it. Each re-checks and compares-and-sets on what it names here. */
 export type Action =
