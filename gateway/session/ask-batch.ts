@@ -25,7 +25,7 @@ export function maskOf(core: SessionCore, traits: number): number {
   }
   if ((mask & UNSEEN) !== 0) mask |= Look.Settings
   if ((traits & Trait.ChangesCatalog) !== 0) mask |= Look.Catalog
-  if ((mask & Look.Pins) !== 0 && !core.up.pinned) mask &= ~Look.Pins
+  if (!core.up.pinned) mask &= ~(Look.Pins | Look.Discards)
   return mask
 }
 
@@ -34,7 +34,6 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
   if (asks !== undefined && !runsNothing(core, traits)) tellOfChannels(core, asks)
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
-  if (asks?.readsSequences === true) core.traffic.sequences.read = true
   if ((mask & (Look.Settings | Look.AllSettings)) !== 0) {
     const names = new Set(asks?.names ?? NO_NAMES)
     if (bytesOf(names) > NAMES_BYTES_MAX) {

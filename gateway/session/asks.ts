@@ -23,8 +23,6 @@ export class Asks {
   /** The session's prepared statements are cleared, and no answer says so. */
   clears = false
 
-  /** It asks what the session's last value of a sequence was. */
-  readsSequences = false
   /** What the batch does to the channels that the session hears, if it has no other statement. */
   channels: ChannelChange | undefined
   /** It reaches those channels in another way. */
@@ -43,18 +41,17 @@ export class Asks {
     if (this.names.length > 0) this.names = []
     if (this.defines.length > 0) this.defines = []
     this.pooling = Pooling.None
-    this.clears = this.readsSequences = this.ownChannels = false
+    this.clears = this.ownChannels = false
     this.channels = undefined
   }
 
   /** A text with these mentions runs. */
   take(mentions: Mentions): void {
-    const { names, defines, pooling, clears, readsSequences, channels, ownChannels } = mentions
+    const { names, defines, pooling, clears, channels, ownChannels } = mentions
     if (this.names.length < NAMES_MAX) this.names.push(...names)
     this.defines.push(...defines)
     if (pooling !== Pooling.None) this.pooling = pooling
     if (clears) this.clears = true
-    if (readsSequences) this.readsSequences = true
     if (channels !== undefined) this.channels = channels
     if (ownChannels) this.ownChannels = true
   }

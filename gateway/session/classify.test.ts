@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { Look, Pin } from '../../shared/link/frame.ts'
+import { Look, Pin, VERIFIABLE_PINS } from '../../shared/link/frame.ts'
 import { classify } from './classify.ts'
 import { LexMode } from './sql-lexer.ts'
 import { ASK_BITS, Trait } from './traits.ts'
@@ -8,9 +8,10 @@ function traits(sql: string, mode = 0): number {
   const bytes = Buffer.from(`${sql}\0`)
   return classify(bytes, 0, bytes.length - 1, mode)
 }
-const pins = (sql: string, mode = 0): number => traits(sql, mode) & ASK_BITS
+const pins = (sql: string, mode = 0): number => traits(sql, mode) & ASK_BITS & ~Look.Lone
 /** What DO, CALL and texts in doubt ask for. */
 const DOUBT = Pin.Unknown | Pin.NotCleanable | Look.Settings
+const DOUBTFUL_SETTING = Pin.Settings | Pin.NotCleanable | Look.Settings
 const has = (sql: string, trait: number): boolean => (traits(sql) & trait) !== 0
 
 describe('texts that leave nothing', () => {
@@ -44,6 +45,11 @@ describe('texts that leave nothing', () => {
     "commit prepared 'x'",
     'declare c cursor for select 1',
     'create table temp (temp int)',
+    "select * from ts_stat('select 1')",
+    'select U&\'d\\0061t\\+000061\' as U&"d\\0061t\\+000061"',
+    'select 1 as U&"d!0061t" UESCAPE \'!\'',
+    "select nextval('s')",
+    'call p()',
     'insert into temp values (1)',
     'select temp, hold from t',
     'select * from t -- set x = 1\n where a',
@@ -68,16 +74,21 @@ describe('texts that leave nothing', () => {
 describe('texts that pin', () => {
   test.each([
     ['drop table t', Look.Pins],
-    ['discard all', Look.Pins],
+    ['discard all', Look.Pins | Look.Discards],
     ['deallocate all', Look.Pins],
     ['DEALLOCATE PREPARE ALL', Look.Pins],
     ['unlisten *', Look.Pins],
     ['close all', Look.Pins],
     ['select pg_advisory_unlock_all()', Look.Pins],
-    ["select query_to_xml('select setseed(0)', true, false, '')", DOUBT],
-    ["select * from ts_stat('select 1')", DOUBT],
+    [
+      'create function f() returns int begin atomic ;;select case when a then 1 end; return 2;; end',
+      VERIFIABLE_PINS | Look.AllSettings | Look.Pins,
+    ],
+    ["select query_to_xml('select setseed(0)', true, false, '')", Pin.Setseed],
+    ["select query_to_xml('select ' || f, true, false, '')", DOUBT],
+    ["select ts_rewrite(a, 'select set_config(b, c, false)')", DOUBTFUL_SETTING],
+    ["select * from crosstab('select 1')", DOUBT],
     ['select SETSEED(0)', Pin.Setseed],
-    ["select nextval('s')", Pin.Sequence],
     ['insert into t values (lastval())', Pin.Sequence],
     ['select pg_try_advisory_lock(1)', Pin.AdvisoryLock],
     ['listen c', Pin.Listen],
@@ -96,13 +107,14 @@ describe('texts that pin', () => {
     ['declare c cursor with hold for select 1', Pin.CursorWithHold],
     ["load 'auto_explain'", DOUBT],
     ['create trigger t before insert on a for each row execute function f()', 0],
-    ['call p()', DOUBT],
     ['frobnicate', DOUBT],
     ["select 'a", DOUBT],
     ['select 1 /* ', DOUBT],
     ['select "a', DOUBT],
     ['select $x$ a', DOUBT],
-    ['select U&"set\\005fconfig"(1)', DOUBT | Pin.Settings],
+    ['select U&"set\\005fconfig"(1)', DOUBTFUL_SETTING],
+    ['select U&"set!005fconfig" uescape \'!\' (1)', DOUBTFUL_SETTING],
+    ['select U&"set!005fconfig" /* ! */ uescape \'!\' (1)', DOUBT],
     ["select dblink_connect('x')", DOUBT],
     ["select E'a\\\\'; set a = 1", Look.Settings],
     ["select E'a'\n  'b\\'; set a = 1'; listen x", Pin.Listen],

@@ -21,6 +21,7 @@ class Classifier {
   #traits = 0
   #statements = 0
   #rollbacks = 0
+  #makes = false
   // The statement under way.
   #words = 0
   #first: number = Word.None
@@ -28,6 +29,7 @@ class Classifier {
   #third: number = Word.None
   #previous: number = Word.None
   #depth = 0
+  #atomic = 0 // BEGIN ATOMIC, and CASEs in it, whose END is still to come
   #calls = false // has a parenthesis or INTO: not provably a read
   #updates = false // has UPDATE
 
@@ -36,6 +38,7 @@ class Classifier {
     lexer.reset(bytes, start, end, mode)
     this.#bytes = bytes
     this.#traits = this.#statements = this.#rollbacks = 0
+    this.#makes = false
     this.#begin()
     for (;;) {
       const token = lexer.next()
@@ -47,12 +50,13 @@ class Classifier {
     this.#end()
     // What follows a ROLLBACK in one text runs in a transaction of its own, and commits.
     if (this.#rollbacks > 0 && this.#statements > 1) this.#traits |= Trait.MayCommit
+    if (this.#statements === 1 && this.#makes) this.#traits |= Look.Lone
     return this.#traits
   }
 
   #begin(): void {
     this.#first = this.#second = this.#third = this.#previous = Word.None
-    this.#words = this.#depth = 0
+    this.#words = this.#depth = this.#atomic = 0
     this.#calls = this.#updates = false
   }
 
@@ -66,7 +70,7 @@ class Classifier {
         this.#depth--
         break
       case Token.Semicolon:
-        if (this.#depth <= 0) {
+        if (this.#depth <= 0 && this.#atomic === 0) {
           this.#end()
           this.#begin()
         }
@@ -120,6 +124,15 @@ class Classifier {
       case Word.Routine:
         if (this.#first === Word.Create) this.#traits |= Trait.Mentions
         break
+      case Word.Atomic:
+        if (this.#first === Word.Create && this.#previous === Word.Begin) this.#atomic = 1
+        break
+      case Word.Case:
+        if (this.#atomic > 0) this.#atomic++
+        break
+      case Word.Commit: // END
+        if (this.#atomic > 0) this.#atomic--
+        break
       case Word.Into:
         this.#calls = true
         break
@@ -146,6 +159,7 @@ class Classifier {
   }
 
   #end(): void {
+    if (this.#atomic > 0) this.#traits |= IN_DOUBT
     if (this.#words === 0) {
       if (this.#depth !== 0 || this.#calls) this.#traits |= IN_DOUBT
       return
@@ -153,6 +167,8 @@ class Classifier {
     this.#statements++
     if (!this.#leavesDataAlone() || this.#calls) this.#traits |= Trait.MayWrite
     this.#traits |= this.#ofCommand()
+    // The script of an extension runs what it has made.
+    this.#makes = isDefinition(this.#first) && this.#second !== Word.Extension
   }
 
   #leavesDataAlone(): boolean {
@@ -185,8 +201,8 @@ class Classifier {
   }
 
   #ofDiscard(): number {
-    if (this.#second !== Word.All) return Look.Pins
-    const resets = Look.Pins | Trait.Resets | Trait.LocalSettings
+    if (this.#second !== Word.All) return Look.Pins | Look.Discards
+    const resets = Look.Pins | Look.Discards | Trait.Resets | Trait.LocalSettings
     return resets | Trait.Forget | Trait.ClearsStatements | Trait.Mentions
   }
 
@@ -205,6 +221,10 @@ function makesTemp(before: number): boolean {
     before === Word.Global ||
     before === Word.Into
   )
+}
+
+function isDefinition(first: number): boolean {
+  return first === Word.Create || first === Word.Alters || first === Word.Drops
 }
 
 function isRead(first: number): boolean {

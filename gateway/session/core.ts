@@ -18,6 +18,8 @@ import { InputWindow } from './input-window.ts'
 import { Pooling } from './mentions.ts'
 import type { SessionHost } from './session-host.ts'
 import { NO_SETTINGS, releaseSettings, type SessionSettings } from './session-settings.ts'
+import { PreparedWords } from '../watch/prepared-words.ts'
+import { forgetSequences, type SequenceUse } from './sequence-use.ts'
 import type { Traffic } from './traffic.ts'
 import { Upstream } from './upstream.ts'
 
@@ -80,12 +82,14 @@ export class SessionCore {
   explicit = false
   /** A batch of the open transaction may have changed the catalogs. */
   changesCatalog = false
-  /** The values of sequences on its backend are its own: DISCARD SEQUENCES ran there for it. */
-  sequencesOwn = false
-  /** It keeps its backend because it may have advanced a sequence that it will ask about. */
+  /** Whether sessions of its kind ask for the last value of sequences. */
+  readonly sequences: SequenceUse
+  /** It may keep its backend because it has advanced a sequence that it will ask about. */
   keepsSequences = false
   /** Pins, other than that one, that it has asked for since its backend was last let go. */
   askedPins = 0
+  /** What its SQL PREPAREs name. */
+  readonly prepared = new PreparedWords()
   /** Settings of the present transaction may differ from the session's. */
   localSettings = false
   lostTransaction: number = LostTransaction.None
@@ -145,6 +149,7 @@ export class SessionCore {
     this.request = request
     this.owner = owner
     this.traffic = host.traffic.of(request.database)
+    this.sequences = this.traffic.sequences.of(request.user, request.options)
     this.down = new Downstream(socket)
     this.#reachesTempAtStart = reachesTemp(request.options)
     this.explicit = this.explicitByDefault
@@ -237,8 +242,7 @@ export class SessionCore {
     this.up.close()
     this.#extended?.close()
     this.hold(NO_SETTINGS)
-    if (this.keepsSequences) this.traffic.sequences.giveBack()
-    this.keepsSequences = false
+    forgetSequences(this)
     this.window.start = this.window.end
     this.retained = false
     this.window.release()

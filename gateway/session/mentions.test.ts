@@ -138,7 +138,9 @@ describe('DO', () => {
     ['do $$ begin set app.x = 1; end $$', Look.Settings, 'app.x'],
     ["do $$ begin perform set_config('app.x', v, true); end $$", Look.Settings, 'app.x'],
     ["do $$ begin execute 'set app.x = 1'; end $$", Look.Settings, 'app.x'],
-    ["do $$ begin perform nextval('s'); end $$", Pin.Sequence, ''],
+    ["do $$ begin perform currval('s'); end $$", Pin.Sequence, ''],
+    ['do $$ begin call p(); end $$', 0, ''],
+    ["do $$ begin execute format('insert into %I values (1)', t); end $$", 0, ''],
     ['do $$ begin create trigger a execute function f(); end $$', 0, ''],
   ])('%s is read', (sql, more, name) => {
     expect(pins(sql) & ~Look.Settings).toBe(LOOKS | (more & ~Look.Settings))
@@ -148,7 +150,6 @@ describe('DO', () => {
   test.each([
     'do $$ begin execute format($a$set %I = 1$a$, n); end $$',
     "do $$ begin execute 'set ' || n; end $$",
-    'do $$ begin call p(); end $$',
     'do $$ begin perform set_config(n, v, false); end $$',
     'do language plperl $$ spi_exec_query("set a = 1") $$',
     "do $$ begin perform 'a",

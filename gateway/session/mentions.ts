@@ -60,8 +60,6 @@ export type Mentions = {
   resets: boolean
   /** DO clears the session's prepared statements: no answer says so. */
   clears: boolean
-  /** It asks what the session's last value of a sequence was. */
-  readsSequences: boolean
   /** What it does to the channels that the session hears. */
   channels: ChannelChange | undefined
   /** It reaches them in a way that `channels` does not say. */
@@ -76,6 +74,12 @@ const ALTERS: ReadonlySet<string> = new Set(['alter', 'create'])
 /** Words behind which a statement begins in PL/pgSQL. */
 const STATEMENT_AFTER: ReadonlySet<string> = new Set(['begin', 'then', 'else', 'loop'])
 
+/** A text that begins with one of these is one statement of a kind that sets nothing itself. */
+const PLAIN_HEADS = new Set(
+  `select insert update delete merge truncate with values table analyze vacuum refresh comment
+  grant revoke create alter drop lock notify reindex cluster explain copy`.split(/\s+/),
+)
+
 class Reader {
   readonly mentions: Mentions = {
     traits: 0,
@@ -86,7 +90,6 @@ class Reader {
     pooling: Pooling.None,
     resets: false,
     clears: false,
-    readsSequences: false,
     channels: undefined,
     ownChannels: false,
   }
@@ -102,7 +105,6 @@ class Reader {
     mentions.channels = channelChange(statements, this.#mode)
     mentions.ownChannels = mentions.channels === undefined && reachesChannels(tokens)
     for (const statement of statements) this.#statement(statement, statements.length === 1)
-    mentions.readsSequences = tokens.some(({ code }) => code === Word.SequenceRead)
     if (mentions.names.length > NAMES_MAX) {
       mentions.names.length = 0
       mentions.traits |= Pin.Settings | Pin.NotCleanable
@@ -180,6 +182,7 @@ class Reader {
   #calls(tokens: readonly SqlToken[], prepares: boolean): void {
     for (let at = 0; at < tokens.length; at++) {
       if (isSetConfig(tokens, at)) this.#setConfig(tokens, at + 1, prepares)
+      else if (tokens[at]?.code === Word.RunsText) this.#runsText(tokens, at)
     }
   }
 
@@ -199,6 +202,17 @@ class Reader {
     } else {
       this.#add(Pin.Settings | Pin.NotCleanable | Look.Settings | Trait.LocalSettings)
     }
+  }
+
+  /** What is run must be a literal: it is read as well. */
+  #runsText(tokens: readonly SqlToken[], at: number): void {
+    if (tokens[at + 1]?.kind !== Token.Open) return
+    const all = argumentsAt(tokens, at + 1)
+    const rewrites = tokens[at]?.text === 'ts_rewrite'
+    if (rewrites && all.length > 2) return
+    const text = literalOf(all[rewrites ? 1 : 0] ?? [])
+    if (text === undefined) this.#add(IN_DOUBT)
+    else this.#body(tokensOfText(text, this.#mode))
   }
 
   /** Its rule turns an UPDATE of it into set_config. */
@@ -227,6 +241,7 @@ class Reader {
 
   #do(tokens: readonly SqlToken[]): void {
     this.#add(Trait.MayCommit | Trait.MayWrite | Trait.LocalSettings | Trait.NotShared)
+    this.#add(Trait.Advances)
     const { language = 'plpgsql', bodies } = bodiesOf(tokens)
     const [body] = bodies
     if (body === undefined || bodies.length > 1) return this.#add(IN_DOUBT)
@@ -291,7 +306,8 @@ class Reader {
     const next = tokens[at + 1]
     const whole = next === undefined || next.kind === Token.Semicolon || next.kind === Token.Word
     if (code?.kind === Token.String && whole) this.#body(tokensOfText(code.text, this.#mode))
-    else this.#add(IN_DOUBT)
+    else if (!beginsPlain(tokens, at)) this.#add(IN_DOUBT)
+    else this.#add(Trait.ChangesCatalog) // what can be seen is looked at behind every DO
   }
 
   #add(traits: number): void {
@@ -342,6 +358,14 @@ function bodiesOf(tokens: readonly SqlToken[]): { language?: string; bodies: str
     else if (token.kind === Token.String) bodies.push(token.text)
   }
   return language === undefined ? { bodies } : { language: smallLetters(language), bodies }
+}
+
+/** A text that is put together begins with a command that sets nothing itself. */
+function beginsPlain(tokens: readonly SqlToken[], start: number): boolean {
+  const at = tokens[start]?.text === 'format' ? start + 2 : start
+  if (tokens[at]?.kind !== Token.String) return false
+  const word = /^[\s(]*([A-Za-z]+)/.exec(tokens[at]?.text ?? '')?.[1] ?? ''
+  return PLAIN_HEADS.has(smallLetters(word))
 }
 
 function beginsStatement(tokens: readonly SqlToken[], at: number): boolean {

@@ -8,7 +8,6 @@ import { LostTransaction, Mode, type SessionCore } from './core.ts'
 import { Trait } from './traits.ts'
 import {
   Before,
-  DISCARD_SEQUENCES,
   FAIL_TRANSACTION,
   hasLiterals,
   parseLiterals,
@@ -33,7 +32,6 @@ export class Preparations {
    */
   runBefore(traits: number): boolean {
     const core = this.#core
-    const { before } = core
     if (core.lostTransaction === LostTransaction.Told) {
       return this.#runUnit(Before.FailedTransaction, () => FAIL_TRANSACTION)
     }
@@ -43,20 +41,7 @@ export class Preparations {
       if (this.#runUnit(Before.OwnNames, () => prepareOwnNames(statements, traits))) return true
       if (extended.ownNames) return true // there was nothing to prepare: the batch is made anew
     }
-    if ((traits & Pin.Sequence) !== 0 && (before & Before.Sequences) === 0 && this.#foreign()) {
-      return this.#runUnit(Before.Sequences, () => DISCARD_SEQUENCES)
-    }
     return this.#changesLiterals(traits) && this.#parseLiterals(traits)
-  }
-
-  /**
-   * The values of sequences on the backend may be another session's. What this one advanced before
-   * it was known to ask is forgotten with them: that is an error, and never another's value.
-   */
-  #foreign(): boolean {
-    const { up, status, sequencesOwn } = this.#core
-    if (!up.held) return true
-    return !sequencesOwn && status !== TransactionStatus.Failed
   }
 
   /** SQL names statements, and the backend does not know them by the client's names yet. */

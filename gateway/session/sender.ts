@@ -8,7 +8,14 @@
 // extended batch after an error, which nobody reads up to Sync.
 
 import { assert } from '../../shared/errors/assert.ts'
-import { BATCH_HEAD_BYTES, Flag, FRAME_PAYLOAD_BYTES_MAX, Op } from '../../shared/link/frame.ts'
+import {
+  BATCH_HEAD_BYTES,
+  Flag,
+  FRAME_PAYLOAD_BYTES_MAX,
+  Look,
+  Op,
+  Pin,
+} from '../../shared/link/frame.ts'
 import { parseComplete } from '../../shared/pgwire/backend.ts'
 import { flush, query } from '../../shared/pgwire/frontend.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
@@ -28,11 +35,13 @@ import { REFUSED_NAMES } from './refused-names.ts'
 import { fatal, missedNotifications } from './session-errors.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 import { watchedTraits } from '../watch/watched-traits.ts'
-import { sequencePin } from './sequence-use.ts'
+import { sequenceAsks } from './sequence-use.ts'
 import { functionCallTraits, ready } from './units.ts'
 import { FINAL } from './upstream.ts'
 
 const HEADER_BYTES = 5
+/** A text that advances sequences, or asks what their last values were. */
+const SEQUENCES = Trait.Advances | Pin.Sequence
 const FLUSH = flush()
 const REFUSED_QUERIES = REFUSED_NAMES.map((name) => query(`"${name.toString()}"`))
 const POOLING_SET_QUERY = query(POOLING_SET)
@@ -155,7 +164,7 @@ export class Sender {
     const channels = mentions !== undefined && reachesChannels(mentions)
     const refused = channels && keepsChannels(core, begins) ? Refusal.Channels : Refusal.None
     if ((traits & Trait.Refused) !== 0 || refused !== Refusal.None) traits = Trait.Refused
-    if ((traits & Trait.Advances) !== 0) traits |= sequencePin(core)
+    if ((traits & SEQUENCES) !== 0 || core.keepsSequences) traits |= sequenceAsks(core, traits)
     if (begins) {
       if (this.#preparations.runBefore(traits)) return true
       this.#begin()
@@ -226,9 +235,12 @@ export class Sender {
     simpleAsks.clear()
     if (mentions !== undefined) simpleAsks.take(mentions)
     if ((traits & Trait.UsesNames) !== 0 && extended !== undefined) {
-      all |= extended.asksOfAll(simpleAsks) | core.up.watch.list.union
+      all |= extended.asksOfAll(simpleAsks) & ~Look.Lone
     }
-    if (!begins) simpleAsks.alone = false
+    if (!begins) {
+      simpleAsks.alone = false
+      all &= ~Look.Lone
+    }
     if (simpleAsks.clears) core.clears = true
     return askBatch(core, all, simpleAsks)
   }
@@ -246,8 +258,13 @@ export class Sender {
     const at = start + HEADER_BYTES
     const traits = classify(bytes, at, next - 1, down.lexMode)
     const { list } = up.watch
+    const names = (traits & Trait.UsesNames) !== 0
+    if (names) this.#core.prepared.add(bytes, at, next - 1, down.lexMode)
     if (list.version === 0) return traits
-    return traits | watchedTraits(bytes, at, next - 1, down.lexMode, list, traits)
+    const context = { mode: down.lexMode, list, prepared: this.#core.prepared }
+    const watched = watchedTraits(bytes, at, next - 1, traits, context)
+    if ((watched & Trait.Forget) !== 0) this.#core.prepared.unknown = true // it may PREPARE
+    return traits | watched
   }
 
   #ship(
@@ -298,9 +315,12 @@ export class Sender {
     const available = window.end
     const over = extended.translate(this.#context(begins), bytes, { start, end, available })
     if ((extended.traits & Trait.UsesNames) !== 0) {
-      extended.traits |= extended.asksOfAll(extended.asks) | up.watch.list.union
+      core.prepared.unknown = true
+      extended.traits |= extended.asksOfAll(extended.asks) & ~Look.Lone
     }
-    if ((extended.traits & Trait.Advances) !== 0) extended.traits |= sequencePin(core)
+    if ((extended.traits & SEQUENCES) !== 0 || core.keepsSequences) {
+      extended.traits |= sequenceAsks(core, extended.traits)
+    }
     if (begins) {
       if (this.#preparations.runBefore(extended.traits | ahead)) return true
       this.#begin()
@@ -318,7 +338,9 @@ export class Sender {
     core.flushed = over === 0 && bytes[end - HEADER_BYTES] === Frontend.Flush
     if (extended.asks.pooling !== Pooling.None) core.pooling = extended.asks.pooling
     if (extended.asks.clears) core.clears = true
-    extended.asks.alone = begins && final && extended.binds === 1 && extended.executed
+    const alone = begins && final && extended.binds === 1 && extended.executed
+    extended.asks.alone = alone
+    if (!alone) extended.traits &= ~Look.Lone
     const pins = askBatch(core, extended.traits, extended.asks)
     up.sendBuilt(builder, begins, pins, final ? FINAL : over === 0 ? Flag.Boundary : 0)
     return true

@@ -18,6 +18,7 @@ import type { Extended } from './extended.ts'
 import { Failures } from './failures.ts'
 import { Pooling } from './mentions.ts'
 import { Sender } from './sender.ts'
+import { forgetSequences } from './sequence-use.ts'
 import {
   farewellOf,
   fatal,
@@ -443,12 +444,14 @@ export class Session implements StreamOwner, Held {
     if (core.extended !== undefined) this.#settle(core.extended)
     core.localSettings =
       up.held && (core.localSettings || (core.traits & Trait.LocalSettings) !== 0)
-    if (!up.held) core.sequencesOwn = false
     core.retained = false
     window.release()
     core.mode = Mode.Rest
     if (core.pooling !== Pooling.None && !core.failed) this.#setPooling(core.pooling)
-    if (!up.pinned) core.askedPins = 0
+    if (!up.pinned) {
+      core.askedPins = 0
+      forgetSequences(core)
+    }
     if (this.draining && this.idle) this.#endDrained()
     else if (window.waiting > 0 || this.#paused || this.#inputEnded) this.#pump()
   }
@@ -487,7 +490,6 @@ export class Session implements StreamOwner, Held {
       core.lostTransaction = LostTransaction.None
     }
     if (core.unit === Before.OwnNames) core.needExtended().ownNames = core.up.held
-    if (core.unit === Before.Sequences) core.sequencesOwn = core.up.held
     core.unit = 0
     core.mode = Mode.Rest
   }

@@ -5,6 +5,7 @@
 // a Word token, and a byte outside of them is never skipped.
 
 import { foldHash, HASH_SEED } from '../../shared/link/watch.ts'
+import { unicodeName } from './sql-literal.ts'
 import { wordCode, FIRST_FUNCTION, Word } from './sql-words.ts'
 
 export const Token = {
@@ -59,6 +60,8 @@ for (let byte = 0; byte < 256; byte++) {
   else if (/[ \t\n\r\f\v]/.test(char)) CLASS[byte] = SPACE
 }
 
+/** Far enough to see UESCAPE and its sign. */
+const BEHIND_BYTES = 100
 const QUOTE = 0x27
 const DOUBLE_QUOTE = 0x22
 const DOLLAR = 0x24
@@ -80,6 +83,8 @@ export class SqlLexer {
   escaped = false
   /** How the last String or Quoted token is written. */
   style: number = Style.Plain
+  /** What the last Quoted token stands for, when its style is Unicode. */
+  unicode = ''
   #bytes: Uint8Array = new Uint8Array(0)
   #at = 0
   #end = 0
@@ -200,12 +205,31 @@ export class SqlLexer {
     if (quote === DOUBLE_QUOTE) {
       this.#at += 2
       const kind = this.#quoted()
-      this.code = Word.SessionBound // it may spell any name: the classifier takes the worst
-      this.escaped = true
       this.style = Style.Unicode
+      if (kind === Token.Quoted) this.#unicode()
       return kind
     }
     return Token.Other
+  }
+
+  /** Which name it is; UESCAPE behind it is part of it. */
+  #unicode(): void {
+    const bytes = Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset, this.#end)
+    const content = bytes.toString('latin1', this.start, this.end)
+    const behind = bytes.toString('latin1', this.#at, this.#at + BEHIND_BYTES)
+    const found = unicodeName(content, behind)
+    this.escaped = found === undefined
+    this.unicode = found?.name ?? content
+    if (found === undefined) {
+      this.code = Word.SessionBound // it may spell any name: the classifier takes the worst
+      return
+    }
+    this.#at += found.length
+    // What the escapes stand for is Unicode, what stands beside them is in the client's encoding.
+    const own = Buffer.from(found.name, /[^\0-\xff]/.test(found.name) ? 'utf8' : 'latin1')
+    this.hash = own.reduce(foldHash, HASH_SEED as number)
+    const code = wordCode(own, 0, own.length, this.hash, true)
+    this.code = code >= FIRST_FUNCTION ? code : Word.None
   }
 
   /** Behind the opening quote. Doubled quotes stay inside. */

@@ -35,6 +35,30 @@ export function literalText(content: string, style: number, quote: "'" | '"'): s
   }
 }
 
+const UNICODE_END = /^[ \t\n\r\f\v]*(?:uescape[ \t\n\r\f\v]*'([^'"+0-9a-f \t\n\r\f\v])')?/i
+const MORE = /^[ \t\n\r\f\v]*(?:uescape|--|\/\*)/i
+
+/**
+ * The name that U&"content" stands for when `behind` follows it, which may say what escapes are
+ * made of, and how many characters of that do. Undefined when that is not plain to see.
+ */
+export function unicodeName(
+  content: string,
+  behind: string,
+): { name: string; length: number } | undefined {
+  const [said = '', sign] = UNICODE_END.exec(behind) ?? []
+  if (sign === undefined) {
+    const name = literalText(content, Style.Unicode, '"')
+    return MORE.test(behind) ? undefined : { name, length: 0 }
+  }
+  const escape = `\\u{${sign.codePointAt(0)?.toString(16)}}`
+  const text = new RegExp(`${escape}(?:(${escape})|\\+(${HEX}{6})|(${HEX}{4}))|""`, 'gu')
+  const name = content.replace(text, (match: string, twice?: string, six?: string, four?: string) =>
+    match === '""' ? '"' : (twice ?? characters(six ?? four) ?? match),
+  )
+  return { name, length: said.length }
+}
+
 function backslashEscape(
   match: string,
   hex?: string,

@@ -1,7 +1,7 @@
 // A text as a list of tokens, for the few texts that are looked at more closely.
 
 import { literalText } from './sql-literal.ts'
-import { LexMode, SqlLexer, Token } from './sql-lexer.ts'
+import { LexMode, SqlLexer, Style, Token } from './sql-lexer.ts'
 
 /** One token. */
 export type SqlToken = {
@@ -41,6 +41,9 @@ function tokenOf(kind: number, bytes: Buffer, encoding: 'utf8' | 'latin1'): SqlT
       return { kind, code: lexer.code, text: smallLetters(bytes.toString(encoding, start, end)) }
     case Token.Quoted:
     case Token.String: {
+      if (kind === Token.Quoted && style === Style.Unicode) {
+        return { kind, code: lexer.code, text: lexer.unicode }
+      }
       const content = bytes.toString(encoding, start, end)
       const text = literalText(content, style, kind === Token.String ? "'" : '"')
       return { kind, code: kind === Token.Quoted ? lexer.code : 0, text }

@@ -55,6 +55,9 @@ export const Word = {
   To: 52,
   As: 53,
   Routine: 54,
+  Extension: 55,
+  Atomic: 56,
+  Case: 57,
   // Functions and relations that reach session state. From here on quoted names match too.
   SetConfig: 80,
   Setseed: 81,
@@ -72,6 +75,7 @@ export const Word = {
   SequenceRead: 94,
   ConsoleDatabase: 93,
   ListeningChannels: 99,
+  MakesText: 95,
 } as const
 
 /** The first code that a quoted identifier can have too. */
@@ -124,6 +128,9 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.To, 'to'],
   [Word.As, 'as'],
   [Word.Routine, 'function procedure'],
+  [Word.Extension, 'extension'],
+  [Word.Atomic, 'atomic'],
+  [Word.Case, 'case'],
   [Word.SetConfig, 'set_config'],
   [Word.Setseed, 'setseed'],
   [Word.Sequence, 'nextval setval'],
@@ -149,12 +156,9 @@ const SPELLINGS: readonly (readonly [number, string])[] = [
   [Word.CustomSetting, 'set_limit'],
   [Word.StandardStrings, 'standard_conforming_strings'],
   [Word.SettingsView, 'pg_settings'],
-  // They run the SQL in their arguments: nobody can read it here.
-  [
-    Word.RunsText,
-    `query_to_xml query_to_xmlschema query_to_xml_and_xmlschema ts_stat ts_rewrite
-    crosstab crosstab2 crosstab3 crosstab4 connectby xpath_table`,
-  ],
+  // They run the SQL in their arguments: as it stands there, or as they make it.
+  [Word.RunsText, `query_to_xml query_to_xmlschema query_to_xml_and_xmlschema ts_stat ts_rewrite`],
+  [Word.MakesText, `crosstab crosstab2 crosstab3 crosstab4 connectby xpath_table`],
 ]
 
 const SLOTS = 1024 // a power of two, about ten times the words: most lookups end at an empty slot

@@ -3,7 +3,7 @@
 // A batch counts when its ReadyForQuery is told, so what is under way is in no figure yet, and what
 // never ran is in none.
 
-import { SequenceUse } from './sequence-use.ts'
+import { SequenceBook } from './sequence-use.ts'
 
 /** The traffic of one database through this gateway since its start. */
 export class Traffic {
@@ -27,8 +27,8 @@ export class Traffic {
   waitMs = 0
   /** Raised whenever a text of its clients may have changed what other texts mean. */
   generation = 0
-  /** Whether its clients ask for the last value of sequences. */
-  readonly sequences = new SequenceUse()
+  /** Which of its clients ask for the last value of sequences. */
+  readonly sequences = new SequenceBook()
 }
 
 /** Databases that have figures of their own; those beyond share one. */

@@ -25,7 +25,6 @@ export type Unit = {
 export const Before = {
   FailedTransaction: 1,
   OwnNames: 2,
-  Sequences: 4,
   Literals: 8,
   Sync: 16,
 } as const
@@ -38,14 +37,6 @@ export const Before = {
 export const FAIL_TRANSACTION: Unit = {
   bytes: query('begin; close "multigres: the transaction was lost with its backend"'),
   pins: 0,
-  forget: false,
-  needs: [],
-}
-
-/** currval and lastval must not show what another session did on this backend. */
-export const DISCARD_SEQUENCES: Unit = {
-  bytes: query('discard sequences'),
-  pins: Pin.Sequence,
   forget: false,
   needs: [],
 }

@@ -9,13 +9,14 @@ export const FUNCTION_TRAITS: Readonly<Record<number, number>> = {
   [Word.SetConfig]: Trait.Mentions,
   [Word.CustomSetting]: Pin.Settings | Pin.NotCleanable | Look.Settings | Trait.LocalSettings,
   [Word.Setseed]: Pin.Setseed,
-  [Word.Sequence]: Pin.Sequence,
-  [Word.SequenceRead]: Pin.Sequence | Trait.Mentions,
+  [Word.Sequence]: Trait.Advances,
+  [Word.SequenceRead]: Pin.Sequence,
   [Word.AdvisoryLock]: Pin.AdvisoryLock,
   [Word.AdvisoryUnlock]: Look.Pins,
   [Word.PgTemp]: Pin.TempObjects,
   [Word.SessionBound]: Pin.Unknown | Pin.NotCleanable | Look.Settings | Trait.Mentions,
-  [Word.RunsText]: IN_DOUBT,
+  [Word.RunsText]: Trait.Mentions,
+  [Word.MakesText]: IN_DOUBT,
   // The view shows what sessions share, too.
   [Word.PreparedStatements]: Pin.Unknown | Pin.SqlPrepare | Look.Settings | Trait.UsesNames,
   [Word.SynchronousCommit]: Trait.Mentions,
@@ -42,9 +43,11 @@ export const COMMAND_TRAITS: Readonly<Record<number, number>> = {
   [Word.Listen]: Pin.Listen | Trait.Mentions,
   [Word.Unlisten]: Look.Pins | Trait.Mentions,
   [Word.Load]: Pin.NotCleanable | Pin.Unknown | Look.Settings,
-  [Word.Execute]: Pin.SqlPrepare | Pin.AdvisoryLock | Trait.UsesNames | Trait.MayCommit,
+  [Word.Execute]:
+    Pin.SqlPrepare | Pin.AdvisoryLock | Trait.UsesNames | Trait.MayCommit | Trait.Advances,
   [Word.Set]: Trait.Mentions,
   [Word.Reset]: Trait.Mentions,
   [Word.Do]: Trait.Mentions | Trait.ChangesCatalog,
-  [Word.Call]: IN_DOUBT,
+  // What the procedure does is in the watch list, if it does anything.
+  [Word.Call]: Trait.Advances | Trait.MayCommit | Trait.LocalSettings | Trait.NotShared,
 }

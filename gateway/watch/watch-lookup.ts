@@ -21,7 +21,6 @@ export class WatchLookup {
   readonly version: number
   /** The version as the mask of a BATCH carries it. */
   readonly stamp: number
-  readonly readsSequences: boolean
   /** Traits of every text, of every text that may change the catalogs, and of the whole list. */
   readonly everyText: number
   readonly catalogTexts: number
@@ -31,7 +30,6 @@ export class WatchLookup {
   constructor(list: WatchList) {
     this.version = list.version
     this.stamp = (list.version << WATCH_VERSION_SHIFT) >>> 0
-    this.readsSequences = list.readsSequences
     this.everyText = traitsOf(list.everyText)
     this.catalogTexts = traitsOf(list.catalogTexts)
     this.#facets = list.names

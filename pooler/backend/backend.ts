@@ -24,6 +24,7 @@ import { OutBuffer, type ByteSink } from './out-buffer.ts'
 import type { ParameterVector, VectorTable } from './parameters.ts'
 import { PreparedMap } from './prepared-map.ts'
 import { ReplyOrder } from './reply-order.ts'
+import { NO_SEQUENCES } from './sequences.ts'
 import {
   COMMIT_UNCONFIRMED,
   RAN_ON_UNCONFIRMED,
@@ -138,6 +139,8 @@ export class Backend extends PoolMember<Backend> {
   batches = 0
   /** The number of the session that last began a batch here; 0 for none. */
   lastSession = 0
+  /** Whose values of sequences it has: see sequences.ts. */
+  sequencesOf: number = NO_SEQUENCES
   /** A batch ended that may have left something under way: to be proven quiet before hand-over. */
   unsettled = false
   /** A plain session has it for good: all passes as it comes, only looked at. */

@@ -2,6 +2,7 @@
 // between them. A session that listens hears first what was notified up to here; and where a batch
 // may have changed what its session holds, READY is held until that is known.
 import { Look, Pin } from '../../shared/link/frame.ts'
+import { looksOfFacets, maskOfFacets } from '../../shared/link/watch.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
@@ -13,7 +14,7 @@ import type { Executor } from './executor.ts'
 import type { DatabaseWatch } from '../watch/database-watch.ts'
 import type { SessionState } from './session-state.ts'
 
-const NOTHING: LookRequest = { names: undefined, whole: false, pins: 0 }
+const NOTHING: LookRequest = { names: undefined, whole: false, pins: 0, thorough: false }
 
 /** The session whose batch ends. */
 export interface BatchEndOwner {
@@ -41,9 +42,10 @@ export class BatchEnd {
   #held = false
   /** The batch, or its transaction, may have changed the catalogs. */
   #changesCatalog = false
+  /** And may have run what it made there. */
+  #runsItsOwn = false
   /** Of the watch list when the batch, or its transaction, began; 0 at rest. */
   #stamp = 0
-  #version = 0
   #aftermath: Aftermath | undefined
 
   constructor(executor: Executor, owner: BatchEndOwner) {
@@ -63,7 +65,6 @@ export class BatchEnd {
     if (this.#changesCatalog) watch.changing.add(this)
     if (this.#stamp !== 0) return
     this.#stamp = watch.stamp
-    this.#version = watch.list.version
   }
 
   /** The batch, or more of it, asks for these pins and looks. */
@@ -71,13 +72,14 @@ export class BatchEnd {
     this.#owner.kept.ask(mask)
     if ((mask & Look.Catalog) === 0) return
     this.#changesCatalog = true
+    if ((mask & Look.Lone) === 0 || this.#stamp !== 0) this.#runsItsOwn = true
     this.#owner.watch.changing.add(this)
   }
 
   /** There is no batch, nor a backend that it could have left anything on. */
   forget(): void {
     if (this.#changesCatalog) this.#owner.watch.changing.delete(this)
-    this.#changesCatalog = false
+    this.#changesCatalog = this.#runsItsOwn = false
     this.#stamp = 0
   }
 
@@ -149,7 +151,8 @@ export class BatchEnd {
   async #readCatalog(): Promise<void> {
     const { kept, watch } = this.#owner
     await watch.check()
-    if (watch.list.version !== this.#version) kept.ask(watch.union)
+    const facets = watch.since(this.#stamp)
+    kept.ask(this.#runsItsOwn ? maskOfFacets(facets) : looksOfFacets(facets))
   }
 
   /** Ends it at once. True when it was under way: the batch has run, what it left is not known. */

@@ -4,8 +4,11 @@ import { query } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 
-/** DISCARD ALL leaves these behind: random() would be predictable, or names and libraries stay. */
-const BEYOND_CLEANING = Pin.Setseed | Pin.NotCleanable | Pin.Replication
+/**
+ * DISCARD ALL leaves these behind: random() would be predictable, names and libraries stay, and so
+ * does an empty temporary schema, without which a transaction could not be prepared.
+ */
+const BEYOND_CLEANING = Pin.Setseed | Pin.NotCleanable | Pin.Replication | Pin.TempObjects
 
 const ROLLBACK = query('ROLLBACK')
 const DISCARD_ALL = query('DISCARD ALL')

@@ -15,6 +15,8 @@ export class Counters {
   /** Backends given a session's settings, and those that would not take them. */
   settingUnits = 0
   settingUnitsFailed = 0
+  /** Times that a backend was made to forget another session's sequences. */
+  sequenceDiscards = 0
   lost = 0
   sessions = 0
   cancels = 0

@@ -22,6 +22,7 @@ import type { Pool, PoolKey } from '../pool/pool.ts'
 import { PoolSet } from '../pool/pool-set.ts'
 import { HandOver } from '../settings/hand-over.ts'
 import { Look } from '../settings/look.ts'
+import { NO_SEQUENCES } from '../backend/sequences.ts'
 import { NO_SETTINGS, SettingsTable } from '../settings/settings-set.ts'
 import type { ServingState } from '../term/serving-state.ts'
 import { Aftermath } from './aftermath.ts'
@@ -291,7 +292,10 @@ export class Executor implements BackendHost {
       new CleanUp(backend, statements, (cleaned) => {
         if (cleaned) this.counters.cleaned++
         else this.counters.cleaningFailed++
-        if (cleaned && discards) backend.hold(NO_SETTINGS)
+        if (cleaned && discards) {
+          backend.hold(NO_SETTINGS)
+          backend.sequencesOf = NO_SEQUENCES
+        }
         if (cleaned) this.release(backend)
         else backend.kill()
       })

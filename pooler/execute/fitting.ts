@@ -3,6 +3,7 @@
 // that fails too, the batch fails without having begun.
 import { differenceMessages } from '../settings/difference.ts'
 import { HandOver, type HandOverEnd } from '../settings/hand-over.ts'
+import { DISCARD_SEQUENCES } from '../backend/sequences.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { Executor } from './executor.ts'
 import type { SessionState } from './session-state.ts'
@@ -44,11 +45,14 @@ export class Fitting {
     if (target === undefined) return this.#failed(backend, true, undefined)
     const encoding = backend.parameters?.get('client_encoding') ?? ''
     const messages = differenceMessages(backend.settings, target, encoding)
+    const discards = this.#owner.kept.readsForeign(backend)
+    if (discards) messages.push(DISCARD_SEQUENCES)
     const unit = { wanted: true }
     const fresh = backend.batches === 0
     const ended = (end: HandOverEnd): void => {
       if (end.done) backend.hold(target)
       else settings.drop(target)
+      if (end.done && discards) backend.sequencesOf = this.#owner.kept.number
       if (unit.wanted) this.#unit = undefined
       if (!end.done) this.#failed(backend, fresh, end.error, unit.wanted)
       else if (unit.wanted) this.#owner.fitted(backend)
@@ -56,7 +60,8 @@ export class Fitting {
     }
     if (messages.length === 0) return ended({ done: true })
     this.#unit = unit
-    counters.settingUnits++
+    if (messages.length > (discards ? 1 : 0)) counters.settingUnits++
+    if (discards) counters.sequenceDiscards++
     new HandOver(backend, messages, ended)
   }
 

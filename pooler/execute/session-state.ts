@@ -6,6 +6,7 @@
 // - A pin is dropped only when a look said so. What no look could tell pins the session for good.
 // - `settings` is what another backend must hold before a batch of this session may run there.
 import { PgError } from '../../shared/errors/pg-error.ts'
+import { ANY_SEQUENCES, NO_SEQUENCES } from '../backend/sequences.ts'
 import {
   Look,
   Pin,
@@ -28,7 +29,9 @@ import { parseObject } from './open-frame.ts'
 const NAMED_MAX = 40
 /** Names that a session may hold or have asked for; beyond it keeps its backend. */
 const NAMES_MAX = 400
-const LOOK_MASK = Look.Settings | Look.AllSettings | Look.Pins
+const LOOK_MASK = Look.Settings | Look.AllSettings | Look.Pins | Look.Discards
+/** The pins that a look can take back. */
+const LOOKED_PINS = VERIFIABLE_PINS | Pin.Sequence
 const SETTINGS_LOOKS = Look.Settings | Look.AllSettings
 /** What is told when the settings are not known. */
 const UNKNOWN = 'null'
@@ -37,13 +40,19 @@ const NONE: ReadonlySet<string> = new Set()
 /** Settings that functions of the database may set, whatever a text says. */
 export type HiddenSettings = { readonly settings: readonly string[] }
 
+let numbers = 0
+
 /** The state of one session. */
 export class SessionState {
+  /** Its number among all sessions of this process, from 1. */
+  readonly number = ++numbers
   /** Every session pin, those that may not be real included. */
   pins = 0
   /** What is to be looked at before the next READY at rest: `Look` bits and new pins. */
   looks = 0
   settings: SettingsSet = NO_SETTINGS
+  /** The catalogs may have changed since the last READY at rest. */
+  #catalog = false
   readonly #table: SettingsTable
   readonly #hidden: HiddenSettings
   readonly #names = new Set<string>()
@@ -62,7 +71,9 @@ export class SessionState {
   /** A batch with `mask` starts, or goes on. */
   ask(mask: number): void {
     const pins = mask & PIN_MASK
-    this.looks |= (mask & LOOK_MASK) | (pins & VERIFIABLE_PINS & ~this.pins)
+    if ((mask & Look.ForgetsSequences) !== 0) this.pins &= ~Pin.Sequence
+    if ((mask & Look.Catalog) !== 0) this.#catalog = true
+    this.looks |= (mask & LOOK_MASK) | (pins & LOOKED_PINS & ~this.pins)
     this.pins |= pins
     if ((mask & SETTINGS_LOOKS) === 0) return
     for (const name of this.#hidden.settings) this.#addName(name)
@@ -108,13 +119,20 @@ export class SessionState {
   /** The question of the next look. */
   request(): LookRequest {
     const { looks } = this
-    const sticky = (this.pins & ~VERIFIABLE_PINS) !== 0
+    const sticky = (this.pins & ~LOOKED_PINS) !== 0
     const asked = ((looks & Look.Pins) === 0 ? looks : this.pins) & this.pins & VERIFIABLE_PINS
-    const pins = sticky ? 0 : asked
-    if ((looks & SETTINGS_LOOKS) === 0) return { names: undefined, whole: false, pins }
+    const pins = sticky ? 0 : asked | (this.#asksSequences ? Pin.Sequence : 0)
+    const thorough = this.#catalog || (looks & Look.Pins) !== 0
+    if ((looks & SETTINGS_LOOKS) === 0) return { names: undefined, whole: false, pins, thorough }
     const names = [...new Set([...this.#names, ...this.settings.pairs.map(([name]) => name)])]
     const many = names.filter((name) => !isCustomName(name)).length > NAMED_MAX
-    return { names, whole: many || (looks & Look.AllSettings) !== 0, pins }
+    return { names, whole: many || (looks & Look.AllSettings) !== 0, pins, thorough }
+  }
+
+  /** Asked when the pin is new, and when what it is about may be discarded or dropped. */
+  get #asksSequences(): boolean {
+    if ((this.pins & Pin.Sequence) === 0) return false
+    return (this.looks & (Look.Discards | Look.Pins | Pin.Sequence)) !== 0
   }
 
   /** Whether `request` asks for nothing. */
@@ -156,6 +174,28 @@ export class SessionState {
     this.settings = NO_SETTINGS
   }
 
+  /** The pins that need no look, or had one. */
+  get firmPins(): number {
+    return this.pins & ~(this.looks & Pin.Sequence)
+  }
+
+  /** A batch of the session begins on `backend`. */
+  begins(backend: { sequencesOf: number }): void {
+    if (backend.sequencesOf === NO_SEQUENCES) backend.sequencesOf = this.number
+    else if (backend.sequencesOf !== this.number) backend.sequencesOf = ANY_SEQUENCES
+  }
+
+  /** There are too many pins for it to keep a backend for this alone. */
+  forgetSequences(): void {
+    this.pins &= ~Pin.Sequence
+  }
+
+  /** Whether what another session did on `backend` must be discarded before its next batch. */
+  readsForeign(backend: { readonly sequencesOf: number }): boolean {
+    if ((this.pins & Pin.Sequence) === 0) return false
+    return backend.sequencesOf !== this.number && backend.sequencesOf !== NO_SEQUENCES
+  }
+
   /** What cleaning must undo if the session ended now. */
   get traces(): number {
     const names = [...this.#names].some(isCustomName) ? Pin.NotCleanable : 0
@@ -178,7 +218,7 @@ export class SessionState {
 
   #nothingAsked(): void {
     this.looks = 0
-    this.#unreadable = false
+    this.#catalog = this.#unreadable = false
     if (this.#names.size > 0) this.#names.clear()
     this.#defines = NONE
   }

@@ -20,6 +20,7 @@ import {
   Pin,
   PinSummary,
 } from '../../shared/link/frame.ts'
+import { maskOfFacets } from '../../shared/link/watch.ts'
 import { readyForQuery } from '../../shared/pgwire/backend.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
@@ -42,6 +43,7 @@ import { Outbound } from './outbound.ts'
 import { ready } from './ready.ts'
 import { CANCELED, pinRefusal, poolRefusal, STALE, UNFIT, type Refusal } from './refusal.ts'
 import { asksOf, isStale } from '../watch/asks.ts'
+import { SequenceUnit, type SequenceUnitOwner } from './sequence-unit.ts'
 import { StreamRecord } from './stream-record.ts'
 import { broken, StreamState, type StreamHello } from './stream-state.ts'
 
@@ -52,7 +54,7 @@ const READY = readyForQuery(IDLE)
 /** A session of a gateway. */
 export class Stream
   extends StreamRecord
-  implements BackendOwner, FittingOwner, BatchEndOwner, ListeningOwner
+  implements BackendOwner, FittingOwner, BatchEndOwner, ListeningOwner, SequenceUnitOwner
 {
   readonly #link: LinkSession
   readonly #outbound: Outbound
@@ -60,6 +62,7 @@ export class Stream
   readonly #held = new HeldFrames()
   readonly #inbound: InboundWindow
   readonly #end: BatchEnd
+  readonly #sequences = new SequenceUnit(this)
   /** Its batch failed before it began: the rest of it is dropped. */
   #skips = false
   /** The backend was to take the batch's Sync as copy data: another makes its ReadyForQuery. */
@@ -106,7 +109,7 @@ export class Stream
     this.sinceMs = executor.nowMs
     this.#link.batchBegan()
     const refusal = executor.refusalFor(this, bytes, start)
-    if (refusal !== undefined) return this.#refuse(refusal)
+    if (refusal !== undefined) return this.refuse(refusal)
     const raw = start + BATCH_HEAD_BYTES
     if (this.listening?.runs(this.#link, flags, bytes, raw, end) === true) {
       this.state = StreamState.Running
@@ -115,7 +118,7 @@ export class Stream
     }
     const mask = bytes.readUInt32BE(start + 16)
     const whole = this.backend === undefined && (flags & Flag.Final) !== 0
-    if (whole && isStale(mask, this.watch)) return this.#refuse(STALE)
+    if (whole && isStale(mask, this.watch)) return this.refuse(STALE)
     const asks = asksOf(mask, this.watch)
     if (asks !== 0 && !this.#ask(asks)) return
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
@@ -127,7 +130,7 @@ export class Stream
     } else if (this.state === StreamState.Waiting) {
       this.#held.add(flags, 0, bytes, raw, end, BATCH_HEAD_BYTES)
       if (backend !== undefined && backend !== this.backend) this.#fitting.begin(backend)
-      else if (backend?.cancels === 0) this.fitted(backend)
+      else if (backend?.cancels === 0) this.#goOn(backend)
     }
   }
 
@@ -179,7 +182,8 @@ export class Stream
   /** A CANCEL frame: ends batch `batch` if it is under way. */
   cancel(batch: number): void {
     if (batch !== this.batch) return
-    if (this.state === StreamState.Waiting) this.#refuse(CANCELED)
+    if (this.#sequences.refuses(CANCELED)) return
+    if (this.state === StreamState.Waiting) this.refuse(CANCELED)
     else if (this.#end.underWay) return // it is over: nothing of it can be hit
     else if (this.backend?.running === true) void this.#link.executor.cancelRunning(this.backend)
   }
@@ -191,6 +195,7 @@ export class Stream
     const midBatch = this.state === StreamState.Running
     if (midBatch || this.state === StreamState.Waiting) this.#link.batchEnded()
     this.state = StreamState.Closed
+    this.#sequences.stop()
     this.pool.sessions--
     this.#dropHeld()
     this.#withdraw()
@@ -212,6 +217,7 @@ export class Stream
 
   /** This pooler may not serve: nothing more is delivered of what runs; the gateway hears why. */
   revoke(refusal: Refusal): void {
+    this.#sequences.stop()
     if (this.state === StreamState.Opening) {
       const error = new PgError('cannot_connect_now', refusal.message, { severity: 'FATAL' })
       return this.#link.openFailed(this, fromPgError(error))
@@ -232,7 +238,8 @@ export class Stream
 
   /** The rule changed: a batch that has not started yet may not start under the old one. */
   reject(refusal: Refusal): void {
-    if (this.state === StreamState.Waiting) this.#refuse(refusal)
+    if (this.#sequences.refuses(refusal)) return
+    if (this.state === StreamState.Waiting) this.refuse(refusal)
   }
 
   /** Sends what waits, as far as credit and link allow. */
@@ -259,7 +266,7 @@ export class Stream
     const { limits } = this.#link.executor
     const { error, response } = poolRefusal(this.pool, reason, limits)
     if (this.state === StreamState.Opening) return this.#link.openFailed(this, response)
-    this.#refuse({ code: 'pool_wait', sqlstate: error.sqlstate, message: error.message })
+    this.refuse({ code: 'pool_wait', sqlstate: error.sqlstate, message: error.message })
   }
 
   backendData(bytes: Buffer, start: number, end: number, flags: number, status: number): void {
@@ -304,7 +311,7 @@ export class Stream
 
   backendCancelDone(): void {
     const { backend } = this
-    if (this.state === StreamState.Waiting && backend !== undefined) this.fitted(backend)
+    if (this.state === StreamState.Waiting && backend !== undefined) this.#goOn(backend)
   }
 
   backendLost(loss: Loss): void {
@@ -331,8 +338,8 @@ export class Stream
   /** Another watch list: a batch that waits was looked up in the one before. */
   watchChanged(): void {
     if (this.state !== StreamState.Waiting) return
-    if (this.backend === undefined && this.#held.whole) this.#refuse(STALE)
-    else this.kept.ask(this.watch.union)
+    if (this.backend === undefined && this.#held.whole) this.refuse(STALE)
+    else this.kept.ask(maskOfFacets(this.watch.added))
   }
 
   /** Notes what a batch asks for; its pins take effect now on a backend it has. False: refused. */
@@ -341,16 +348,16 @@ export class Stream
     const before = this.kept.pins
     this.#end.note(mask)
     if (this.kept.pins === before || this.backend === undefined) return true
-    if (executor.pools.pin(this.backend)) return true
+    if (this.kept.firmPins === 0 || executor.pools.pin(this.backend)) return true
     this.kept.pins = before
-    this.#refuse(pinRefusal(executor.limits))
+    this.refuse(pinRefusal(executor.limits))
     return false
   }
 
   /** For a batch that runs: it cannot be refused any more, the session ends without its pins. */
   #pinOrEnd(backend: Backend): boolean {
     const { executor } = this.#link
-    if (this.kept.pins === 0 || executor.pools.pin(backend)) return true
+    if (this.kept.firmPins === 0 || executor.pools.pin(backend)) return true
     const { message } = pinRefusal(executor.limits)
     this.terminate(new PgError('too_many_connections', message, { severity: 'FATAL' }))
     return false
@@ -358,7 +365,17 @@ export class Stream
 
   /** It holds this session's settings already. */
   #fits(backend: Backend): boolean {
+    if (this.kept.readsForeign(backend)) return false
     return backend === this.backend || backend.settings === this.kept.settings
+  }
+
+  /** The batch that waits goes on, on the backend that the session has already. */
+  #goOn(backend: Backend): void {
+    // In a failed transaction nothing runs.
+    const failed = backend.status === TransactionStatus.Failed
+    if (!this.kept.readsForeign(backend) || failed) return this.fitted(backend)
+    this.#link.executor.counters.sequenceDiscards++
+    this.#sequences.start(backend)
   }
 
   fitted(backend: Backend): void {
@@ -375,7 +392,7 @@ export class Stream
     }
     if (moves && !executor.pools.pin(backend)) {
       letGo()
-      return this.#refuse(pinRefusal(executor.limits))
+      return this.refuse(pinRefusal(executor.limits))
     }
     const begin = (): void => {
       if (moves) this.kept.ask(Pin.Listen)
@@ -393,7 +410,7 @@ export class Stream
   /** The batch fails with Postgres's error; the rest of it is dropped, up to its end. */
   unfit(error: Buffer | undefined): void {
     this.wantedFlavor = this.kept.settings
-    if (error === undefined || error.length === 0) return this.#refuse(UNFIT)
+    if (error === undefined || error.length === 0) return this.refuse(UNFIT)
     const { final } = this.#held
     this.#dropHeld()
     this.kept.forgetBackend()
@@ -419,6 +436,11 @@ export class Stream
     this.#endSkipping()
   }
 
+  lostBefore(loss: Loss): void {
+    this.#dropHeld()
+    this.#backendLost(false, loss)
+  }
+
   lostBehind(loss: Loss): void {
     this.#dropHeld()
     this.#backendLost(true, loss)
@@ -442,6 +464,8 @@ export class Stream
   known(backend: Backend): void {
     const { kept } = this
     backend.owner = this
+    const { pools } = this.#link.executor
+    if (kept.pins === Pin.Sequence && !pools.pin(backend)) kept.forgetSequences()
     if (!this.#pinOrEnd(backend)) return
     const news = kept.news()
     if (news !== undefined) {
@@ -491,12 +515,13 @@ export class Stream
   /** The batch starts on `backend`. False when its pins were refused, and with them the batch. */
   #begin(backend: Backend): boolean {
     const { executor } = this.#link
-    if (this.kept.pins !== 0 && !backend.pinned && !executor.pools.pin(backend)) {
+    if (this.kept.firmPins !== 0 && !backend.pinned && !executor.pools.pin(backend)) {
       executor.release(backend)
-      this.#refuse(pinRefusal(executor.limits))
+      this.refuse(pinRefusal(executor.limits))
       return false
     }
     this.backend = backend
+    this.kept.begins(backend)
     this.state = StreamState.Running
     this.sinceMs = executor.nowMs
     this.#end.batchBegins(backend)
@@ -549,7 +574,8 @@ export class Stream
     if (payloadBytes > 0 && this.state !== StreamState.Closed) this.#inbound.give(payloadBytes)
   }
 
-  #refuse(refusal: Refusal): void {
+  /** The batch that waits will not begin. */
+  refuse(refusal: Refusal): void {
     this.#withdraw()
     this.state = StreamState.Idle
     this.#dropHeld()

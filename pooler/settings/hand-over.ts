@@ -2,7 +2,8 @@
 // itself: a session that gives up (a cancel, its end) takes its hands off, and the backend goes to
 // the next. One that failed holds nobody knows what: its owner closes it.
 import { Flag } from '../../shared/link/frame.ts'
-import { Backend as Message, TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { MessageReader } from '../../shared/pgwire/message-reader.ts'
+import { Backend as Message } from '../../shared/pgwire/message-types.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 
 /** An ErrorResponse is kept up to this. */
@@ -15,26 +16,47 @@ export type HandOverEnd = { done: true } | { done: false; error: Buffer | undefi
 export class HandOver implements BackendOwner {
   readonly #backend: Backend
   readonly #messages: readonly Buffer[]
+  /** It leaves the transaction as it is. */
+  readonly #status: number
   readonly #ended: (end: HandOverEnd) => void
+  readonly #heard: ((message: Buffer) => void) | undefined
+  #reader: MessageReader | undefined
   #next = 0
   #error: Buffer | undefined
 
-  constructor(backend: Backend, messages: readonly Buffer[], ended: (end: HandOverEnd) => void) {
+  /** `heard` gets the notifications that come meanwhile, whole messages. */
+  constructor(
+    backend: Backend,
+    messages: readonly Buffer[],
+    ended: (end: HandOverEnd) => void,
+    heard?: (message: Buffer) => void,
+  ) {
     this.#backend = backend
+    this.#heard = heard
+    this.#status = backend.status
     this.#messages = messages
     this.#ended = ended
     this.#step()
   }
 
   backendData(bytes: Buffer, start: number, end: number, flags: number): void {
+    if (this.#heard !== undefined) this.#hear(bytes, start, end, this.#heard)
     if ((flags & Flag.Error) === 0 || this.#error !== undefined) return
     this.#error = errorIn(bytes, start, Math.min(end, start + ERROR_BYTES_MAX))
+  }
+
+  #hear(bytes: Buffer, start: number, end: number, heard: (message: Buffer) => void): void {
+    this.#reader ??= new MessageReader({ messageBytesMax: ERROR_BYTES_MAX })
+    this.#reader.feed(Buffer.from(bytes.subarray(start, end)))
+    for (let type = this.#reader.next(); type !== undefined; type = this.#reader.next()) {
+      if (type === Message.NotificationResponse) heard(this.#reader.message())
+    }
   }
 
   backendReady(status: number): void {
     if (this.#error === undefined && this.#next < this.#messages.length) return this.#step()
     this.#backend.owner = undefined
-    const done = this.#error === undefined && status === TransactionStatus.Idle
+    const done = this.#error === undefined && status === this.#status
     this.#ended(done ? { done } : { done: false, error: this.#error })
   }
 

@@ -21,6 +21,8 @@ export type LookRequest = {
   readonly whole: boolean
   /** The pins to ask about. */
   readonly pins: number
+  /** Of Pin.Sequence: the sequence that was advanced last may be gone. */
+  readonly thorough: boolean
 }
 
 /** One row of an answer: its tag, then its values. */
@@ -48,7 +50,7 @@ const APART = new Set([
 ])
 /** A statement name that no gateway uses. */
 const STATEMENT = 'mg:!look'
-const Tag = { Timeout: 't', Named: 'n', Whole: 'w', Pins: 'p' } as const
+const Tag = { Timeout: 't', Named: 'n', Whole: 'w', Pins: 'p', Sequence: 's' } as const
 
 /** Everything that lies in the session's temporary schema depends on it. */
 const TEMP_OBJECTS = `EXISTS (SELECT 1 FROM pg_catalog.pg_depend
@@ -64,6 +66,34 @@ const ADVISORY = `EXISTS (SELECT 1 FROM pg_catalog.pg_lock_status() AS l
   AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())`
 const CHANNELS = 'EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels())'
 
+// lastval() is an error where no sequence was advanced, and an error that nobody catches is a line
+// in Postgres's log. What was caught is told by a setting that the COMMIT sets back.
+const MARK = 'lock_timeout'
+const UNMARKED = '2147483646'
+const MARKED = '2147483647'
+const SET_MARK = `PERFORM pg_catalog.set_config('${MARK}', '${MARKED}', true);`
+const ASK_LAST = `PERFORM pg_catalog.lastval(); ${SET_MARK}
+  EXCEPTION WHEN object_not_in_prerequisite_state THEN NULL; WHEN OTHERS THEN ${SET_MARK}`
+/** One by one; where there are more, any may have been advanced. */
+const SEQUENCES_MAX = 300
+// lastval() knows of one sequence alone; when that was dropped, it hides all others.
+const ASK_ALL = `DECLARE s pg_catalog.oid; BEGIN
+  IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_sequence)
+    OPERATOR(pg_catalog.>) ${SEQUENCES_MAX}::pg_catalog.int8 THEN ${SET_MARK} END IF;
+  FOR s IN SELECT seqrelid FROM pg_catalog.pg_sequence LIMIT ${SEQUENCES_MAX} LOOP
+    BEGIN PERFORM pg_catalog.currval(s::pg_catalog.regclass); ${SET_MARK}
+    EXCEPTION WHEN OTHERS THEN NULL; END;
+  END LOOP; END`
+
+function sequenceQuestion(thorough: boolean): string[] {
+  return [
+    `SELECT pg_catalog.set_config('${MARK}', '${UNMARKED}', true)`,
+    `DO LANGUAGE plpgsql $mg$BEGIN ${ASK_LAST} END$mg$`,
+    ...(thorough ? [`DO LANGUAGE plpgsql $mg$${ASK_ALL}$mg$`] : []),
+    `SELECT '${Tag.Sequence}', pg_catalog.current_setting('${MARK}')`,
+  ]
+}
+
 const PIN_QUESTIONS: readonly (readonly [number, string])[] = [
   [Pin.TempObjects, TEMP_OBJECTS],
   [Pin.SqlPrepare, PREPARED],
@@ -78,7 +108,8 @@ export function lookMessages(request: LookRequest, failed: boolean): Buffer {
   if (failed) texts.unshift('ROLLBACK')
   if (request.names !== undefined) texts.push(namedQuestion(request))
   if (request.whole) texts.push(wholeQuestion())
-  if (request.pins !== 0) texts.push(pinsQuestion(request.pins))
+  if ((request.pins & ~Pin.Sequence) !== 0) texts.push(pinsQuestion(request.pins))
+  if ((request.pins & Pin.Sequence) !== 0) texts.push(...sequenceQuestion(request.thorough))
   return statements([...texts, 'COMMIT'])
 }
 
@@ -91,10 +122,11 @@ export function giveUpMessages(): Buffer {
 export function readLook(request: LookRequest, rows: readonly LookRow[]): LookAnswer | undefined {
   const rowOf = (tag: string): LookRow | undefined => rows.find((row) => row[0] === tag)
   const found = rowOf(Tag.Pins)
-  if (request.pins !== 0 && found === undefined) return undefined
+  if ((request.pins & ~Pin.Sequence) !== 0 && found === undefined) return undefined
+  const sequence = rowOf(Tag.Sequence)?.[1]?.startsWith(UNMARKED) === true ? 0 : Pin.Sequence
   const pins = PIN_QUESTIONS.filter(([pin]) => (request.pins & pin) !== 0).reduce(
     (mask, [pin], at) => (found?.[at + 1] === 't' ? mask | pin : mask),
-    0,
+    request.pins & sequence,
   )
   if (request.names === undefined) return { settings: undefined, pins }
   const timeout = rowOf(Tag.Timeout)

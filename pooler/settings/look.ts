@@ -1,7 +1,7 @@
 // Asks a backend what its session holds, once the session's batch is over. A named question that
 // fails is asked once more as the whole one; when that fails too, the answer is undefined, and the
 // session must be taken to hold anything.
-import { Flag } from '../../shared/link/frame.ts'
+import { Flag, Pin } from '../../shared/link/frame.ts'
 import { decodeBackend } from '../../shared/pgwire/backend-decode.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
@@ -37,6 +37,8 @@ export class Look implements BackendOwner {
   #rows: LookRow[] = []
   #failed = false
   #givingUp = false
+  /** Pins that could not be asked about: without PL/pgSQL nobody can tell of sequences. */
+  #kept = 0
 
   constructor(backend: Backend, request: LookRequest, owner: LookOwner) {
     this.#backend = backend
@@ -61,11 +63,16 @@ export class Look implements BackendOwner {
   backendReady(): void {
     if (this.#givingUp) return this.#end(undefined)
     if (!this.#failed) return this.#end(readLook(this.#request, this.#rows))
-    const { names, whole } = this.#request
-    this.#givingUp = names === undefined || whole
-    this.#request = { ...this.#request, whole: true }
+    const { names, whole, pins } = this.#request
     this.#failed = false
     this.#rows = []
+    if ((pins & Pin.Sequence) !== 0) {
+      this.#kept = Pin.Sequence
+      this.#request = { ...this.#request, pins: pins & ~Pin.Sequence }
+    } else {
+      this.#givingUp = names === undefined || whole
+      this.#request = { ...this.#request, whole: true }
+    }
     this.#ask(this.#givingUp ? giveUpMessages() : lookMessages(this.#request, true))
   }
 
@@ -88,6 +95,6 @@ export class Look implements BackendOwner {
 
   #end(answer: LookAnswer | undefined): void {
     this.#backend.owner = undefined
-    this.#owner.looked(answer)
+    this.#owner.looked(answer && { ...answer, pins: answer.pins | this.#kept })
   }
 }

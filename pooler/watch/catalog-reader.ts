@@ -15,7 +15,8 @@ const READABLE = new Set(['sql', 'plpgsql'])
 /** Functions of Postgres that are reached by another name in `LANGUAGE internal`. */
 const INTERNAL = /set_config|advisory|nextval|currval|lastval|setval|setseed/
 
-type Known = { mark: string; name: string; scan: Scan }
+/** `called`: no text runs it but by its name and a parenthesis. */
+type Known = { mark: string; name: string; scan: Scan; called: boolean }
 
 /** What one reading found. */
 export type Reading = { readonly list: WatchList; readonly settings: readonly string[] }
@@ -58,7 +59,7 @@ export class CatalogReader {
     this.#functionsMark = ''
     const there = new Map<string, Known>()
     for (const [oid, mark, name] of await admin.query('functions', [])) {
-      if (oid && mark && name) there.set(oid, { mark, name, scan: emptyScan() })
+      if (oid && mark && name) there.set(oid, { mark, name, scan: emptyScan(), called: false })
     }
     for (const oid of this.#functions.keys()) if (!there.has(oid)) this.#functions.delete(oid)
     const unread = [...there].filter(([oid, { mark }]) => this.#functions.get(oid)?.mark !== mark)
@@ -69,6 +70,7 @@ export class CatalogReader {
         const known = there.get(row[0] ?? '')
         if (known === undefined) continue
         scanFunction(row, known.scan)
+        known.called = row[8] === 't'
         this.#functions.set(row[0] ?? '', known)
       }
     }
@@ -80,17 +82,22 @@ export class CatalogReader {
       admin.query('nameless', []),
     ])
     this.#objects = objects.map(([name, always, text]) =>
-      watchedObject(name ?? '', always === 't' ? 'view' : 'writes', scanOf(text ?? '')),
+      watchedObject(name ?? '', always === 't' ? 'view' : 'writes', { scan: scanOf(text ?? '') }),
     )
-    this.#any = scansOf(nameless, 'any')
-    this.#catalog = scansOf(nameless, 'catalog')
+    this.#any = this.#scansOf(nameless, 'any')
+    this.#catalog = this.#scansOf(nameless, 'catalog')
+  }
+
+  #scansOf(rows: Rows, kind: string): Scan[] {
+    const oids = rows.filter(([of]) => of === kind).map(([, oid]) => oid ?? '')
+    return oids.flatMap((oid) => this.#functions.get(oid)?.scan ?? [])
   }
 
   #close(): Reading {
     const settings = new Set<string>()
     const runs: Runs = 'routine'
-    const functions = [...this.#functions.values()].map(({ name, scan }) =>
-      watchedObject(name, runs, scan),
+    const functions = [...this.#functions.values()].map((known) =>
+      watchedObject(known.name, runs, known),
     )
     const objects = [...functions, ...this.#objects]
     for (const { scan } of objects) for (const name of scan.settings) settings.add(name)
@@ -109,10 +116,6 @@ function scanOf(text: string): Scan {
   return scan
 }
 
-function scansOf(rows: Rows, kind: string): Scan[] {
-  return rows.filter(([of]) => of === kind).map(([, text]) => scanOf(text ?? ''))
-}
-
 function scanFunction(row: Rows[number], scan: Scan): void {
   const [, language = '', trusted, source = '', body, config, aggregate, harmless] = row
   if (aggregate) scanSource(aggregate, scan)
@@ -120,8 +123,8 @@ function scanFunction(row: Rows[number], scan: Scan): void {
   else if (language === 'internal') {
     if (INTERNAL.test(source ?? '')) scan.facets |= Facet.Unknown
   } else if (language === 'c') {
-    // It could do anything; what can be seen is looked at.
-    if (harmless !== 't') scan.facets |= Facet.Computed
+    // It could do anything, and keep what it likes in the process.
+    if (harmless !== 't') scan.facets |= Facet.Unknown
   } else {
     scanSource(source ?? '', scan) // for the names in it
     scan.facets |= trusted === 't' ? Facet.Computed | Facet.AnySetting : Facet.Unknown

@@ -8,7 +8,8 @@ const HARMLESS = `'plpgsql','btree_gin','btree_gist',
   'tablefunc','tsm_system_rows','tsm_system_time','unaccent','uuid-ossp','vector','postgis',
   'postgis_raster','postgis_topology','address_standardizer','h3','ip4r','pg_partman','amcheck',
   'bloom','dict_int','dict_xsyn','file_fdw','postgres_fdw','dblink','lo','xml2','sslinfo','tcn',
-  'bool_plperl','hll','hypopg','pg_cron','pg_repack','rum','timescaledb','pgaudit','pg_hint_plan'`
+  'bool_plperl','autoinc','insert_username',
+  'moddatetime','hll','hypopg','pg_cron','pg_repack','rum','timescaledb','pgaudit','pg_hint_plan'`
 
 function fingerprintOf(catalog: string, where: string): string {
   return `select count(*) c, coalesce(sum(xmin::text::bigint), 0) s
@@ -49,13 +50,16 @@ export const CATALOG_STATEMENTS = {
   sources: `select p.oid::text, l.lanname, l.lanpltrusted, p.prosrc,
     case when p.prosqlbody is null then '' else pg_catalog.pg_get_function_sqlbody(p.oid) end,
     coalesce(pg_catalog.array_to_string(p.proconfig, chr(1)), ''),
-    coalesce(a.aggtransfn::regproc::text || ' ' || a.aggfinalfn::regproc::text || ' ' ||
-      a.aggcombinefn::regproc::text || ' ' || a.aggmtransfn::regproc::text || ' ' ||
-      a.aggmfinalfn::regproc::text, ''),
+    coalesce(a.aggtransfn::regproc::text || '( ' || a.aggfinalfn::regproc::text || '( ' ||
+      a.aggcombinefn::regproc::text || '( ' || a.aggmtransfn::regproc::text || '( ' ||
+      a.aggmfinalfn::regproc::text || '(', ''),
     exists (select from pg_catalog.pg_depend d join pg_catalog.pg_extension e
       on d.refobjid = e.oid and d.refclassid = 'pg_catalog.pg_extension'::regclass
       where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
-        and e.extname in (${HARMLESS}))
+        and e.extname in (${HARMLESS})),
+    not exists (
+      select from pg_catalog.pg_type t where t.oid = p.proargtypes[0]
+        and t.typtype in ('c', 'd', 'p'))
     from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
     left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid
     where p.oid = any($1::oid[])`,
@@ -69,7 +73,7 @@ export const CATALOG_STATEMENTS = {
     union all select c.relname, true, concat_ws(' ', pg_catalog.pg_get_expr(p.polqual, p.polrelid),
         pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid))
       from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid = p.polrelid
-    union all select c.relname, false, quote_ident(p.proname) || ' ' ||
+    union all select c.relname, false, quote_ident(p.proname) || '( ' ||
         case when t.tgqual is null then '' else pg_catalog.pg_get_triggerdef(t.oid) end
       from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
       join pg_catalog.pg_proc p on p.oid = t.tgfoid where not t.tgisinternal
@@ -97,11 +101,11 @@ export const CATALOG_STATEMENTS = {
       from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indrelid
       where i.indexrelid >= 16384 and (i.indexprs is not null or i.indpred is not null)`,
   /** Functions that run without being named: of operators, casts and indexes, and on all DDL. */
-  nameless: `select 'any', quote_ident(p.proname) from pg_catalog.pg_proc p
+  nameless: `select 'any', p.oid::text from pg_catalog.pg_proc p
       join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname not in ('c', 'internal')
       where p.oid in (select oprcode from pg_catalog.pg_operator where oid >= 16384
         union all select castfunc from pg_catalog.pg_cast where oid >= 16384
         union all select amproc from pg_catalog.pg_amproc where oid >= 16384)
-    union all select 'catalog', quote_ident(p.proname) from pg_catalog.pg_event_trigger e
+    union all select 'catalog', p.oid::text from pg_catalog.pg_event_trigger e
       join pg_catalog.pg_proc p on p.oid = e.evtfoid where e.evtenabled <> 'D'`,
 }

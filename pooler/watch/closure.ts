@@ -1,6 +1,7 @@
 // From what each object says by itself to what a text that names it reaches. Pure.
 
 import {
+  calledHash,
   Facet,
   nameHash,
   WATCHED_NAMES_MAX,
@@ -48,7 +49,6 @@ export function closeOver(objects: readonly WatchedObject[], nameless: Nameless)
     names,
     everyText: all(nameless.any),
     catalogTexts: all(nameless.catalog),
-    readsSequences: objects.some(({ scan }) => (scan.facets & Facet.ReadsSequence) !== 0),
   })
 }
 
@@ -79,6 +79,17 @@ function bounded(list: WatchList): WatchList {
   return { ...list, names: new Map(), everyText }
 }
 
+/** What texts may leave behind by `after` and not by `before`. */
+export function facetsSince(before: WatchList, after: WatchList): number {
+  let facets = after.everyText & ~before.everyText
+  facets |= after.catalogTexts & ~before.catalogTexts
+  for (const [name, of] of after.names) {
+    const added = of & ~(before.names.get(name) ?? 0)
+    facets |= (added | (added >>> HALF)) & 0xffff
+  }
+  return facets
+}
+
 /** Everything that a text may leave behind by the list. */
 export function unionOf(list: WatchList): number {
   let facets = list.everyText | list.catalogTexts
@@ -89,7 +100,7 @@ export function unionOf(list: WatchList): number {
 /** Whether two lists say the same. */
 export function sameList(a: WatchList, b: WatchList): boolean {
   if (a.everyText !== b.everyText || a.catalogTexts !== b.catalogTexts) return false
-  if (a.readsSequences !== b.readsSequences || a.names.size !== b.names.size) return false
+  if (a.names.size !== b.names.size) return false
   for (const [name, facets] of a.names) if (b.names.get(name) !== facets) return false
   return true
 }
@@ -99,7 +110,12 @@ export function isEmptyList(list: WatchList): boolean {
   return (list.everyText | list.catalogTexts) === 0 && list.names.size === 0
 }
 
-/** The object of a name. */
-export function watchedObject(name: string, runs: Runs, scan: Scan): WatchedObject {
-  return { name: nameHash(name), runs, scan }
+/** The object of a name; `called`: it runs only where a parenthesis follows its name. */
+export function watchedObject(
+  name: string,
+  runs: Runs,
+  { scan, called = false }: { scan: Scan; called?: boolean },
+): WatchedObject {
+  const hash = nameHash(name)
+  return { name: called ? calledHash(hash) : hash, runs, scan }
 }

@@ -6,18 +6,18 @@
 // - The version is another whenever the list says another thing. `stamp` never comes back.
 
 import { PgError } from '../../shared/errors/pg-error.ts'
-import {
-  EMPTY_LIST,
-  Facet,
-  maskOfFacets,
-  WATCH_VERSION_MAX,
-  type WatchList,
-} from '../../shared/link/watch.ts'
+import { EMPTY_LIST, Facet, WATCH_VERSION_MAX, type WatchList } from '../../shared/link/watch.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import { AdminConnection, type AdminOptions } from '../backend/admin-connection.ts'
 import { CATALOG_STATEMENTS } from './catalog-sql.ts'
 import { CatalogReader } from './catalog-reader.ts'
-import { isEmptyList, sameList, unionOf } from './closure.ts'
+import { facetsSince, isEmptyList, sameList, unionOf } from './closure.ts'
+
+/** Changes that are remembered; who asks for what came before them is told the whole list. */
+const CHANGES_MAX = 256
+
+/** A list was replaced: what it was known by, and the facets that the next one had beyond it. */
+type Change = { readonly stamp: number; readonly version: number; readonly facets: number }
 
 /** What a watch needs from its pooler. */
 export type WatchHost = {
@@ -31,8 +31,6 @@ export type WatchHost = {
 export class DatabaseWatch {
   readonly database: string
   list: WatchList = EMPTY_LIST
-  /** What all of the list together asks for. */
-  union = 0
   /** Settings that something in the catalogs sets, for the looks of all sessions. */
   settings: readonly string[] = []
   /** Grows when the list changes. */
@@ -49,6 +47,7 @@ export class DatabaseWatch {
   readings = 0
   changes = 0
   readonly #host: WatchHost
+  readonly #changes: Change[] = []
   #admin: AdminConnection | undefined
   #reader = new CatalogReader()
   #version = 0
@@ -74,6 +73,32 @@ export class DatabaseWatch {
       return this.#start()
     })
     return this.#next
+  }
+
+  /** Facets that were added to the list since it had that stamp. */
+  since(stamp: number): number {
+    return this.#facetsFrom(
+      stamp,
+      this.#changes.findIndex((change) => change.stamp >= stamp),
+    )
+  }
+
+  /** The same since it had that version. */
+  sinceVersion(version: number): number {
+    const at = this.#changes.findIndex((change) => change.version === version)
+    return at < 0 ? unionOf(this.list) : this.#facetsFrom(this.#changes[at]?.stamp ?? 0, at)
+  }
+
+  /** What the last change has added. */
+  get added(): number {
+    return this.#changes.at(-1)?.facets ?? 0
+  }
+
+  #facetsFrom(stamp: number, at: number): number {
+    if (stamp >= this.stamp) return 0
+    let facets = at < 0 || this.#changes[at]?.stamp !== stamp ? unionOf(this.list) : 0
+    for (const change of this.#changes.slice(Math.max(at, 0))) facets |= change.facets
+    return facets
   }
 
   /** Gives the connection back; the next check opens another. */
@@ -113,9 +138,12 @@ export class DatabaseWatch {
   #take(list: WatchList, settings: readonly string[]): void {
     const same = sameList(list, this.list) && String(settings) === String(this.settings)
     if (same) return
+    const named = String(settings) === String(this.settings) ? 0 : Facet.Settings
+    const facets = facetsSince(this.list, list) | named
+    this.#changes.push({ stamp: this.stamp, version: this.list.version, facets })
+    if (this.#changes.length > CHANGES_MAX) this.#changes.shift()
     if (!isEmptyList(list)) this.#version = (this.#version % WATCH_VERSION_MAX) + 1
     this.list = { ...list, version: isEmptyList(list) ? 0 : this.#version }
-    this.union = maskOfFacets(unionOf(list))
     this.settings = settings
     this.stamp++
     this.changes++

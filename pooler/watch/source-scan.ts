@@ -1,7 +1,7 @@
 // What a source may leave behind in the session that runs it, told from its words; and the words
 // themselves, for what it reaches by other names.
 
-import { Facet, nameHash } from '../../shared/link/watch.ts'
+import { calledHash, Facet, nameHash } from '../../shared/link/watch.ts'
 import { tokensOf, type SourceToken } from './source-tokens.ts'
 
 /** What a source says. */
@@ -9,7 +9,7 @@ export type Scan = {
   facets: number
   /** Names of settings that it may set, in small letters. */
   readonly settings: Set<string>
-  /** Hashes of all its words. */
+  /** Hashes of all its words, and of those that a parenthesis follows, as such. */
   readonly words: Set<number>
 }
 
@@ -78,7 +78,9 @@ export function scanSource(source: string, scan: Scan, depth = 0): void {
     const { kind, text } = tokens[at] as SourceToken
     if (kind !== 'word') continue
     has.add(text)
-    scan.words.add(nameHash(text))
+    const hash = nameHash(text)
+    scan.words.add(hash)
+    if (tokens[at + 1]?.text === '(') scan.words.add(calledHash(hash))
     scan.facets |= NAMES.get(text) ?? 0
     if (text === 'set_config') setConfig(tokens, at, scan)
     else if (text === 'execute') execute(tokens, at, scan, depth)

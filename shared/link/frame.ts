@@ -184,10 +184,17 @@ export const Look = {
   Pins: 1 << 18,
   /** The batch may change the catalogs: they are read again before READY. */
   Catalog: 1 << 19,
+  // In the places of pins that no batch asks for.
+  /** The batch may have discarded what the session knows of sequences. */
+  Discards: 1 << 1,
+  /** Nobody will ask what the session knows of sequences. */
+  ForgetsSequences: 1 << 10,
+  /** The batch is one statement that changes the catalogs: it runs nothing that it makes. */
+  Lone: 1 << 11,
 } as const
 
 /** The part of a mask that is pins. */
-export const PIN_MASK = 0xffff
+export const PIN_MASK = 0xffff & ~(Look.Discards | Look.ForgetsSequences | Look.Lone)
 /** The pins that a backend can be asked about. */
 export const VERIFIABLE_PINS =
   Pin.TempObjects | Pin.SqlPrepare | Pin.CursorWithHold | Pin.AdvisoryLock | Pin.Listen

@@ -55,6 +55,15 @@ export function maskOfFacets(facets: number): number {
   return mask
 }
 
+/**
+ * The same for a batch that such a thing came about beside: it would have to have called it before
+ * anybody was told of it. What can be seen is looked at, and nothing pins unseen.
+ */
+export function looksOfFacets(facets: number): number {
+  const unseen = Facet.Unknown | Facet.AnySetting | Facet.Setseed | Facet.ReadsSequence
+  return maskOfFacets((facets & unseen) === 0 ? facets : (facets & ~unseen) | Facet.Computed)
+}
+
 /** Where `nameHash` begins (FNV-1a). */
 export const HASH_SEED = 0x811c9dc5 | 0
 /** The hash of one more byte of a name; letters fold. */
@@ -67,6 +76,14 @@ export function nameHash(name: string): number {
   let hash: number = HASH_SEED
   for (const byte of Buffer.from(name)) hash = foldHash(hash, byte)
   return hash
+}
+
+/**
+ * The hash of a name that a parenthesis follows. Functions that are only ever called so are listed
+ * under it: columns and tables of their name are not taken for them.
+ */
+export function calledHash(hash: number): number {
+  return foldHash(hash, 0x28)
 }
 
 /** Names in a list; with more, every text is suspicious. */
@@ -87,8 +104,6 @@ export type WatchList = {
   readonly everyText: number
   /** Facets of every text that may change the catalogs: event triggers. */
   readonly catalogTexts: number
-  /** Something in the catalogs asks for the last value of a sequence. */
-  readonly readsSequences: boolean
 }
 
 /** A list of nothing. */
@@ -97,7 +112,6 @@ export const EMPTY_LIST: WatchList = {
   names: new Map(),
   everyText: 0,
   catalogTexts: 0,
-  readsSequences: false,
 }
 
 const HEAD_BYTES = 8
@@ -114,7 +128,6 @@ export function encodeWatchList(database: string, list: WatchList): Buffer[] {
     const payload = Buffer.alloc(HEAD_BYTES + name.length + ENTRY_BYTES * part.length)
     payload.writeUInt16BE(list.everyText, 0)
     payload.writeUInt16BE(list.catalogTexts, 2)
-    payload.writeUInt16BE(list.readsSequences ? 1 : 0, 4)
     payload.writeUInt16BE(name.length, 6)
     payload.set(name, HEAD_BYTES)
     part.forEach(([hash, facets], index) => {
@@ -140,6 +153,5 @@ export function decodeWatchList(
   }
   const everyText = payload.readUInt16BE(0)
   const catalogTexts = payload.readUInt16BE(2)
-  const readsSequences = payload.readUInt16BE(4) === 1
-  return { database, list: { version, names, everyText, catalogTexts, readsSequences } }
+  return { database, list: { version, names, everyText, catalogTexts } }
 }

@@ -3,6 +3,7 @@
 // Method: statements run one by one on a backend of their own, whose state is read before and after.
 import { classify } from '../../gateway/session/classify.ts'
 import { ASK_BITS, Trait } from '../../gateway/session/traits.ts'
+import { Look } from '../../shared/link/frame.ts'
 import { query } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { Frontend, type Address } from '../support/frontend.ts'
@@ -72,7 +73,7 @@ function judge(
     texts,
   }: { asked: number; changes: readonly string[]; texts: readonly string[] },
 ): void {
-  const plain = (asked & ASK_BITS) === 0
+  const plain = (asked & ASK_BITS & ~Look.Lone) === 0
   if (plain) verdicts.plain += texts.length
   else if (changes.length === 0) verdicts.harmless += texts.length
   // The gateway knows more of these two: whether anybody reads lastval(), and what is set.

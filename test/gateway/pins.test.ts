@@ -95,9 +95,13 @@ describe('a session that', () => {
     ['prepare pins as select 1', 'discard all'],
     ['select pg_advisory_lock(2)', 'select pg_advisory_unlock_all()'],
     ['declare pins cursor with hold for select 1', 'close all'],
+    ['select nextval($$pins_seq$$)', 'discard sequences'],
+    ['select nextval($$pins_seq$$)', 'discard all'],
     ["do $$ begin execute 'create temp table pins_do (a int)'; end $$", 'drop table pins_do'],
   ])('%s is pinned until %s', async (hold, give) => {
     for (const via of ['simple', 'extended']) {
+      await using maker = await connect()
+      await maker.query('create sequence if not exists pins_seq')
       await using frontend = await connect()
       const say = async (text: string): Promise<void> => {
         if (via === 'simple') await frontend.query(text)
@@ -119,11 +123,9 @@ describe('a session that', () => {
   test.each([
     "select set_config('app.' || 'x', '1', false)",
     'select setseed(0.5)',
-    'select nextval($$pins_seq$$)',
     "do $$ begin execute 'set app.' || 'x = 1'; end $$",
   ])('%s stays pinned', async (text) => {
     await using frontend = await connect()
-    await frontend.query('create sequence if not exists pins_seq')
     await frontend.query(text)
     await frontend.query('discard all')
     expect(pinned()).toBe(true)

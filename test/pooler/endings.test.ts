@@ -180,8 +180,8 @@ describe('a session that ends', () => {
 
   test('with a pin leaves a backend like new', async () => {
     const stream = await h.link.open()
-    await stream.run(query("set work_mem = '77MB'; create temp table mine (a int)"), {
-      pins: Pin.Settings | Pin.TempObjects,
+    await stream.run(query("set work_mem = '77MB'; prepare mine as select 1"), {
+      pins: Pin.Settings | Pin.SqlPrepare,
     })
     expect(stream.pins).toBe(2)
     const pid = await pidOf(stream)
@@ -191,13 +191,16 @@ describe('a session that ends', () => {
     const next = await h.link.open()
     expect(await pidOf(next)).toBe(pid)
     expect((await next.run(query('show work_mem')))[1]).toBe('DataRow 4MB')
-    expect((await next.run(query("select to_regclass('mine') is null")))[1]).toBe('DataRow t')
+    expect((await next.run(query('execute mine')))[0]).toBe('ErrorResponse ERROR 26000')
     await next.close()
   })
 
-  test('with a pin that cannot be undone takes its backend with it', async () => {
+  test.each([
+    ['select setseed(0.5)', Pin.Setseed],
+    ['create temp table mine (a int)', Pin.TempObjects],
+  ])('with a pin that cannot be undone takes its backend with it: %s', async (text, pins) => {
     const stream = await h.link.open()
-    await stream.run(query('select setseed(0.5)'), { pins: Pin.Setseed })
+    await stream.run(query(text), { pins })
     const pid = await pidOf(stream)
     await stream.close()
     await until(async () => {
