@@ -1,7 +1,8 @@
 // The hot paths, each without a socket: what stands between one read and one write.
 import { classify } from '../../gateway/session/classify.ts'
 import { LexMode } from '../../gateway/session/sql-lexer.ts'
-import { Flag, Kind } from '../../shared/link/frame.ts'
+import { assert } from '../../shared/errors/assert.ts'
+import { BATCH_HEAD_BYTES, Flag, Kind } from '../../shared/link/frame.ts'
 import { LinkConnection } from '../../shared/link/link-connection.ts'
 import { dataRow, readyForQuery } from '../../shared/pgwire/backend.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
@@ -10,7 +11,7 @@ import { Backend, TransactionStatus } from '../../shared/pgwire/message-types.ts
 import type { Case } from './case.ts'
 import { Drain } from './drain.ts'
 import { gatewayRig } from './gateway-rig.ts'
-import { ANSWER, EXTENDED, EXTENDED_ANSWER, QUERY, TEXT } from './messages.ts'
+import { ANSWER, EXTENDED, EXTENDED_ANSWER, frame, QUERY, TEXT } from './messages.ts'
 import { poolerRig } from './pooler-rig.ts'
 
 const CLIENTS = 64
@@ -18,6 +19,9 @@ const BACKENDS = 16
 /** Clients whose bytes one turn of the event loop brings. */
 const CLIENTS_PER_TURN = 16
 const ROWS = 400
+/** Few enough for the window of a stream. */
+const CALLS_PER_CREDIT = 500
+const NOTHING = Buffer.alloc(0)
 const MESSAGE_BYTES_MAX = 1024 * 1024
 const LONG_TEXT = `WITH t AS (SELECT 'it''s', $1::int /* note */) ${TEXT} ${'x.y = 10, '.repeat(100)}`
 
@@ -108,10 +112,14 @@ async function gateway(name: string, batch: Buffer, answer: Buffer): Promise<Cas
   const rig = await gatewayRig(CLIENTS)
   const { sessions, link } = rig
   const answered = rig.answers(answer)
+  const turns = new Turns()
   return {
     name,
     operations: CLIENTS,
-    chunks: () => sessions.map(() => Buffer.from(batch)),
+    chunks() {
+      turns.next(link, BATCH_HEAD_BYTES + batch.length)
+      return sessions.map(() => Buffer.from(batch))
+    },
     run(chunks) {
       sessions.forEach((session, at) => {
         session.data(chunks[at] as Buffer)
@@ -127,10 +135,14 @@ async function handOver(): Promise<Case> {
   const rig = await poolerRig(CLIENTS, BACKENDS)
   const { link, backends } = rig
   const arrived = rig.batches(QUERY)
+  const turns = new Turns()
   return {
     name: 'pooler: a batch on the next free backend',
     operations: CLIENTS,
-    chunks: () => Array.from({ length: CLIENTS }, () => Buffer.from(ANSWER)),
+    chunks() {
+      turns.next(link, ANSWER.length)
+      return Array.from({ length: CLIENTS }, () => Buffer.from(ANSWER))
+    },
     run(chunks) {
       link.onData(arrived)
       for (let at = 0; at < CLIENTS; at++) {
@@ -139,4 +151,25 @@ async function handOver(): Promise<Case> {
       }
     },
   }
+}
+
+/** The other end's part in the flow of a link's streams. */
+class Turns {
+  #calls = 0
+  #frames = 0
+
+  /** Between two calls, each of which sends one frame of `bytes` on each stream. */
+  next(link: LinkConnection, bytes: number): void {
+    if (this.#calls > 0) {
+      assert(link.framesOut - this.#frames >= CLIENTS, 'nothing waits for what never comes')
+      if (this.#calls % CALLS_PER_CREDIT === 0) link.onData(credits(bytes * CALLS_PER_CREDIT))
+    }
+    this.#calls++
+    this.#frames = link.framesOut
+  }
+}
+
+function credits(bytes: number): Buffer {
+  const one = (_: unknown, at: number): Buffer => frame(Kind.Credit, at + 1, 0, bytes, NOTHING)
+  return Buffer.concat(Array.from({ length: CLIENTS }, one))
 }
