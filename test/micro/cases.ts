@@ -22,6 +22,8 @@ const ROWS = 400
 /** Few enough for the window of a stream. */
 const CALLS_PER_CREDIT = 500
 const NOTHING = Buffer.alloc(0)
+/** At most, of the table of operations of a batch. */
+const OPS_BYTES = 64
 const MESSAGE_BYTES_MAX = 1024 * 1024
 const LONG_TEXT = `WITH t AS (SELECT 'it''s', $1::int /* note */) ${TEXT} ${'x.y = 10, '.repeat(100)}`
 
@@ -117,7 +119,7 @@ async function gateway(name: string, batch: Buffer, answer: Buffer): Promise<Cas
     name,
     operations: CLIENTS,
     chunks() {
-      turns.next(link, BATCH_HEAD_BYTES + batch.length)
+      turns.next(link, BATCH_HEAD_BYTES + OPS_BYTES + batch.length)
       return sessions.map(() => Buffer.from(batch))
     },
     run(chunks) {
