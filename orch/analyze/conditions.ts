@@ -17,8 +17,11 @@ import { type FreshMember, isFresh, isStandby, type ShardSnapshot } from './snap
 export const LAG_BYTES_MAX = 64n * 1024n * 1024n
 /** Longer than a checkpoint of a slow disk, or a burst of writes. */
 export const LAGGING_MS = 5000
-/** The disks of a quorum may be slow for as long as this. */
-export const STUCK_MS = 5000
+/**
+ * The disks of a quorum may be slow for as long as this. Less than wal_sender_timeout: whoever is
+ * frozen streams no more after that, and then the point is not known any more.
+ */
+export const STUCK_MS = 3000
 /** A change of settings is on its way for a moment. */
 export const MISCONFIGURED_MS = 3000
 /** A member that only restarts is no risk yet. */
@@ -69,9 +72,13 @@ function stuck({ member, rule }: Led): Condition[] {
   const point = commitPoint(rule, followers, end)
   if (point >= end) return []
   const behind = followers.map(({ id, flushLsn }) => `${id} at ${formatLsn(flushLsn)}`)
+  const known =
+    point === 0n
+      ? 'too few members stream to acknowledge it'
+      : `the quorum has flushed ${formatLsn(point)} and no more`
   const text =
-    `commits of ${member.id} wait: its WAL ends at ${formatLsn(end)}, the quorum has flushed ` +
-    `${formatLsn(point)} and no more (${behind.join(', ') || 'nobody streams'})`
+    `commits of ${member.id} wait: its WAL ends at ${formatLsn(end)}, ${known} ` +
+    `(${behind.join(', ') || 'nobody streams'})`
   const found = notice('LEADER_STUCK', text, member.id)
   return [{ ...found, name: `stuck at ${point}`, afterMs: STUCK_MS }]
 }

@@ -46,6 +46,7 @@ export class ShardStory {
     this.#problems = new ProblemStory(tell)
     this.#members = new MemberStory(tell)
     this.#remember()
+    this.tell('orchestrator.started', { text: 'watches the shard from now on' })
   }
 
   /** Wall clock, in ms; undefined while a leader serves. */
@@ -95,7 +96,10 @@ export class ShardStory {
     for (const event of journal.kept) {
       if (event.database !== database || event.shard !== shard) continue
       const atMs = Number(event.atUnixMs)
-      if (event.kind === 'leader.serves') guard.served(event.member, atMs)
+      if (event.kind === 'leader.serves') {
+        guard.served(event.member, atMs)
+        this.#leads = `${event.member} ${event.rule}` // told already, should it still serve
+      }
       if (event.kind === 'postgres.crashed') {
         guard.crashed(event.member, event.reason, atMs)
         this.#crashes.set(event.member, event.atUnixMs) // told then, so it was before
