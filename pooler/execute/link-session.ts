@@ -6,7 +6,7 @@ import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
 import { DefinitionTable } from './definition-table.ts'
 import type { Executor } from './executor.ts'
-import { loginAnswer, readLogin, type LoginRequest } from './login.ts'
+import { LoginQuestions, readLogin, type LoginRequest } from './login.ts'
 import { readOpen } from './open-frame.ts'
 import { ReplicationStreams } from './replication-streams.ts'
 import { encodeWatchList } from '../../shared/link/watch.ts'
@@ -35,6 +35,7 @@ export class LinkSession implements LinkHandler {
   readonly #blocked: Stream[] = []
   /** Watch lists that this gateway was told, by their stamps. */
   readonly #watches = new WeakMap<DatabaseWatch, number>()
+  readonly #logins: LoginQuestions
   readonly #log: Logger
   #lastVector: ParameterVector | undefined
   #lastVectorId = 0
@@ -46,6 +47,7 @@ export class LinkSession implements LinkHandler {
     this.gatewayId = gatewayId
     this.#log = executor.log.child({ gateway: gatewayId })
     this.#definitions = new DefinitionTable(executor.limits)
+    this.#logins = new LoginQuestions(executor.admin)
   }
 
   /** The statements of this link, for the forwarder. */
@@ -254,7 +256,7 @@ export class LinkSession implements LinkHandler {
   }
 
   async #login(request: number, login: LoginRequest): Promise<void> {
-    const answer = await loginAnswer(this.executor.admin, login)
+    const answer = await this.#logins.ask(login)
     this.connection.sendJson(Kind.LoginRow, 0, request, answer)
   }
 

@@ -69,9 +69,39 @@ export function readLogin(text: string): LoginRequest {
   return roles === null ? { user, database } : { user, database, roles: roles as string[] }
 }
 
+/**
+ * The questions of one link. Those that are alike and come in one turn of the event loop get one
+ * answer, which is read behind the last of them: a thousand clients that come back at once do not
+ * ask Postgres a thousand times. Between turns nothing is kept, so a changed password counts.
+ */
+export class LoginQuestions {
+  readonly #admin: Asked
+  #asked = new Map<string, Promise<LoginAnswer>>()
+  readonly #forget = (): void => this.#asked.clear()
+
+  constructor(admin: Asked) {
+    this.#admin = admin
+  }
+
+  /** Never throws: what went wrong is the answer. */
+  ask(login: LoginRequest): Promise<LoginAnswer> {
+    const key = JSON.stringify([login.user, login.database, login.roles])
+    const known = this.#asked.get(key)
+    if (known !== undefined) return known
+    // Asked for before the query: it is forgotten before, or as, the query leaves.
+    if (this.#asked.size === 0) setImmediate(this.#forget)
+    const answer = loginAnswer(this.#admin, login)
+    this.#asked.set(key, answer)
+    return answer
+  }
+}
+
+/** What is asked of an admin connection. */
+type Asked = Pick<AdminConnection, 'query'>
+
 /** Asks Postgres. Never throws: what went wrong is the answer. */
 export async function loginAnswer(
-  admin: AdminConnection,
+  admin: Asked,
   { user, database, roles }: LoginRequest,
 ): Promise<LoginAnswer> {
   try {
