@@ -252,8 +252,9 @@ export class Extended {
     const textEnd = nameEnd < 0 ? -1 : endOfString(bytes, nameEnd + 1, next)
     const name = nameEnd < 0 ? '' : nameOf(bytes, nameStart, nameEnd)
     this.tracker.sent(Frontend.Parse, true, name)
-    if (nameEnd > nameStart) context.traffic.parses++
-    if (textEnd < 0 || !isReadable(bytes.subarray(nameStart, nameEnd), lexMode)) {
+    const named = nameEnd > nameStart
+    if (named) context.traffic.parses++
+    if (textEnd < 0 || (named && !isReadable(bytes.subarray(nameStart, nameEnd), lexMode))) {
       // Malformed: Postgres says what is wrong.
       this.traits |= IN_DOUBT
       builder.op(Op.Parse, 0, at)
@@ -274,7 +275,9 @@ export class Extended {
       this.#parsePooling(context, { at, next, name }, { traits, mentions })
     } else if (nameStart === nameEnd) {
       builder.op(Op.Parse, 0, at)
-      const statement = { parse: Buffer.from(bytes.subarray(at, next)), traits, mentions }
+      const copy = Buffer.allocUnsafeSlow(next - at)
+      bytes.copy(copy, 0, at, next)
+      const statement = { parse: copy, traits, mentions }
       this.statements.setUnnamed(statement)
       this.#place.put(statement)
     } else if (this.ownNames) {

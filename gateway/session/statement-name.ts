@@ -8,6 +8,7 @@ const NAME_BYTES_MAX = 63
 
 /** The name in bytes[start, end), one character a byte, as Postgres tells it from others. */
 export function nameOf(bytes: Buffer, start: number, end: number): string {
+  if (start === end) return '' // most have none
   return bytes.toString('latin1', start, Math.min(end, start + NAME_BYTES_MAX))
 }
 
