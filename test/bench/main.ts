@@ -11,7 +11,7 @@ import { openResults, readResults, writeResults, type Results } from './results.
 import { startRig, type Rig } from './rig.ts'
 
 const WARM_UP_CLIENTS = 32
-const WARM_UP_S = 1
+const WARM_UP_S = 2
 
 const options = readOptions(Bun.argv.slice(2), CASES)
 if (options.print !== undefined) {
