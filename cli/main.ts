@@ -44,6 +44,20 @@ const COMMANDS = new Map<string, Entry>([
     },
   ],
   [
+    'cluster node add',
+    {
+      summary: 'add a PostgreSQL to the running cluster',
+      load: async () => (await import('./commands/node.ts')).add,
+    },
+  ],
+  [
+    'cluster node remove',
+    {
+      summary: 'send one away: decided first, then stopped, then forgotten',
+      load: async () => (await import('./commands/node.ts')).remove,
+    },
+  ],
+  [
     'cluster recovery pause',
     {
       summary: 'keep the orchestrators from acting',
@@ -104,6 +118,7 @@ const GROUPS = new Map([
 beside its own PostgreSQL, of which exactly one leads. Everything it keeps lies in one folder
 (--dir).`,
   ],
+  ['cluster node', `The nodes of a running cluster, each a pooler beside its PostgreSQL.`],
   [
     'cluster recovery',
     `The orchestrators watch the shards of a cluster, appoint leaders and repair members. These

@@ -89,7 +89,8 @@ async function start(request: StartRequest, end: EndRequests, report: Reporter):
   const what = `${count(poolers.length, 'pooler')} and ${count(gateways.length, 'gateway')}`
   report.progress(`starting ${what} in ${request.dir}`)
   const { startTimeoutMs } = request.options
-  await runCluster({ cluster, lock, startTimeoutMs, end, report })
+  const { options } = request
+  await runCluster({ cluster, options, lock, startTimeoutMs, end, report })
   report.progress('stopped')
 }
 

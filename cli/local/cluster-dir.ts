@@ -6,6 +6,7 @@ import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { RefusedError, messageOf } from '../errors.ts'
 import { writeFileWhole } from './files.ts'
+import type { Seat } from './start-options.ts'
 
 /** The file that marks a folder as ours. */
 export const MARKER = 'multigres.json'
@@ -23,6 +24,9 @@ export interface Marker {
   readonly dataRoot?: string
   /** Ports chosen for `--port 0`, kept so that a restart has the same addresses. */
   readonly ports?: Readonly<Record<string, number>>
+  /** The poolers, once nodes were added or removed; the index for the next one beside them. */
+  readonly seats?: readonly Seat[]
+  readonly nextSeat?: number
 }
 
 /** Paths inside a cluster's folder. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { ClusterPaths } from './cluster-dir.ts'
 import type { PortSlot, Ports } from './ports.ts'
 import { settingOf, type Setting } from './settings.ts'
-import type { StartOptions } from './start-options.ts'
+import type { Seat, StartOptions } from './start-options.ts'
 
 /** The topology database, and its one shard, of a local cluster. */
 export const DATABASE = 'postgres'
@@ -103,20 +103,34 @@ const PORT_KEYS: Readonly<Record<Kind, readonly PortKey[]>> = {
 }
 
 /** Member `index` (from 0) of a kind: cells are taken in turns. */
-function memberOf(kind: Kind, index: number, cells: number): { id: string; cell: string } {
-  const cell = `zone${(index % cells) + 1}`
-  return { cell, id: `${cell}_${kind}${index + 1}` }
+function seatOf(index: number, cells: number): Seat {
+  return { index, cell: `zone${(index % cells) + 1}` }
+}
+
+/** A member by name; `index` gives its usual ports. */
+export interface Named extends Seat {
+  readonly id: string
+}
+
+const named = (kind: Kind, { index, cell }: Seat): Named => {
+  return { index, cell, id: `${cell}_${kind}${index + 1}` }
+}
+
+/** Where the poolers are: those of the first start, or as they were added and removed since. */
+export function seatsOf({ seats, poolers, cells }: StartOptions): readonly Seat[] {
+  return seats ?? Array.from({ length: poolers }, (_, index) => seatOf(index, cells))
 }
 
 /** The ids of all members, in the order in which tables show them. */
-export function memberIds(options: StartOptions): Record<Kind, { id: string; cell: string }[]> {
-  const make = (kind: Kind, count: number): { id: string; cell: string }[] =>
-    Array.from({ length: count }, (_, index) => memberOf(kind, index, options.cells))
+export function memberIds(options: StartOptions): Record<Kind, Named[]> {
+  const make = (kind: Kind, count: number): Named[] =>
+    Array.from({ length: count }, (_, index) => named(kind, seatOf(index, options.cells)))
+  const seats = seatsOf(options)
   return {
     gateway: make('gateway', options.gateways),
-    pooler: make('pooler', options.poolers),
+    pooler: seats.map((seat) => named('pooler', seat)),
     orch: make('orch', options.orchs),
-    pgctld: make('pgctld', options.poolers),
+    pgctld: seats.map((seat) => named('pgctld', seat)),
   }
 }
 
@@ -131,7 +145,7 @@ export function portSlots(options: StartOptions, settings: readonly Setting[]): 
     slots.push({ ...replica, preferred: options.replicaPort, free: options.replicaPort === 0 })
   }
   for (const [kind, members] of Object.entries(memberIds(options))) {
-    members.forEach(({ id }, index) => {
+    members.forEach(({ id, index }) => {
       for (const key of PORT_KEYS[kind as Kind]) {
         const chosen = settingOf(settings, { service: kind, id }, key)
         slots.push({
@@ -180,12 +194,13 @@ export function planCluster(input: PlanInput): ClusterPlan {
     topology: topologySpec(input, etcd),
     durability: options.durability,
     cells: Array.from({ length: options.cells }, (_, index) => `zone${index + 1}`),
-    gateways: ids.gateway.map((member) => planGateway(input, member)),
-    poolers: ids.pooler.map((member, index) => {
-      const agent = ids.pgctld[index] ?? member
+    gateways: ids.gateway.map(({ id, cell }) => planGateway(input, { id, cell })),
+    poolers: ids.pooler.map(({ id, cell }, at) => {
+      const member = { id, cell }
+      const agent = { id: ids.pgctld[at]?.id ?? id, cell }
       return planPooler(input, { member, agent })
     }),
-    orchs: ids.orch.map((member) => ({ ...member, ...memberPorts(ports, member.id) })),
+    orchs: ids.orch.map(({ id, cell }) => ({ id, cell, ...memberPorts(ports, id) })),
     ...(etcd === undefined ? {} : { etcd }),
     runDirs: [...new Set([input.runDir, input.postgresRunDir])],
     ...(input.sslRootCert === undefined ? {} : { sslRootCert: input.sslRootCert }),

@@ -5,6 +5,7 @@ import { RefusedError } from '../errors.ts'
 import {
   clusterPaths,
   newMarker,
+  readMarker,
   refuseForeignOwner,
   writeMarker,
   type ClusterPaths,
@@ -12,14 +13,14 @@ import {
 import type { Marker } from './cluster-dir.ts'
 import { makeFolders } from './folders.ts'
 import { memberIds, planCluster, portSlots, type ClusterPlan } from './plan.ts'
-import { choosePorts } from './ports.ts'
+import { choosePorts, type PortSlot, type Ports } from './ports.ts'
 import { openToPostgres, preparePostgres, refuseOtherMajor } from './postgres-home.ts'
 import { DEFAULT_PASSWORD, makeSecrets, postgresPassword, type TlsFiles } from './secrets.ts'
 import { parseSettings, type Setting } from './settings.ts'
 import { shortEnough } from './socket-dir.ts'
 import { processSpecs, type ProcessSpec } from './specs.ts'
 import { checkServices } from './check-services.ts'
-import type { StartOptions } from './start-options.ts'
+import type { Seat, StartOptions } from './start-options.ts'
 
 /** A cluster that is ready to be started. */
 export interface PreparedCluster {
@@ -29,6 +30,16 @@ export interface PreparedCluster {
   readonly password: string
   /** Lines that a person should read. */
   readonly notes: readonly string[]
+  /** The same cluster with other poolers; nothing is written yet. @throws RefusedError. */
+  reseat(seats: readonly Seat[]): Reseated
+}
+
+/** A cluster with one pooler more, or one less. */
+export interface Reseated {
+  readonly plan: ClusterPlan
+  readonly specs: readonly ProcessSpec[]
+  /** Makes folders that are missing, and has the next start find the same members. */
+  readonly keep: (nextSeat: number) => void
 }
 
 /** What a start was asked for. */
@@ -72,26 +83,30 @@ export async function prepareCluster(
   const postgresRunDir = dataRoot === undefined ? runDir : shortEnough(join(dataRoot, 'run'), 'pg')
   const { clusterId } = marker ?? newMarker({}, [])
   const tls = await tlsFiles(options, paths)
-  const plan = planCluster({
-    options,
-    paths,
-    clusterId,
-    ports,
-    dataRoot: data,
-    runDir,
-    postgresRunDir,
-    ...(tls?.ca === undefined ? {} : { sslRootCert: tls.ca }),
-  })
-  const specs = processSpecs({
-    plan,
-    paths,
-    settings,
-    poolSize: options.poolSize,
-    binDir: home.binDir,
-    ...(home.runAs.drop ? { runAs: home.runAs.name } : {}),
-    ...(tls === undefined ? {} : { tls }),
-    ...(etcd === undefined ? {} : { etcd }),
-  })
+  const build = (seated: StartOptions, chosen: Ports) => {
+    const plan = planCluster({
+      options: seated,
+      paths,
+      clusterId,
+      ports: chosen,
+      dataRoot: data,
+      runDir,
+      postgresRunDir,
+      ...(tls?.ca === undefined ? {} : { sslRootCert: tls.ca }),
+    })
+    const specs = processSpecs({
+      plan,
+      paths,
+      settings,
+      poolSize: options.poolSize,
+      binDir: home.binDir,
+      ...(home.runAs.drop ? { runAs: home.runAs.name } : {}),
+      ...(tls === undefined ? {} : { tls }),
+      ...(etcd === undefined ? {} : { etcd }),
+    })
+    return { plan, specs }
+  }
+  const { plan, specs } = build(options, ports)
   await checkServices(specs)
   refuseOtherMajor(
     home,
@@ -101,14 +116,43 @@ export async function prepareCluster(
   makeFolders(paths, plan, home.runAs)
   const remembered = dataRoot === undefined ? {} : { dataRoot }
   const { flags, sets } = request
-  writeMarker(paths.dir, { ...newMarker(flags, sets), clusterId, ports, ...remembered })
+  const seated = marker?.seats === undefined ? {} : { seats: marker.seats }
+  const next = marker?.nextSeat === undefined ? {} : { nextSeat: marker.nextSeat }
+  const kept = { ...newMarker(flags, sets), clusterId, ports, ...remembered, ...seated, ...next }
+  writeMarker(paths.dir, kept)
+  const reseat = (seats: readonly Seat[]): Reseated => {
+    const others = { ...options, seats, poolers: seats.length }
+    const chosen = addPorts(portSlots(others, settings), readMarker(paths.dir)?.ports ?? ports)
+    const built = build(others, chosen)
+    return {
+      ...built,
+      keep: (nextSeat) => {
+        makeFolders(paths, built.plan, home.runAs)
+        const poolers = String(seats.length)
+        writeMarker(paths.dir, {
+          ...kept,
+          flags: { ...kept.flags, poolers },
+          ports: chosen,
+          seats,
+          nextSeat,
+        })
+      },
+    }
+  }
   return {
     paths,
     plan,
     specs,
     password,
     notes: home.note === undefined ? [] : [home.note],
+    reseat,
   }
+}
+
+/** Those that run keep theirs; a new member's are chosen. @throws as `choosePorts`. */
+function addPorts(slots: readonly PortSlot[], present: Ports): Ports {
+  const fresh = slots.filter(({ name }) => present[name] === undefined)
+  return { ...present, ...choosePorts(fresh, {}) }
 }
 
 function findEtcd(topology: string): string | undefined {

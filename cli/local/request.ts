@@ -29,7 +29,8 @@ export function readRequest(argv: readonly string[]): StartRequest {
   const marker = readMarker(dir)
   const remembered = new Map(Object.entries(marker?.flags ?? {}))
   const flags = readCommandFlags(START_FIELDS, rest, remembered)
-  const options: StartOptions = { ...absolute(flags.values), dir }
+  const seats = marker?.seats === undefined ? {} : { seats: marker.seats }
+  const options: StartOptions = { ...absolute(flags.values), dir, ...seats }
   checkTogether(options)
   const sets = given.length > 0 ? given : (marker?.sets ?? [])
   const request = {
@@ -104,7 +105,7 @@ function differences(
   const running = absolute(readCommandFlags(START_FIELDS, [], before).values)
   return Object.keys(START_FIELDS).flatMap((key) => {
     const name = externalName(key)
-    const [now, then] = [options, running].map((values) => values[key as keyof StartOptions])
+    const [now, then] = [options, running].map((values) => values[key as keyof typeof START_FIELDS])
     const concerned = given.has(name) && !TRANSIENT_FLAGS.has(name) && (among?.has(name) ?? true)
     if (!concerned || now === then) return []
     return [`${flagName(name)} ${then ?? 'none'} instead of ${now}`]

@@ -8,13 +8,16 @@ import { InterruptedError, RefusedError } from '../errors.ts'
 import type { EndRequests } from '../signals.ts'
 import { signalProcess } from '../../pgctld/postgres/process.ts'
 import type { ClusterPaths } from './cluster-dir.ts'
+import { controlSocket, serveControl } from './control.ts'
 import { endEtcd } from './etcd-processes.ts'
 import { journalFile, openJournal } from './journal.ts'
 import type { Lock } from './lock.ts'
+import { Nodes } from './nodes.ts'
 import type { PreparedCluster } from './prepare.ts'
 import { waitUntilServing, type Obstacle } from './readiness.ts'
 import { seedTopology } from './seed.ts'
 import { readState, survivors, type ClusterState } from './state.ts'
+import type { StartOptions } from './start-options.ts'
 import { Supervisor } from './supervisor.ts'
 
 const LEFTOVER_TIMEOUT_MS = 15_000
@@ -35,6 +38,7 @@ export interface Reporter {
 /** What `runCluster` needs. */
 export interface RunOptions {
   readonly cluster: PreparedCluster
+  readonly options: StartOptions
   /** The folder's, held. */
   readonly lock: Lock
   readonly startTimeoutMs: number
@@ -66,6 +70,10 @@ export async function runCluster(options: RunOptions): Promise<void> {
     await untilServing(options, supervisor, log)
     supervisor.ready()
     const state = readState(paths.state)
+    const nodes = new Nodes(cluster, supervisor, options.options)
+    await using _control = await serveControl(controlSocket(plan), (request) =>
+      nodes.handle(request),
+    )
     if (state !== undefined) report.ready(state)
     if (report.foreground) report.progress('Ctrl-C ends it')
     await aborted(end.stop)

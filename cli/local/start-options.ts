@@ -76,7 +76,16 @@ export const START_FIELDS = {
 }
 
 /** What `cluster start` was asked for, with all defaults. */
-export type StartOptions = ConfigOf<typeof START_FIELDS>
+export type StartOptions = ConfigOf<typeof START_FIELDS> & {
+  /** The poolers one by one, where nodes were added or removed since the first start. */
+  readonly seats?: readonly Seat[]
+}
+
+/** Where a pooler is. Its index, from 0, is never given to another one. */
+export interface Seat {
+  readonly index: number
+  readonly cell: string
+}
 
 /** Flags that say how to start, not what: another value is no other cluster. */
 export const TRANSIENT_FLAGS: ReadonlySet<string> = new Set([

@@ -44,15 +44,21 @@ export interface SupervisorOptions {
 /** The parent of all processes of one cluster. */
 export class Supervisor {
   readonly #options: SupervisorOptions
-  readonly #children: readonly Child[]
+  #children: readonly Child[]
+  #plan: ClusterPlan
   readonly #failed = Promise.withResolvers<never>()
   #phase: ClusterState['phase'] = 'starting'
   readonly #chores = new DisposableStack()
 
   constructor(options: SupervisorOptions) {
     this.#options = options
-    this.#children = options.specs.map((spec) => new Child(spec, this.#changed))
+    this.#plan = options.plan
+    this.#children = options.specs.map((spec) => this.#child(spec))
     this.#failed.promise.catch(() => {}) // a start that has ended listens no more
+  }
+
+  #child(spec: ProcessSpec): Child {
+    return new Child(spec, (child, exit) => this.#changed(child, exit))
   }
 
   get children(): readonly Child[] {
@@ -76,6 +82,29 @@ export class Supervisor {
     this.#chores.use(interval(STATE_EVERY_MS, keepState))
   }
 
+  /** Starts what `specs` has more than there is; `plan` is the cluster from now on. */
+  add(plan: ClusterPlan, specs: readonly ProcessSpec[]): void {
+    this.#plan = plan
+    const known = new Set(this.#children.map(({ spec }) => spec.id))
+    const more = specs.filter(({ id }) => !known.has(id)).map((spec) => this.#child(spec))
+    this.#children = [...this.#children, ...more]
+    for (const child of more) child.start()
+  }
+
+  /** Ends what `plan` does not have any more, Postgres last. */
+  async remove(plan: ClusterPlan, ids: readonly string[]): Promise<void> {
+    const gone = this.#children.filter(({ spec }) => ids.includes(spec.id))
+    const never = new AbortController().signal
+    for (const { services, timeoutMs } of STOP_STAGES) {
+      const names: readonly string[] = services
+      const children = gone.filter(({ spec }) => names.includes(spec.service))
+      await this.#stopStage(children, timeoutMs, never)
+    }
+    this.#children = this.#children.filter((child) => !gone.includes(child))
+    this.#plan = plan
+    this.#record()
+  }
+
   /** From now on a process that dies is started again, whatever its exit code. */
   ready(): void {
     this.#phase = 'ready'
@@ -93,7 +122,7 @@ export class Supervisor {
       await this.#stopStage(children, timeoutMs, cut)
     }
     await this.#sweep()
-    removeSocketFolders(this.#options)
+    removeSocketFolders(this.#plan, this.#options.paths)
     this.#phase = 'stopped'
     this.#record()
   }
@@ -117,7 +146,8 @@ export class Supervisor {
 
   /** Ends a Postgres whose pgctld was killed before it could. */
   async #sweep(): Promise<void> {
-    const { plan, log } = this.#options
+    const { log } = this.#options
+    const plan = this.#plan
     const options = { signal: 'SIGQUIT', timeoutMs: SWEEP_TIMEOUT_MS } as const
     if (await endPostgres(plan, options)) log.warn('Postgres was left')
     if (await endEtcd(plan, SWEEP_TIMEOUT_MS)) log.warn('etcd was left')
@@ -153,7 +183,8 @@ export class Supervisor {
   }
 
   #record(): void {
-    const { plan, paths, log } = this.#options
+    const { paths, log } = this.#options
+    const plan = this.#plan
     const processes = this.#children.flatMap(({ record }) => record ?? [])
     const state = { phase: this.#phase, bootId: bootId(), supervisor: self(), processes, plan }
     try {
@@ -166,7 +197,7 @@ export class Supervisor {
 }
 
 /** Those outside DIR are found by nobody who removes DIR; the next start makes them anew. */
-function removeSocketFolders({ plan, paths }: SupervisorOptions): void {
+function removeSocketFolders(plan: ClusterPlan, paths: ClusterPaths): void {
   for (const dir of plan.runDirs) {
     if (!dir.startsWith(`${paths.dir}/`)) rmSync(dir, { recursive: true, force: true })
   }
