@@ -170,3 +170,56 @@ test('where the catalogs ask for lastval, the next batch finds it', async () => 
     true,
   )
 })
+
+describe('a function that anything may hide in', () => {
+  const DYNAMIC = (name: string): string => `create or replace function ${name}(q text) returns int
+    language plpgsql as $$ begin execute q; return 1; end $$`
+  const pinned = (): boolean =>
+    [...harness.gateway.sessions.values()].some((session) => session.view().pinned)
+
+  test('pins who calls it, not who has a column of its name, nor who reads of it', async () => {
+    await using one = await connect()
+    await one.query(DYNAMIC('anything'))
+    expect(pinned()).toBe(false) // it was made, not called
+    await one.query('create table named (anything int)')
+    await one.query(`select n.anything, U&"anyth\\0069ng" from named n`)
+    await one.query('grant execute on function anything to public')
+    await one.query("select 'anything(1)'")
+    await one.query('prepare p as select anything from named')
+    await one.query('execute p')
+    await one.query('deallocate p')
+    expect(one.errors).toEqual([])
+    expect(pinned()).toBe(false)
+    await one.query("select U&'\\0061'")
+    await one.query('select 1')
+    expect(pinned()).toBe(false)
+    await one.query("select anything ('select 1')")
+    expect(pinned()).toBe(true)
+  })
+
+  test.each([
+    "do $$ begin perform anything('select 1'); end $$",
+    "prepare p as select anything('select 1'); execute p; deallocate p",
+    `select query_to_xml('select anything(''select 1'')', true, false, '')`,
+    `select U&"anyth!0069ng" uescape '!' ('select 1')`,
+  ])('pins who calls it by %s', async (text) => {
+    await using one = await connect()
+    for (const each of text.startsWith('prepare') ? text.split('; ') : [text]) await one.query(each)
+    expect(one.errors).toEqual([])
+    expect(pinned()).toBe(true)
+  })
+
+  test('pins nobody who works beside its creation, and who calls it as he makes it', async () => {
+    await using one = await connect()
+    await one.query('begin; select 1')
+    await straight.query(DYNAMIC('beside'))
+    await watch().check()
+    const told = harness.gateway.router.leader?.watches.of('postgres')
+    await until(() => told?.list.version === watch().list.version)
+    await one.query('commit')
+    expect(pinned()).toBe(false)
+    await one.query(`${DYNAMIC('mine')}; select mine('select 1')`)
+    expect(one.errors).toEqual([])
+    expect(pinned()).toBe(true)
+  })
+})
