@@ -103,6 +103,24 @@ describe('nobody leads', () => {
   })
 })
 
+describe('a leader that does not serve', () => {
+  const idle = shard(trio({ [LEADER]: { serving: false }, [SECOND]: { follows: THIRD } }))
+
+  test('is replaced when that lasts, and looked after until then', () => {
+    expect(kinds(found(idle, 4000))).toEqual(['follow'])
+    expect(kinds(found(idle, 4200))).toEqual(['appoint', 'follow'])
+  })
+
+  test('is not, as long as it is at something or nobody could take its place', () => {
+    const busy = { [LEADER]: { serving: false, action: 'change the rule' } }
+    expect(kinds(found(shard(trio(busy)), 60_000))).toEqual([])
+    const alone = { [SECOND]: { ageMs: 9000 }, [THIRD]: { ageMs: 9000 } }
+    expect(kinds(found(shard(trio({ [LEADER]: { serving: false }, ...alone })), 60_000))).toEqual(
+      [],
+    )
+  })
+})
+
 describe('a leader is left alone', () => {
   test.each(['recruit', 'promote'])('while %s runs on it, and that is not long', (action) => {
     const snapshot = shard(trio({ [LEADER]: { state: 'standby', action } }))

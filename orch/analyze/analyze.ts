@@ -4,7 +4,7 @@ import { analyzeBootstrap, isEnough } from './bootstrap.ts'
 import { analyzeCohort, isBound } from './cohort.ts'
 import { analyzeConditions, conditionNames } from './conditions.ts'
 import { type ForeignPromise, foreignPromiseAbove } from './foreign-promise.ts'
-import { type LeaderView, viewLeader } from './leader.ts'
+import { idleMsMax, type LeaderView, viewLeader, whyIdle } from './leader.ts'
 import { analyzeMembers, isStalled } from './members.ts'
 import { notice, type Problem } from './problem.ts'
 import { analyzeNoLeader } from './resume.ts'
@@ -24,6 +24,7 @@ const ENOUGH = 'enough stream'
 const FIRST_SILENT = 'first is silent'
 const LEADER_SILENT = 'leader is silent'
 const SUFFICIENT = 'sufficient'
+const IDLE = 'leader is idle'
 const stalled = (id: string): string => `stalled ${id}`
 const bound = (id: string): string => `bound ${id}`
 const foreign = ({ term, coordinatorId }: ForeignPromise): string =>
@@ -42,10 +43,12 @@ export function measured(snapshot: ShardSnapshot): string[] {
     ]
   }
   const leader = memberCalled(snapshot, view.rule.leaderId)
+  const idle = whyIdle(snapshot, view) !== undefined
   const stalls = leader ? snapshot.members.filter((member) => isStalled(member, leader)) : []
   return [
     ...(view.verdict.kind === 'silent' ? [LEADER_SILENT] : []),
-    ...(view.sufficient && view.verdict.kind !== 'leads' ? [SUFFICIENT] : []),
+    ...(view.sufficient && (view.verdict.kind !== 'leads' || idle) ? [SUFFICIENT] : []),
+    ...(idle ? [IDLE] : []),
     ...foreignConditions(snapshot),
     ...stalls.map(({ id }) => stalled(id)),
     ...snapshot.members.filter((member) => isBound(member, view.rule)).map(({ id }) => bound(id)),
@@ -79,7 +82,11 @@ export function analyze(snapshot: ShardSnapshot, timers: Timers, patience: Patie
   if (view.verdict.kind !== 'leads') {
     return [leaderless(snapshot, view, { timers, foreignMs, patience })]
   }
-  return [...claimProblem(snapshot, view), ...analyzeLed(snapshot, view, timers)]
+  const problems = [...claimProblem(snapshot, view), ...analyzeLed(snapshot, view, timers)]
+  const why = whyIdle(snapshot, view)
+  if (why === undefined || (timers.get(IDLE) ?? 0) < idleMsMax(view.rule)) return problems
+  const verdict = { kind: 'gone', why } as const
+  return [leaderless(snapshot, { ...view, verdict }, { timers, foreignMs, patience }), ...problems]
 }
 
 function leaderless(

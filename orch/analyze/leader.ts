@@ -1,6 +1,7 @@
 // Who leads, if anybody. In doubt a leader is left alone: a recruitment starts only on evidence
 // that nobody leads, given by the leader's own pooler, or by everybody's silence about it.
 import { sufficientRecruitment, parsePolicy } from '../../shared/consensus/durability.ts'
+import { LEASE_DRIFT } from '../../shared/consensus/lease.ts'
 import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
 import { possiblyUndecided, type Position } from '../../shared/consensus/position.ts'
 import { compareNumbers, formatNumber, memberOf, type Rule } from '../../shared/consensus/rule.ts'
@@ -23,6 +24,9 @@ const GRANT_PART = 0.6
 
 /** After this time an appointment that is still under way is given up for a newer one. */
 const APPOINTMENT_MS_MAX = 3000
+
+/** A leader that does not serve for so long will not by itself. */
+const IDLE_MS_MAX = 3000
 
 /**
  * `leads`: it is a primary by the newest rule; whether it serves already is its own affair.
@@ -128,6 +132,23 @@ function judge(snapshot: ShardSnapshot, position: Position): Verdict {
     return verdict('silent', `the Postgres of ${leader.id} does not answer, nor does its pgctld`)
   }
   return verdict('unclear', `the Postgres of ${leader.id} does not answer yet`)
+}
+
+/** Why a leader that leads by all that is known does not serve; undefined when it does. */
+export function whyIdle(snapshot: ShardSnapshot, view: LeaderView): string | undefined {
+  const leader = memberCalled(snapshot, view.rule.leaderId)
+  if (view.verdict.kind !== 'leads' || leader === undefined || !isFresh(leader)) return undefined
+  const { serving, action } = leader.status
+  if (serving?.serving === true || (action?.name ?? '') !== '') return undefined
+  return `${leader.id} leads and does not serve: ${serving?.reason ?? ''}`
+}
+
+/**
+ * After this time it is replaced: its cohort does not hear it, though we do, or helps it no more. A
+ * new leader waits for the lease of the one before it; that is not counted.
+ */
+export function idleMsMax({ leaseMs }: Rule): number {
+  return IDLE_MS_MAX + LEASE_DRIFT * leaseMs
 }
 
 /** States of a Postgres that does not lead, and will be a standby when it runs again. */

@@ -22,6 +22,8 @@ import { isSilent, type MemberSnapshot } from '../analyze/snapshot.ts'
 
 const RECRUIT_TIMEOUT_MS = 30_000
 const LINGER_MS = 1000
+/** Nothing else is done to the shard meanwhile: who is silent gets its chance in a newer term. */
+const SILENT_MS = 3000
 
 /** What a round is about. */
 export type RoundOptions = {
@@ -137,9 +139,10 @@ class Round {
       this.failures.set(id, error instanceof Error ? error.message : String(error))
     }
     this.#awaited.delete(id)
-    if (this.propose().kind !== 'ready') return
-    // Whoever was not heard of lately is not waited for.
-    if (this.#awaited.size === 0) this.end()
-    else this.#linger ??= timer(LINGER_MS, () => this.end())
+    const { kind } = this.propose()
+    // Whoever was not heard of lately is not waited for, but for a moment if it is needed.
+    if (kind === 'stale' || (kind === 'ready' && this.#awaited.size === 0)) this.end()
+    else if (kind === 'ready') this.#linger ??= timer(LINGER_MS, () => this.end())
+    else if (this.#awaited.size === 0) this.#linger ??= timer(SILENT_MS, () => this.end())
   }
 }

@@ -39,11 +39,30 @@ const SHAPES: readonly Shape[] = [
   { ids: ['a_1', 'a_2', 'a_3', 'a_4'], durability: 'at_least_2', orchs: 1 },
 ]
 
+/** Steps that are rarely come to, and what leads to them. */
+const OCCASIONS: readonly (readonly [point: string, fault: string])[] = [
+  ['asking for a stream', 'no walsenders'],
+  ['clone', 'lose data'],
+  ['copies', 'lose data'],
+  ['recruitBlockedUntil', 'lose data'],
+  ['pgctld stop', 'isolate a busy one'],
+  ['postgres stops', 'rash appointment'],
+  ['restart', 'rash appointment'],
+  ['pgctld starts', 'rash appointment'],
+  ['promot', 'power cut'],
+  ['proposing', 'power cut'],
+  ['deciding', 'power cut'],
+  ['reading the list', 'power cut'],
+  ['opened', 'power cut'],
+  ['ending readers', 'power cut'],
+]
+
 const BIRTH_MS = 6000
 const TROUBLE_MS = 6000
 const QUIET_MS = 25_000
 const AFTERWARDS_MS = 1500
 const LOOK_MS = 250
+const FAILOVER_MS = 4000
 
 /** Runs it to its end, or to the first invariant that does not hold. */
 export function runSeed(seed: number, options: RunOptions = {}): Outcome {
@@ -61,7 +80,12 @@ export function runSeed(seed: number, options: RunOptions = {}): Outcome {
   else SCRIPTS[options.script]?.(cluster, nemesis)
   world.run(world.time + TROUBLE_MS)
   nemesis.end()
-  settle(cluster, options.liveness !== false && nemesis.lost === 0)
+  const liveness = options.liveness !== false && nemesis.lost === 0
+  settle(cluster, liveness)
+  if (cluster.judge.decisions === born) {
+    replaceLeader(cluster, nemesis)
+    settle(cluster, liveness)
+  }
   const { violation, steps, crashes, trace } = world
   const acknowledged = cluster.judge.acknowledged.length
   const failovers = cluster.judge.decisions - born
@@ -90,7 +114,18 @@ function trouble(cluster: Cluster, nemesis: Nemesis): void {
   for (let left = 1 + random.integer(4); left > 0; left -= 1) {
     world.after(TROUBLE_MS * random.next(), undefined, () => nemesis.strike())
   }
-  nemesis.aim(random.pick(CRASH_POINTS), 1 + random.integer(3))
+  const point = random.pick(CRASH_POINTS)
+  const occasion = OCCASIONS.find(([name]) => point.includes(name))?.[1]
+  nemesis.aim(point, occasion === undefined ? 1 + random.integer(3) : 1)
+  if (occasion === undefined) return
+  world.after(TROUBLE_MS * 0.5 * random.next(), undefined, () => nemesis.strike(occasion))
+}
+
+/** What went wrong was borne without another leader: one run has one failover at least. */
+function replaceLeader({ world, leader }: Cluster, nemesis: Nemesis): void {
+  if (leader === undefined) return
+  nemesis.do('power cut', leader.node, { atLeastMs: FAILOVER_MS })
+  world.run(world.time + FAILOVER_MS)
 }
 
 /** Faults have stopped: within a bound one leader serves and takes writes. */

@@ -8,13 +8,10 @@ import { RASH } from './cluster/nemesis.ts'
 import { MUTANTS } from './mutants.ts'
 
 const SEEDS = 40
-const TIMEOUT_MS = 60_000
-
-/** What is known to take too long to come back: see the head of sim.long.ts. */
-const STUCK_SHARE_MAX = 0.06
+const TIMEOUT_MS = 150_000
 
 test(
-  'no acknowledged write is lost, no read is stale, one leader at a time',
+  'no acknowledged write is lost, no read is stale, one leader at a time, and soon',
   async () => {
     const jobs = [
       runJob({ from: 1, count: SEEDS }),
@@ -22,12 +19,10 @@ test(
     ]
     const results = await Promise.all(jobs)
     const broken = results.flatMap(({ outcomes }) => outcomes)
-    const unsafe = broken.filter(({ violation }) => violation?.rule !== 'quiet ends')
-    expect(unsafe.map(({ seed, violation }) => [seed, violation])).toEqual([])
-    expect(broken.length).toBeLessThanOrEqual(2 * SEEDS * STUCK_SHARE_MAX)
+    expect(broken.map(({ seed, violation }) => [seed, violation])).toEqual([])
     for (const { totals } of results) {
       expect(totals.stepsMin).toBeGreaterThan(200)
-      expect(totals.failovers).toBeGreaterThan(SEEDS / 2)
+      expect(totals.failoversMin).toBeGreaterThanOrEqual(1)
       expect(totals.acknowledged).toBeGreaterThan(SEEDS * 20)
     }
   },

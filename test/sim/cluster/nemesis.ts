@@ -31,6 +31,7 @@ export const USUAL_FAULTS: readonly Fault[] = [
   ['kill pgctld', 1],
   ['disk full', 1],
   ['lose data', 1],
+  ['no walsenders', 1],
   ['lose promises', 1],
 ]
 
@@ -102,14 +103,22 @@ export class Nemesis {
   }
 
   /** One fault of those that may be. */
-  strike(): void {
+  strike(which?: string): void {
     const { random } = this.#cluster.world
+    if (which !== undefined) return this.do(which, this.#victimOf(which))
     const total = this.#faults.reduce((sum, [, weight]) => sum + weight, 0)
     let left = random.next() * total
     for (const [name, weight] of this.#faults) {
       left -= weight
       if (left <= 0) return this.do(name, this.#victim())
     }
+  }
+
+  /** What is done on purpose is done where it has its effect. */
+  #victimOf(fault: string): NodeParts {
+    const { leader, nodes, world } = this.#cluster
+    const others = [...nodes.values()].filter((node) => node !== leader?.node)
+    return fault === 'lose data' || leader === undefined ? world.random.pick(others) : leader.node
   }
 
   /** Leaders more often than others. */
@@ -185,6 +194,9 @@ export class Nemesis {
       case 'clock jump':
         node.machine.wallOffsetMs += (random.next() - 0.5) * 8000
         return
+      case 'no walsenders':
+        node.postgres.refuseStreams()
+        return while_(5000, () => void (node.postgres.sendersMax = Infinity))
       case 'cancel waits':
         return node.postgres.cancelWaits()
       case 'disk full':
@@ -324,6 +336,7 @@ export class Nemesis {
     Object.assign(network.weather, { lost: 0, late: 0.005 })
     for (const node of nodes.values()) {
       node.diskFull = false
+      node.postgres.sendersMax = Infinity
       node.machine.up = true
       for (const process of [node.pooler, node.postgres.process, node.pgctld]) {
         if (process?.frozen === true) world.thaw(process)

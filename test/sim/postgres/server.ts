@@ -37,6 +37,8 @@ export class Postgres {
   received: number | undefined
   receiver: Receiver | undefined
   readonly senders = new Set<Sender>()
+  /** max_wal_senders, as far as our followers are concerned. */
+  sendersMax = Infinity
   /** Of each waiting commit, in order of WAL. */
   waiters: Waiter[] = []
   /** Backends wait at all: as the checkpointer last saw the list. */
@@ -144,6 +146,13 @@ export class Postgres {
     this.waiters = []
     if (how === 'cancelled' && waiters.length > 0) this.barrier = this.end
     for (const waiter of waiters) waiter.done(how)
+  }
+
+  /** Others have taken all its connections for replication. */
+  refuseStreams(): void {
+    this.sendersMax = 0
+    for (const sender of this.senders) sender.close()
+    this.senders.clear()
   }
 
   /** pg_terminate_backend, or a cancel that reached a waiting commit. */

@@ -111,7 +111,8 @@ export class Receiver {
   #accept(process: Process, timeline: number, from: number): void {
     const { source, standby } = this
     const { world, network } = source
-    const answer = this.closed ? 'gone' : source.streamable(timeline, from)
+    const full = source.senders.size >= source.sendersMax
+    const answer = this.closed || full ? 'gone' : source.streamable(timeline, from)
     if (typeof answer === 'string') return this.#refused()
     const down = new Channel(world, network, process, this.process)
     const sender = new Sender(source, { receiver: this, from, upTo: answer.upTo, down })
