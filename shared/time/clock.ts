@@ -171,12 +171,15 @@ function openBootTime(): () => number {
     const libc = dlopen('libc.so.6', {
       clock_gettime: { args: ['i32', 'ptr'], returns: 'i32' },
     } as const)
-    const timespec = new BigInt64Array(2) // tv_sec, tv_nsec
-    const address = ptr(timespec)
+    // A buffer of its own: the bytes of a small array without one are moved when it gets one, and
+    // the clock would stand still from then on. Two halves of tv_sec, two of tv_nsec, low ones first;
+    // as BigInt they would take as long as the call.
+    const timespec = new Int32Array(new ArrayBuffer(16))
+    const address = ptr(timespec.buffer)
     if (libc.symbols.clock_gettime(CLOCK_BOOTTIME, address) !== 0) return readUptime
     return () => {
       libc.symbols.clock_gettime(CLOCK_BOOTTIME, address)
-      return Number(timespec[0]) * 1000 + Number(timespec[1]) / 1e6
+      return (timespec[0] as number) * 1000 + (timespec[2] as number) / 1e6
     }
   } catch {
     return readUptime // no ffi on this platform: 10 ms steps instead of nanoseconds
