@@ -79,7 +79,7 @@ export class Lease {
    * clock that is read in no time, because what it answers began while `holds`.
    */
   delivers(): boolean {
-    return now() < this.#untilMs
+    return this.#endless || now() < this.#untilMs
   }
 
   #recount(): void {
