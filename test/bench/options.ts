@@ -14,7 +14,7 @@ export type BenchOptions = {
   readonly print: string | undefined
 }
 
-const QUICK = 'simple-1,simple-16,simple-64,extended-64,prepared-64,tpcb,churn,select,copy'
+const QUICK = 'simple-1,simple-64,extended-64,prepared-64,tpcb,churn,select,copy-in'
 const TARGETS: readonly TargetKey[] = ['direct', 'theirs', 'ours']
 
 const FLAGS = {
