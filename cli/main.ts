@@ -86,6 +86,13 @@ const COMMANDS = new Map<string, Entry>([
     },
   ],
   [
+    'cluster recovery override',
+    {
+      summary: 'appoint a leader although too many members are lost for good',
+      load: async () => (await import('./commands/recovery.ts')).override,
+    },
+  ],
+  [
     'cluster stop',
     {
       summary: 'stop it; with --clean also remove its data',

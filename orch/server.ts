@@ -5,6 +5,7 @@ import {
   type GetShardStatusReply,
   type GetShardStatusRequest,
   OrchService,
+  type OverrideRequest,
   type RemoveMemberRequest,
   type SetRecoveryRequest,
   type SwitchoverReply,
@@ -52,6 +53,14 @@ export function addOrchService(server: RpcServer, options: OrchServiceOptions): 
     triggerRecovery: unary((request: TriggerRecoveryRequest, { signal }) =>
       triggerRecovery(options, request, signal),
     ),
+    override: unary((request: OverrideRequest) => {
+      const { lostIds: lost, durability, by, reason } = request
+      const order = { lost, durability: durability || undefined, by, reason }
+      const workflow = { ...request, operation: 'override', on: lost.join(',') }
+      return alone(options, workflow, async (engine) => {
+        return { rule: ruleToWire(await engine.override(order)) }
+      })
+    }),
     removeMember: unary((request: RemoveMemberRequest) => {
       const { poolerId } = request
       return alone(options, { ...request, operation: 'remove', on: poolerId }, async (engine) => {

@@ -1,7 +1,9 @@
 // One shard's recovery: snapshot, analysis, actions, again and again. Shards never wait for each
 // other. Invariants: at most one action on the whole shard at a time, and then none on its members;
 // at most one on each member; every action re-checks and compares-and-sets what it was decided by.
+import type { Rule } from '../shared/consensus/rule.ts'
 import { PgError } from '../shared/errors/pg-error.ts'
+import type { EventKind } from '../shared/events/cluster-event.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import { now, sleep, timer } from '../shared/time/clock.ts'
 import { appoint } from './act/appoint.ts'
@@ -10,6 +12,7 @@ import { clone } from './act/clone.ts'
 import { follow } from './act/follow.ts'
 import { decideClaim, initialize } from './act/initialize.ts'
 import type { ShardContext } from './act/shard-context.ts'
+import { override, type OverrideOrder } from './act/override.ts'
 import { switchover, type Switched, type SwitchoverOrder } from './act/switchover.ts'
 import { analyze, measured } from './analyze/analyze.ts'
 import type { Action, Problem } from './analyze/problem.ts'
@@ -129,25 +132,37 @@ export class ShardEngine implements AsyncDisposable {
 
   /** Another leader, by plan. @throws PgError, also while something else is done to the shard. */
   async switchover(order: SwitchoverOrder): Promise<Switched> {
-    const refuse = (why: string): PgError =>
-      new PgError('object_not_in_prerequisite_state', `no switchover: ${why}`)
-    if (this.#attempts.running(SHARD_KEY)) {
-      throw refuse('another action on the shard is under way')
-    }
     const { paused } = this.#options.gate ?? {}
     if (paused !== undefined) {
-      throw refuse(`recovery is paused by ${paused.by} (multigres cluster recovery resume)`)
+      const why = `recovery is paused by ${paused.by} (multigres cluster recovery resume)`
+      throw new PgError('object_not_in_prerequisite_state', `no switchover: ${why}`)
+    }
+    const what = `a switchover to ${order.target ?? 'the furthest follower'}`
+    return await this.#alone(what, 'switchover.failed', () => switchover(this.context, order))
+  }
+
+  /** A leader by an operator's word; also while recovery is paused. @throws PgError. */
+  async override(order: OverrideOrder): Promise<Rule> {
+    const what = 'an appointment by certificate'
+    return await this.#alone(what, 'appointment.failed', () => override(this.context, order))
+  }
+
+  /** What an operator wants done to the whole shard, while nothing else is done to it. */
+  async #alone<T>(what: string, failed: EventKind, body: () => Promise<T>): Promise<T> {
+    if (this.#attempts.running(SHARD_KEY)) {
+      const text = `not begun: ${what}; another action on the shard is under way`
+      throw new PgError('object_not_in_prerequisite_state', text)
     }
     this.#attempts.start(SHARD_KEY, 'shard')
-    this.#doing.set(SHARD_KEY, `a switchover to ${order.target ?? 'the furthest follower'}`)
+    this.#doing.set(SHARD_KEY, what)
     try {
-      const switched = await switchover(this.context, order)
+      const result = await body()
       this.#attempts.succeeded(SHARD_KEY, now())
-      return switched
+      return result
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       this.#attempts.failed(SHARD_KEY, message, now())
-      this.context.tell('switchover.failed', { text: message })
+      this.context.tell(failed, { text: message, reason: message })
       throw error
     } finally {
       this.wake()

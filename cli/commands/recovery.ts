@@ -1,13 +1,14 @@
 // `cluster recovery pause|resume|trigger|status`: an operator's hand on the orchestrators.
 import { hostname, userInfo } from 'node:os'
 import type { ShardStatus } from '../../proto/gen/orch.ts'
-import { duration, string } from '../../shared/config/fields.ts'
+import { formatNumber } from '../../shared/consensus/rule.ts'
+import { boolean, duration, list, string } from '../../shared/config/fields.ts'
 import { now, sleep } from '../../shared/time/clock.ts'
-import { RefusedError } from '../errors.ts'
+import { RefusedError, UsageError } from '../errors.ts'
 import { readCommandFlags } from '../flags.ts'
 import { commandHelp } from '../help.ts'
-import { DATABASE } from '../local/plan.ts'
-import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
+import { DATABASE, SHARD } from '../local/plan.ts'
+import { DIR_FIELD, JSON_FIELD, policyProblem } from '../local/start-options.ts'
 import {
   type OrchAnswer,
   Orchestrators,
@@ -46,6 +47,22 @@ const TRIGGER_FIELDS = {
 }
 const STATUS_FIELDS = { ...SCOPE_FIELDS, json: JSON_FIELD }
 
+const OVERRIDE_FIELDS = {
+  dir: DIR_FIELD,
+  database: string({ default: DATABASE, help: 'Topology database of the shard.' }),
+  shard: string({ default: SHARD, help: 'The shard.' }),
+  lost: list({ default: '', help: 'Ids of the members that are lost for good.' }),
+  durability: string({
+    optional: true,
+    help: 'The policy from now on, where those that are left cannot satisfy the present one.',
+    check: policyProblem,
+  }),
+  certify: boolean({ default: false, help: 'Your word that they will never come back.' }),
+  reason: string({ optional: true, help: 'Why, for whoever looks later.' }),
+  json: JSON_FIELD,
+}
+
+const OVERRIDE_MS = 90_000
 const WRITE_MS = 8000
 const CONFIRM_POLL_MS = 100
 /** What a triggered orchestrator may take to answer after its time. */
@@ -120,6 +137,51 @@ export const trigger: Command = {
     ]
     print(values.json ? JSON.stringify(view) : lines.join('\n'))
     return reply.shards.some(({ problems }) => problems.some(({ action }) => action !== '')) ? 1 : 0
+  },
+}
+
+/** `multigres cluster recovery override`. */
+export const override: Command = {
+  help: () =>
+    commandHelp({
+      name: 'cluster recovery override',
+      about:
+        'Appoints a leader although too many members are lost for a safe appointment. You certify ' +
+        'which ones will NEVER come back with what they have: machines that are destroyed, not ' +
+        'ones that are cut off, which may still answer clients elsewhere. Acknowledged writes that ' +
+        'only they had are lost. Everybody else of the cohort has to be there, and the most ' +
+        'advanced of them leads. Refused while somebody leads, while a safe appointment is ' +
+        'possible, and while one of the lost answers.',
+      fields: OVERRIDE_FIELDS,
+      examples: [
+        [
+          'multigres cluster recovery override --lost zone1_pooler2,zone1_pooler3 --certify ' +
+            '--durability at_least_1',
+          '',
+        ],
+      ],
+    }),
+  async run(argv) {
+    const { values } = readCommandFlags(OVERRIDE_FIELDS, argv)
+    const { dir, database, shard, lost, durability = '', reason = '' } = values
+    if (lost.length === 0) throw new UsageError(['--lost: which members are lost for good?'])
+    if (!values.certify) {
+      const names = lost.join(', ')
+      throw new UsageError([`--certify says that ${names} will never come back: see --help`])
+    }
+    using orchs = new Orchestrators(await requireRunning(dir), tokenOf(dir))
+    const [first] = await orchs.requireAnswering({ database, shard })
+    if (first === undefined) throw new RefusedError('no orchestrator answers')
+    const by = operator()
+    const request = { database, shard, lostIds: [...lost], durability, by, reason }
+    const call = callUnary(first.client, 'override', request, { timeoutMs: OVERRIDE_MS })
+    const { rule } = await refusing(call)
+    const number = rule?.number === undefined ? null : formatNumber(rule.number)
+    const cohort = rule?.cohort.map(({ id }) => id) ?? []
+    const view = { database, shard, leader: rule?.leaderId ?? null, rule: number, cohort }
+    const text = `${view.leader} leads by rule ${number}, with ${cohort.join(', ')}`
+    print(values.json ? JSON.stringify({ ...view, durability: rule?.durability ?? null }) : text)
+    return 0
   },
 }
 

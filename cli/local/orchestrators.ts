@@ -3,7 +3,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type GetShardStatusReply, OrchClient, type ShardStatus } from '../../proto/gen/orch.ts'
+import { Code } from '../../shared/errors/grpc-code.ts'
 import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
+import { RpcError } from '../../shared/rpc/status.ts'
 import { RefusedError, messageOf } from '../errors.ts'
 import { clusterPaths, readMarker } from './cluster-dir.ts'
 import { grpcAddress } from './members.ts'
@@ -87,6 +89,8 @@ export function speaks(answer: OrchAnswer): answer is OrchSpeaks {
 /** What went wrong, without the name of the call, which people do not know. */
 export function withoutMethod(error: unknown): string {
   const text = messageOf(error).replace(/^[a-z]\w*: (?:\d+ )?/, '')
-  if (/deadline exceeded/i.test(text)) return 'does not answer in time'
-  return /ECONNREFUSED|connection dropped/i.test(text) ? 'nothing listens there' : text
+  // What it said itself stands as it is, also about calls of its own that failed.
+  if (!(error instanceof RpcError) || error.sqlstate !== undefined) return text
+  if (error.code === Code.DEADLINE_EXCEEDED) return 'does not answer in time'
+  return error.code === Code.UNAVAILABLE ? 'nothing listens there' : text
 }

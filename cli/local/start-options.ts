@@ -141,7 +141,8 @@ function fileProblems(options: StartOptions): string[] {
   return problems
 }
 
-function policyProblem(text: string): string | undefined {
+/** What is wrong with the name of a durability policy. */
+export function policyProblem(text: string): string | undefined {
   try {
     parsePolicy(text)
     return undefined

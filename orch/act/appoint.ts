@@ -16,15 +16,14 @@ import type { Callee, ShardContext } from './shard-context.ts'
 
 const PROMOTE_TIMEOUT_MS = 65_000
 
+type Appoint = Extract<Action, { kind: 'appoint' }>
+
 /** @throws PgError or RpcError saying at which step it ended; the next attempt is at a new term. */
-export async function appoint(
-  context: ShardContext,
-  action: Extract<Action, { kind: 'appoint' }>,
-): Promise<void> {
+export async function appoint(context: ShardContext, action: Appoint): Promise<void> {
   const startedMs = now()
   const revocation = newRevocation(context, action)
   const callees = action.recruits.map((id) => context.callee(id))
-  const { first, preferred } = action
+  const { first, preferred, certified } = action
   context.log.info('recruiting', { term: revocation.revokedBelowTerm, reason: action.reason })
   const term = revocation.revokedBelowTerm
   const asks = `${context.orchId} asks ${action.recruits.join(', ')} to stop helping older rules`
@@ -33,14 +32,14 @@ export async function appoint(
     reason: action.reason,
     term,
   })
-  const recruited = await recruitRound({ revocation, callees, first, preferred })
+  const recruited = await recruitRound({ revocation, callees, first, preferred, certified })
   const recruitedMs = now()
   const { rule } = recruited.proposal
   tellChoice(context, { recruited, term, tookMs: recruitedMs - startedMs })
   const decided = new AbortController()
   try {
     await Promise.race([
-      promote(context.callee(rule.leaderId), { revocation, recruited, reason: action.reason }),
+      promote(context.callee(rule.leaderId), { revocation, recruited, action }),
       gather(context, recruited.proposal, decided.signal),
     ])
   } finally {
@@ -82,10 +81,7 @@ function tellChoice(
 }
 
 /** A term above all that is known now; nothing is sent when the rule to be replaced has moved. */
-function newRevocation(
-  context: ShardContext,
-  action: Extract<Action, { kind: 'appoint' }>,
-): TermRevocation {
+function newRevocation(context: ShardContext, action: Appoint): TermRevocation {
   const standings = context.snapshot().members.map((member) => ({
     position: positionOf(member),
     revocation: revocationFromWire(member.status?.revocation),
@@ -104,9 +100,9 @@ function newRevocation(
 
 async function promote(
   { client, header, learn }: Callee,
-  appointment: { revocation: TermRevocation; recruited: Recruited; reason: string },
+  appointment: { revocation: TermRevocation; recruited: Recruited; action: Appoint },
 ): Promise<void> {
-  const { revocation, recruited, reason } = appointment
+  const { revocation, recruited, action } = appointment
   const { rule, outgoing } = recruited.proposal
   const request = {
     header,
@@ -114,10 +110,11 @@ async function promote(
     rule: ruleToWire(rule),
     outgoingDecision: ruleToWire(outgoing.decision),
     outgoingProposal: outgoing.proposal && ruleToWire(outgoing.proposal),
-    reason,
+    reason: action.reason,
     accepted: recruited.recruits.map(({ id }) => id),
     predecessorFenced: recruited.predecessorFenced,
     grantAgeMs: recruited.grantAgeMs(),
+    certified: action.certified !== undefined,
   }
   learn(await callUnary(client, 'promote', request, { timeoutMs: PROMOTE_TIMEOUT_MS }))
 }

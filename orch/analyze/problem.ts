@@ -1,5 +1,6 @@
 // What is wrong with a shard, and the one action that mends it. A problem without an action is
 // waited out, or is for people: its description says which.
+import type { Certification } from '../../shared/consensus/certified-proposal.ts'
 import type { Position } from '../../shared/consensus/position.ts'
 import type { Rule, RuleNumber } from '../../shared/consensus/rule.ts'
 import type { CohortChange } from '../../shared/consensus/rule-change.ts'
@@ -51,6 +52,8 @@ export type Action =
       /** Only these are asked: for a first rule, those that stream; else every member known. */
       readonly recruits: readonly string[]
       readonly reason: string
+      /** An operator's word that too many of the cohort are lost for a safe appointment. */
+      readonly certified?: Certification
     }
   | {
       readonly kind: 'clone'

@@ -37,7 +37,8 @@ export class ProblemStory {
       if (present.has(key)) continue
       this.#known.delete(key)
       if (!known.told) continue
-      const [code = '', member = ''] = [known.code, key.split(' ')[1]]
+      const { code } = known
+      const [, member = ''] = key.split(' ')
       const tookMs = nowMs - known.sinceMs
       const text = `${code}${member && ` of ${member}`} is over, after ${Math.round(tookMs)} ms`
       this.#tell('problem.gone', { text, member, reason: code, tookMs, seen: true })

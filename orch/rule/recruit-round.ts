@@ -7,6 +7,10 @@ import {
   type Recruit,
   type Proposal,
 } from '../../shared/consensus/safe-proposal.ts'
+import {
+  buildCertifiedProposal,
+  type Certification,
+} from '../../shared/consensus/certified-proposal.ts'
 import type { Position } from '../../shared/consensus/position.ts'
 import type { TermRevocation } from '../../shared/consensus/revocation.ts'
 import {
@@ -31,6 +35,8 @@ export type RoundOptions = {
   readonly callees: readonly Callee[]
   readonly first: string | undefined
   readonly preferred: string | undefined
+  /** An operator's word that too many are lost; undefined: nothing but what is safe. */
+  readonly certified?: Certification | undefined
 }
 
 /** A rule that may be written, and who was recruited for it. */
@@ -98,9 +104,12 @@ class Round {
   }
 
   propose(): Proposal {
-    const { revocation, first, preferred } = this.#options
+    const { revocation, first, preferred, certified } = this.#options
     const nowUnixMs = BigInt(Math.round(wallTimeMs()))
-    return buildSafeProposal({ revocation, recruits: this.recruits, first, preferred, nowUnixMs })
+    const answers = { revocation, recruits: this.recruits, first, preferred, nowUnixMs }
+    return certified === undefined
+      ? buildSafeProposal(answers)
+      : buildCertifiedProposal(answers, certified)
   }
 
   /**

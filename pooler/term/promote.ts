@@ -41,6 +41,8 @@ export type PromoteOrder = {
   readonly predecessorFenced: boolean
   /** How long ago, at least, any of the recruits last granted anything. */
   readonly grantAgeMs: number
+  /** By an operator's word nobody else of the outgoing cohort will ever acknowledge anything. */
+  readonly certified: boolean
 }
 
 /**
@@ -190,7 +192,8 @@ async function writeRule(member: Member, order: PromoteOrder, deadline: Deadline
   const { shard } = member.identity
   const { rule, reason, accepted } = order
   let { decision, proposal } = (await ensureRunning(member, deadline)).standing.position
-  const outgoing = [decision, ...(proposal === undefined ? [] : [proposal])]
+  const left = [decision, ...(proposal === undefined ? [] : [proposal])]
+  const outgoing = order.certified ? [] : left
   if (proposal !== undefined && !sameRule(proposal, rule)) {
     await untilFlushed(
       member,

@@ -75,6 +75,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
         accepted: request.accepted,
         predecessorFenced: request.predecessorFenced,
         grantAgeMs: request.grantAgeMs,
+        certified: request.certified,
       })
       return status()
     }),

@@ -99,6 +99,21 @@ export interface TriggerRecoveryRequest {
   by: string;
 }
 
+export interface OverrideRequest {
+  database: string;
+  shard: string;
+  /** they will never acknowledge anything again */
+  lostIds: string[];
+  /** from now on; empty: as before */
+  durability: string;
+  by: string;
+  reason: string;
+}
+
+export interface OverrideReply {
+  rule: Rule | undefined;
+}
+
 export interface TriggerRecoveryReply {
   /** as they are afterwards */
   shards: ShardStatus[];
@@ -865,6 +880,176 @@ export const TriggerRecoveryRequest: MessageFns<TriggerRecoveryRequest> = {
     message.shard = object.shard ?? "";
     message.waitMs = object.waitMs ?? 0;
     message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseOverrideRequest(): OverrideRequest {
+  return { database: "", shard: "", lostIds: [], durability: "", by: "", reason: "" };
+}
+
+export const OverrideRequest: MessageFns<OverrideRequest> = {
+  encode(message: OverrideRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    for (const v of message.lostIds) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.durability !== "") {
+      writer.uint32(34).string(message.durability);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OverrideRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOverrideRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lostIds.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.durability = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<OverrideRequest>, I>>(base?: I): OverrideRequest {
+    return OverrideRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OverrideRequest>, I>>(object: I): OverrideRequest {
+    const message = createBaseOverrideRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.lostIds = object.lostIds?.map((e) => e) || [];
+    message.durability = object.durability ?? "";
+    message.by = object.by ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseOverrideReply(): OverrideReply {
+  return { rule: undefined };
+}
+
+export const OverrideReply: MessageFns<OverrideReply> = {
+  encode(message: OverrideReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rule !== undefined) {
+      Rule.encode(message.rule, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OverrideReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOverrideReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rule = Rule.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<OverrideReply>, I>>(base?: I): OverrideReply {
+    return OverrideReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OverrideReply>, I>>(object: I): OverrideReply {
+    const message = createBaseOverrideReply();
+    message.rule = (object.rule !== undefined && object.rule !== null) ? Rule.fromPartial(object.rule) : undefined;
     return message;
   },
 };
@@ -2302,6 +2487,16 @@ export const OrchService = {
       Buffer.from(TriggerRecoveryReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): TriggerRecoveryReply => TriggerRecoveryReply.decode(value),
   },
+  /** Appoints a leader although too many members are lost, by an operator's word on which. */
+  override: {
+    path: "/multigres.orch.Orch/Override" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OverrideRequest): Buffer => Buffer.from(OverrideRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OverrideRequest => OverrideRequest.decode(value),
+    responseSerialize: (value: OverrideReply): Buffer => Buffer.from(OverrideReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): OverrideReply => OverrideReply.decode(value),
+  },
 } as const;
 
 export interface OrchServer extends UntypedServiceImplementation {
@@ -2318,6 +2513,8 @@ export interface OrchServer extends UntypedServiceImplementation {
   setRecovery: handleUnaryCall<SetRecoveryRequest, SetRecoveryReply>;
   /** Does what is to be done now, without waiting for its turn, also while recovery is paused. */
   triggerRecovery: handleUnaryCall<TriggerRecoveryRequest, TriggerRecoveryReply>;
+  /** Appoints a leader although too many members are lost, by an operator's word on which. */
+  override: handleUnaryCall<OverrideRequest, OverrideReply>;
 }
 
 export interface OrchClient extends Client {
@@ -2418,6 +2615,22 @@ export interface OrchClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TriggerRecoveryReply) => void,
+  ): ClientUnaryCall;
+  /** Appoints a leader although too many members are lost, by an operator's word on which. */
+  override(
+    request: OverrideRequest,
+    callback: (error: ServiceError | null, response: OverrideReply) => void,
+  ): ClientUnaryCall;
+  override(
+    request: OverrideRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: OverrideReply) => void,
+  ): ClientUnaryCall;
+  override(
+    request: OverrideRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: OverrideReply) => void,
   ): ClientUnaryCall;
 }
 

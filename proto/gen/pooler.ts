@@ -134,6 +134,11 @@ export interface PromoteRequest {
    * over.
    */
   grantAgeMs: number;
+  /**
+   * An operator certifies that too many of the outgoing cohort are lost for good: nothing waits for
+   * a quorum of the outgoing rules.
+   */
+  certified: boolean;
 }
 
 export interface SetPrimaryRequest {
@@ -961,6 +966,7 @@ function createBasePromoteRequest(): PromoteRequest {
     accepted: [],
     predecessorFenced: false,
     grantAgeMs: 0,
+    certified: false,
   };
 }
 
@@ -992,6 +998,9 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     }
     if (message.grantAgeMs !== 0) {
       writer.uint32(72).uint32(message.grantAgeMs);
+    }
+    if (message.certified !== false) {
+      writer.uint32(80).bool(message.certified);
     }
     return writer;
   },
@@ -1081,6 +1090,14 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
             message.grantAgeMs = reader.uint32();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.certified = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1115,6 +1132,7 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     message.accepted = object.accepted?.map((e) => e) || [];
     message.predecessorFenced = object.predecessorFenced ?? false;
     message.grantAgeMs = object.grantAgeMs ?? 0;
+    message.certified = object.certified ?? false;
     return message;
   },
 };

@@ -57,7 +57,7 @@ export function buildSafeProposal(round: RecruitRound): Proposal {
 }
 
 /** Distinct answers that carry exactly this attempt's revocation. */
-function accepted(round: RecruitRound): Recruit[] {
+export function accepted(round: RecruitRound): Recruit[] {
   const byId = new Map<string, Recruit>()
   for (const recruit of round.recruits) {
     if (sameRevocation(recruit.revocation, round.revocation)) byId.set(recruit.id, recruit)
@@ -65,12 +65,13 @@ function accepted(round: RecruitRound): Recruit[] {
   return [...byId.values()]
 }
 
-function highest(recruits: readonly Recruit[]): Recruit | undefined {
+/** The one at the newest rules. */
+export function highest(recruits: readonly Recruit[]): Recruit | undefined {
   return recruits.toSorted((a, b) => compareRules(b.position, a.position))[0]
 }
 
 /** Two contents under one number: consensus was broken somewhere, and nothing here can mend it. */
-function equivocation(recruits: readonly Recruit[], top: Recruit): Proposal | undefined {
+export function equivocation(recruits: readonly Recruit[], top: Recruit): Proposal | undefined {
   for (const { id, position } of recruits) {
     if (compareRules(position, top.position) !== 0) continue
     const { decision, proposal } = top.position
@@ -83,7 +84,8 @@ function equivocation(recruits: readonly Recruit[], top: Recruit): Proposal | un
   return undefined
 }
 
-function viewProblem(top: Recruit, outgoingRule: RuleNumber): Proposal | undefined {
+/** Why these answers are not about the rule that is to be replaced. */
+export function viewProblem(top: Recruit, outgoingRule: RuleNumber): Proposal | undefined {
   const found = possiblyUndecided(top.position).number
   const order = compareNumbers(found, outgoingRule)
   if (order === 0) return undefined
@@ -139,7 +141,7 @@ function propose(round: RecruitRound, recruits: readonly Recruit[], outgoing: Po
 }
 
 /** At the newest rules with the most WAL; among equals the preferred one, then by id. */
-function chooseLeader(
+export function chooseLeader(
   candidates: readonly Recruit[],
   outgoing: Position,
   preferred: string | undefined,
@@ -166,7 +168,7 @@ function firstCohort(
 }
 
 /** The new rule has to be reachable, too: those here make it durable, and Postgres can say how. */
-function incomingProblem(incoming: {
+export function incomingProblem(incoming: {
   policy: Policy
   cohort: readonly CohortMember[]
   leader: Recruit

@@ -92,6 +92,7 @@ async function promote(node: Node, timeoutMs = RPC_MS): Promise<StatusReply> {
     reason: 'test',
     accepted: shard.nodes.map(({ id }) => id),
     predecessorFenced: true,
+    certified: false,
     grantAgeMs: 0,
   }
   return callUnary(node.client, 'promote', request, { timeoutMs })
