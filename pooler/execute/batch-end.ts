@@ -40,6 +40,8 @@ export class BatchEnd {
   /** What the backend reported when the batch began. */
   #reported: ParameterVector | undefined
   #held = false
+  /** Times that ReadyForQuery was said of it already. */
+  #said = 0
   /** The batch, or its transaction, may have changed the catalogs. */
   #changesCatalog = false
   /** And may have run what it made there. */
@@ -88,6 +90,7 @@ export class BatchEnd {
     const { kept, watch } = this.#owner
     if (this.#changesCatalog) watch.changing.delete(this)
     if (backend.parameters !== this.#reported) this.#unannounced(backend)
+    this.#said = 0
     this.#held = backend.forwarder.ambiguous
     if (status !== TransactionStatus.Idle) return this.#held
     const listens = this.#owner.listening?.active === true
@@ -96,12 +99,24 @@ export class BatchEnd {
     return this.#held
   }
 
+  /**
+   * More comes behind ReadyForQuery, of the same batch. True when that has to be said first: the
+   * batch went on behind a COPY that had failed.
+   */
+  goesOn(backend: Backend): boolean {
+    if (!this.#held || this.#aftermath !== undefined) return false
+    if (!backend.forwarder.ambiguous || this.#said > backend.unasked) return false
+    this.#said++
+    return true
+  }
+
   /** All that came with ReadyForQuery has been passed on. True when READY is held. */
   start(backend: Backend | undefined): boolean {
     if (!this.#held || backend === undefined) return false
     this.#held = false
     const { kept } = this.#owner
     const { status } = backend
+    const said = this.#said
     const rests = status === TransactionStatus.Idle
     const first = rests ? this.#first() : undefined
     let request = NOTHING
@@ -110,7 +125,7 @@ export class BatchEnd {
     this.#aftermath = new Aftermath(backend, {
       request: () => (rests ? (request = kept.request()) : NOTHING),
       first,
-      unsaid: (times) => this.#owner.unsaid(times, status),
+      unsaid: (times) => this.#owner.unsaid(times - said, status),
       done: (answer) => {
         this.#aftermath = undefined
         if (rests) this.#learn(backend, request, answer)

@@ -283,6 +283,7 @@ export class Stream
     if (this.state !== StreamState.Running && this.kept.pins === 0 && status === IDLE) {
       return // said at rest: not of this session
     }
+    if (this.#end.goesOn(this.backend as Backend)) this.#sayReady(status)
     if ((flags & (Flag.CopyIn | Flag.CopyBoth)) !== 0) {
       this.#awaitsFinal = this.finalSeen
       this.finalSeen = false // the backend waits for the client again

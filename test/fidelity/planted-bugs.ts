@@ -60,9 +60,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     never: 'a temporary table that a function made is',
-    file: 'pooler/watch/source-scan.ts',
-    from: "['pg_temp', Facet.Temp],",
-    to: "['pg_tempest', Facet.Temp],",
+    file: `${SESSION}/sender.ts`,
+    from: 'if (list.version === 0) return traits',
+    to: 'if (list.version >= 0) return traits',
     test: 'test/watch/hidden-state.test.ts',
     only: '',
   },
@@ -79,8 +79,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: `${SESSION}/shared-under.ts`,
     from: 'return `${since} ${settings.literals}@${vectorId}`',
     to: 'return `${since} ${settings.names}${vectorId < 0}`',
-    test: 'test/gateway/prepared.test.ts',
-    only: 'a literal means what it meant when it was prepared',
+    test: 'test/gateway/settings.test.ts',
+    only: '',
   },
   {
     never: 'a literal is read again behind an error',

@@ -19,13 +19,13 @@ let harness: Harness
 beforeAll(async () => {
   harness = await startHarness({
     pooler: { poolSize: 1, poolWarmSize: 0 },
-    postgres: { sql: ['create table cf (a text)'] },
+    postgres: { sql: ['create table cf (a text, b int)'] },
   })
 })
 afterAll(() => harness[Symbol.asyncDispose]())
 
 const COPY = Buffer.concat([
-  parse('copy cf from stdin (format csv, freeze)'),
+  parse('copy cf (a) from stdin (format csv, freeze)'),
   bind(),
   execute(),
   sync(),
@@ -84,5 +84,31 @@ describe.each(VIAS)('data that nobody reads, via %s', (via) => {
         expect(lines).toEqual([...FAILED, ready, ready, ...last, ready])
       }
     })
+  })
+})
+
+describe.each(VIAS)('a Query behind the bad data of a COPY, via %s', (via) => {
+  test.each(['idle', 'failed'])('%s', async (status) => {
+    const ready = `ReadyForQuery ${status}`
+    const bad = Buffer.concat([query('copy cf (b) from stdin'), copyData(Buffer.from('x\n'))])
+    const one =
+      status === 'idle'
+        ? ['RowDescription one', 'DataRow 1', 'CommandComplete SELECT 1', ready]
+        : ['ErrorResponse ERROR 25P02', ready]
+    for (let round = 0; round < ROUNDS; round++) {
+      await using frontend = await harness.connect(via)
+      if (status === 'failed') await frontend.query('begin')
+      frontend.send(bad, query('select 1 as one'), query('select 1 as one'))
+      const expected = ['CopyInResponse', 'ErrorResponse ERROR 22P02', ready, ...one, ...one]
+      const lines: string[] = []
+      while (lines.length < expected.length && !lines.at(-1)?.includes('FATAL')) {
+        lines.push(...(await frontend.until('')))
+      }
+      // Or the gateway gives it up: never an answer less, or in another order.
+      const fatal = via === 'gateway' ? lines.indexOf('ErrorResponse FATAL 08P01') : -1
+      expect(lines.slice(0, fatal < 0 ? undefined : fatal)).toEqual(
+        expected.slice(0, fatal < 0 ? undefined : fatal),
+      )
+    }
   })
 })
