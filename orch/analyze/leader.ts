@@ -134,10 +134,14 @@ function judge(snapshot: ShardSnapshot, position: Position): Verdict {
   return verdict('unclear', `the Postgres of ${leader.id} does not answer yet`)
 }
 
-/** Why a leader that leads by all that is known does not serve; undefined when it does. */
+/**
+ * Why a leader that leads by all that is known does not serve; undefined when it does, or when there
+ * are too few for another one: as soon as they are enough this one may serve, too.
+ */
 export function whyIdle(snapshot: ShardSnapshot, view: LeaderView): string | undefined {
   const leader = memberCalled(snapshot, view.rule.leaderId)
-  if (view.verdict.kind !== 'leads' || leader === undefined || !isFresh(leader)) return undefined
+  if (view.verdict.kind !== 'leads' || !view.sufficient) return undefined
+  if (leader === undefined || !isFresh(leader)) return undefined
   const { serving, action } = leader.status
   if (serving?.serving === true || (action?.name ?? '') !== '') return undefined
   return `${leader.id} leads and does not serve: ${serving?.reason ?? ''}`
