@@ -28,6 +28,7 @@ export class Client implements AsyncDisposable {
   /** Statements that the present session has. */
   readonly #prepared = new Set<string>()
   #turn = 0
+  #askedMs: number | undefined
   /** What was told, by code, for the report. */
   readonly codes = new Map<string, number>()
 
@@ -61,8 +62,9 @@ export class Client implements AsyncDisposable {
   }
 
   async #timed(messages: () => Buffer): Promise<Answer> {
-    const invokedMs = performance.now()
+    const invokedMs = (this.#askedMs = performance.now())
     const answer = await this.#run(messages)
+    this.#askedMs = undefined
     if (answer.code !== '') this.codes.set(answer.code, (this.codes.get(answer.code) ?? 0) + 1)
     return { ...answer, invokedMs, endedMs: performance.now() }
   }
@@ -95,6 +97,11 @@ export class Client implements AsyncDisposable {
     if (address === undefined) throw new Error('no gateway')
     this.#frontend = await Frontend.connect(address)
     return this.#frontend
+  }
+
+  /** Since it asked; 0 while it does not wait. */
+  get waitingMs(): number {
+    return this.#askedMs === undefined ? 0 : performance.now() - this.#askedMs
   }
 
   /** Ends the session. */

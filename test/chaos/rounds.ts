@@ -20,6 +20,8 @@ const QUIET_MS = 1000
 const AFTER_MS = 1000
 /** Of the writes of quiet periods: a site that answers everything with an error is no good. */
 const QUIET_SHARE_MIN = 0.9
+/** Of each service, for a round that did not end. */
+const LINES_OF_LOGS = 80
 const AGAIN_MS_MAX = 60_000
 
 /** Does the harm; resolves when it is over, which may be later than the failover. */
@@ -100,7 +102,10 @@ export async function playRounds(options: {
   const { name, site, workload, fault, count } = options
   const results: RoundResult[] = []
   for (let round = 1; round <= count; round += 1) {
-    const result = await playRound(site, workload, fault)
+    const result = await playRound(site, workload, fault).catch((error: unknown) => {
+      console.error(`${name} ${round}/${count}: ${workload.waiting()}\n${site.logs(LINES_OF_LOGS)}`)
+      throw error
+    })
     results.push(result)
     const { gapMs, story, wholeAfterMs, unknown } = result
     const timing = `gap ${gapMs.toFixed(0)} ms, whole after ${wholeAfterMs.toFixed(0)} ms`

@@ -16,6 +16,8 @@ export type ServiceOptions = {
   /** What stands before the program, to run it in a network namespace. */
   readonly prefix?: readonly string[]
   readonly supervised: boolean
+  /** Where its script is; this project by default. */
+  readonly root?: string | undefined
 }
 
 /** See the head of this file. */
@@ -45,10 +47,10 @@ export class Service {
   start(): void {
     this.#wanted = true
     if (this.pid !== undefined) return
-    const { argv, logFile, prefix = [], supervised } = this.#options
+    const { argv, logFile, prefix = [], supervised, root = ROOT } = this.#options
     const log = openSync(logFile, 'a')
     this.#child = Bun.spawn([...prefix, process.execPath, ...argv], {
-      cwd: ROOT,
+      cwd: root,
       stdin: 'pipe', // it ends with this process, also when that is killed
       stdout: log,
       stderr: log,

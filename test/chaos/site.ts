@@ -19,8 +19,8 @@ import { Service } from './service.ts'
 
 const TOKEN = 'a-token-of-the-test'
 const SHARD = '0-inf'
-const START_MS = 60_000
-const WHOLE_MS = 60_000
+const START_MS = 120_000
+const WHOLE_MS = 120_000
 const SWITCHOVER_MS = 60_000
 
 /** How it is built. */
@@ -31,6 +31,8 @@ export type SiteOptions = {
   readonly supervised?: boolean
   /** Length of the leader's lease; the product's own by default. */
   readonly leaseMs?: number
+  /** Where the services' programs are; this project by default. */
+  readonly root?: string
   /** Spec of a topology that already runs. */
   readonly topology?: string
   /** Where each node's processes run and listen; loopback of this machine by default. */
@@ -45,6 +47,7 @@ type Making = {
   readonly spec: string
   readonly supervised: boolean
   readonly leaseMs: number
+  readonly root: string | undefined
 }
 
 /** See the head of this file. */
@@ -125,6 +128,16 @@ export class Site implements AsyncDisposable {
       .join('\n')
   }
 
+  /** Lines of the orchestrators, poolers and gateways; `sinceMs` is wall time. */
+  logsSince(sinceMs: number): string[] {
+    return this.services
+      .flatMap(({ log }) => log.split('\n'))
+      .filter((line) => {
+        const time = /"time":"([^"]+)"/.exec(line)?.[1]
+        return time !== undefined && Date.parse(time) >= sinceMs
+      })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const node of this.nodes) node.thaw()
     await Promise.all(this.gateways.map(({ service }) => service.stop()))
@@ -138,12 +151,13 @@ export class Site implements AsyncDisposable {
 /** Makes and starts one, and waits until it is whole. */
 export async function startSite(options: SiteOptions = {}): Promise<Site> {
   const { poolers = 3, orchs = 2, gateways = 1, supervised = false, leaseMs = 1000 } = options
+  const { root } = options
   const dir = mkdtempSync(join(tmpdir(), 'mg-chaos-'))
   chmodSync(dir, 0o755)
   writeSecrets(dir)
   const spec = options.topology ?? `embedded:${join(dir, 'topology.db')}`
   await writeRecord(spec)
-  const making = { dir, spec, supervised, leaseMs }
+  const making = { dir, spec, supervised, leaseMs, root }
   const nodes: SiteNode[] = []
   for (let at = 1; at <= poolers; at += 1) {
     nodes.push(await makeNode(making, `zone1_pooler${at}`, options.hosts?.[at - 1]))
@@ -200,7 +214,7 @@ const common = ({ dir, spec }: Making, id: string, http = 0, grpc = 0): string[]
 ]
 
 async function makeNode(making: Making, id: string, host?: NodeHost): Promise<SiteNode> {
-  const { dir, supervised } = making
+  const { dir, supervised, root } = making
   const { address = '127.0.0.1', prefix = [] } = host ?? {}
   const [pgHttp, pgGrpc, pg, http, grpc, port = 0] = await freePorts(6)
   const home = join(dir, id)
@@ -213,6 +227,7 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
       logFile: join(dir, `${name}-${id}.log`),
       prefix,
       supervised,
+      root,
     })
   const pgctld = service('pgctld', [
     ...common(making, id, pgHttp, pgGrpc),
@@ -235,7 +250,7 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
 }
 
 function makeOrch(making: Making, at: number, grpc: number): Service {
-  const { dir, supervised, leaseMs } = making
+  const { dir, supervised, leaseMs, root } = making
   const id = `zone1_orch${at}`
   const argv = [
     'orch/main.ts',
@@ -244,11 +259,11 @@ function makeOrch(making: Making, at: number, grpc: number): Service {
     `--lease=${leaseMs}ms`,
     '--bootstrap-settle=1s', // all poolers of a site start at once
   ]
-  return new Service({ name: id, argv, logFile: join(dir, `${id}.log`), supervised })
+  return new Service({ name: id, argv, logFile: join(dir, `${id}.log`), supervised, root })
 }
 
 async function makeGateway(making: Making, at: number) {
-  const { dir, supervised } = making
+  const { dir, supervised, root } = making
   const [port = 0] = await freePorts(1)
   const id = `zone1_gateway${at}`
   const argv = [
@@ -257,6 +272,6 @@ async function makeGateway(making: Making, at: number) {
     `--port=${port}`,
     `--state-dir=${join(dir, id)}`,
   ]
-  const service = new Service({ name: id, argv, logFile: join(dir, `${id}.log`), supervised })
+  const service = new Service({ name: id, argv, logFile: join(dir, `${id}.log`), supervised, root })
   return { service, address: { host: '127.0.0.1', port } }
 }

@@ -20,6 +20,8 @@ export type WorkloadOptions = {
   readonly readers?: number
   readonly listers?: number
   readonly bankers?: number
+  /** Between an answer and the next write of a writer. */
+  readonly writePauseMs?: number
   /** Cancels, terminated backends, cut connections, client_min_messages = error. */
   readonly trouble?: boolean
 }
@@ -29,6 +31,7 @@ const READ_PAUSE_MS = 5
 const LIST_PAUSE_MS = 20
 const BANK_PAUSE_MS = 20
 const TROUBLE_PAUSE_MS = 150
+const LONG_MS = 5000
 
 /** Runs from `start` to `stop`. */
 export class Workload implements AsyncDisposable {
@@ -50,13 +53,14 @@ export class Workload implements AsyncDisposable {
   /** Makes the tables and begins. */
   async start(): Promise<void> {
     const { addresses, random, writers = 4, readers = 2, listers = 0, bankers = 0 } = this.#options
+    const { writePauseMs = WRITE_PAUSE_MS } = this.#options
     await using setup = new Client('setup', addresses)
     await createLogs(setup, writers)
     await createLists(setup)
     await createBank(setup)
     this.meters.forEach((meter, key) => {
       let value = 0
-      this.#run(`writer${key}`, WRITE_PAUSE_MS, (client) => {
+      this.#run(`writer${key}`, writePauseMs, (client) => {
         value += 1
         return writeLog(client, { key, value, meter })
       })
@@ -100,6 +104,14 @@ export class Workload implements AsyncDisposable {
   /** Acts of trouble; each may have cost one write its outcome. */
   troublesSince(fromMs: number): number {
     return this.#troubles.filter((atMs) => atMs >= fromMs).length
+  }
+
+  /** Clients that wait for an answer, and for how long. */
+  waiting(): string {
+    const waits = this.clients.flatMap(({ name, waitingMs }) =>
+      waitingMs > LONG_MS ? `${name} waits for ${waitingMs.toFixed(0)} ms` : [],
+    )
+    return waits.join(', ') || 'no client waits'
   }
 
   /** Writes and transactions by outcome. */
