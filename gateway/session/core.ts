@@ -84,6 +84,8 @@ export class SessionCore {
   changesCatalog = false
   /** Whether sessions of its kind ask for the last value of sequences. */
   readonly sequences: SequenceUse
+  /** One of its texts asks for the last value of a sequence. */
+  readsSequences = false
   /** It may keep its backend because it has advanced a sequence that it will ask about. */
   keepsSequences = false
   /** Pins, other than that one, that it has asked for since its backend was last let go. */

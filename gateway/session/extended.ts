@@ -8,7 +8,7 @@
 // - Once a backend belongs to the session for SQL-level PREPARE, EXECUTE or DEALLOCATE, all goes
 //   under the client's own names (`ownNames`), and nothing is changed any more.
 
-import { Op } from '../../shared/link/frame.ts'
+import { Op, Pin } from '../../shared/link/frame.ts'
 import { close, parse } from '../../shared/pgwire/frontend.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
@@ -270,7 +270,7 @@ export class Extended {
       return
     }
     // Nothing runs yet: what it leaves is asked when it is bound. Names must be known, though.
-    this.traits |= (traits & Trait.UsesNames) !== 0 ? traits : traits & ~ASK_BITS
+    this.traits |= (traits & Trait.UsesNames) !== 0 ? traits : traits & ~(ASK_BITS & ~Pin.Sequence)
     if (mentions !== undefined && mentions.pooling !== Pooling.None) {
       this.#parsePooling(context, { at, next, name }, { traits, mentions })
     } else if (nameStart === nameEnd) {

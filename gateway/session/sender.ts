@@ -318,6 +318,8 @@ export class Sender {
       core.prepared.unknown = true
       extended.traits |= extended.asksOfAll(extended.asks) & ~Look.Lone
     }
+    // What asks may stand in a later part, when nothing can be discarded any more.
+    if (begins && !final && core.readsSequences) extended.traits |= Pin.Sequence
     if ((extended.traits & SEQUENCES) !== 0 || core.keepsSequences) {
       extended.traits |= sequenceAsks(core, extended.traits)
     }

@@ -85,6 +85,7 @@ export function sequenceAsks(core: SessionCore, traits: number): number {
   const { sequences } = core
   if ((traits & Pin.Sequence) !== 0) {
     sequences.asks()
+    core.readsSequences = true
     if (!core.keepsSequences) core.keepsSequences = sequences.take()
     return 0
   }

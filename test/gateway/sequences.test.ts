@@ -4,7 +4,7 @@
 // application_name.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { Frontend } from '../support/frontend.ts'
-import { bind, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, flush, parse, sync } from '../../shared/pgwire/frontend.ts'
 import { startHarness, type Harness } from './harness.ts'
 
 let harness: Harness
@@ -62,6 +62,16 @@ test('a kind that does not ask shares backends; when it asks after all, it is kn
   const value = await one.row(INSERT)
   await two.query(INSERT)
   expect(await one.row('select lastval()')).toEqual(value)
+})
+
+test('what others did is forgotten where a text comes in parts', async () => {
+  await using other = await connect('parts')
+  for (let times = 0; times < 40; times++) await other.query(INSERT)
+  await using one = await connect('parts')
+  one.send(parse('select lastval()'), flush())
+  await one.until('ParseComplete')
+  one.send(bind(), execute(), sync())
+  expect(await one.untilReadyForQuery()).toContain(UNDEFINED)
 })
 
 test.each(['begin', 'set multigres.pooling = session'])(
