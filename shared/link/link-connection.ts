@@ -1,6 +1,6 @@
 // Either end of an authenticated link.
 //
-// Writes are gathered: while at most one stream is busy BATCH and DATA leave at once; everything else
+// Writes are gathered: while at most one stream is busy BATCH and DATA leave at once; all else
 // leaves together with the other frames of one turn of the event loop. Control frames overtake data
 // in this queue, never inside a chunk already begun. What cannot be written waits; above
 // LINK_QUEUE_BYTES_MAX the owner is asked to stop producing (`congested`) until `drained`.
@@ -201,7 +201,7 @@ export class LinkConnection {
     this.handler.closed(reason)
   }
 
-  /** Logins and streams that open and close come in crowds; a turn later is soon enough for them. */
+  /** Logins, and streams that open and close, come in crowds: a turn later is soon enough. */
   #schedule(isHot: boolean): void {
     if (isHot && this.busy <= 1) {
       this.flush()

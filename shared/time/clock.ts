@@ -172,8 +172,8 @@ function openBootTime(): () => number {
       clock_gettime: { args: ['i32', 'ptr'], returns: 'i32' },
     } as const)
     // A buffer of its own: the bytes of a small array without one are moved when it gets one, and
-    // the clock would stand still from then on. Two halves of tv_sec, two of tv_nsec, low ones first;
-    // as BigInt they would take as long as the call.
+    // the clock would stand still from then on. Two halves of tv_sec, then two of tv_nsec, low ones
+    // first; as BigInt they would take as long as the call.
     const timespec = new Int32Array(new ArrayBuffer(16))
     const address = ptr(timespec.buffer)
     if (libc.symbols.clock_gettime(CLOCK_BOOTTIME, address) !== 0) return readUptime
