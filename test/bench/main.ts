@@ -13,7 +13,7 @@ import { startRig, type Rig } from './rig.ts'
 const WARM_UP_CLIENTS = 32
 const WARM_UP_S = 2
 
-const options = readOptions(Bun.argv.slice(2), CASES)
+const options = readOptions(Bun.argv.slice(2), CASES, selectCases)
 if (options.print !== undefined) {
   console.log(report(readResults(options.print)))
   process.exit(0)

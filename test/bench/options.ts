@@ -30,20 +30,27 @@ const FLAGS = {
   help: { type: 'boolean', default: false },
 } as const
 
-/** Reads the flags; prints help and exits where that is asked for or they are wrong. */
+/** Reads the flags; `select` throws for cases that are not there. Prints help and exits where that is asked for or they are wrong. */
 export function readOptions(
   argv: readonly string[],
   cases: readonly { readonly name: string; readonly about: string }[],
+  select: (text: string) => unknown,
 ): BenchOptions {
   const flags = parse(argv)
   if (flags.help) {
     console.log(help(cases))
     process.exit(0)
   }
+  const chosen = flags.cases ?? (flags.quick ? QUICK : 'all')
+  try {
+    select(chosen)
+  } catch (error) {
+    complain(`--cases: ${error instanceof Error ? error.message : String(error)}`)
+  }
   const targets = flags.targets.split(',')
   for (const name of targets) if (!isTarget(name)) complain(`--targets ${name}: there is no such`)
   return {
-    cases: flags.cases ?? (flags.quick ? QUICK : 'all'),
+    cases: chosen,
     targets: targets.filter(isTarget),
     rounds: whole('--rounds', flags.rounds ?? (flags.quick ? '3' : '10')),
     seconds: whole('--seconds', flags.seconds ?? (flags.quick ? '1' : '4')),
