@@ -67,6 +67,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     only: '',
   },
   {
+    never: 'currval and lastval tell another session’s value',
+    file: `${EXECUTE}/session-state.ts`,
+    from: 'return backend.sequencesOf !== this.number && backend.sequencesOf !== NO_SEQUENCES',
+    to: 'return backend.sequencesOf === NO_SEQUENCES && this.number < 0',
+    test: 'test/gateway/sequences.test.ts',
+    only: '',
+  },
+  {
     never: 'what is made with pg_temp in the path is',
     file: `${SESSION}/ask-batch.ts`,
     from: 'if ((traits & Trait.MayWrite) !== 0 && core.reachesTemp) mask |= Pin.TempObjects',
@@ -80,7 +88,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     from: 'return `${since} ${settings.literals}@${vectorId}`',
     to: 'return `${since} ${settings.names}${vectorId < 0}`',
     test: 'test/gateway/settings.test.ts',
-    only: '',
+    only: 'a statement is shared',
   },
   {
     never: 'a literal is read again behind an error',
@@ -96,7 +104,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     from: 'return `${since} ${settings.names}`',
     to: 'return since',
     test: 'test/gateway/settings.test.ts',
-    only: '',
+    only: 'a statement is shared',
   },
   {
     never: 'a commit that may have happened is offered for a retry',
@@ -120,7 +128,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     from: 'if (!same) return this.otherRule',
     to: '',
     test: 'test/pooler/endings.test.ts',
-    only: 'of another term or subterm is refused',
+    only: 'of another term is refused',
   },
   {
     never: 'a leader under an older rule gets a query',
@@ -152,15 +160,15 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     from: 'this.#held = backend.forwarder.ambiguous',
     to: 'this.#held = false',
     test: 'test/gateway/copy-fails.test.ts',
-    only: 'via gateway',
+    only: 'a Query behind the bad data of a COPY, via gateway',
   },
   {
     never: 'random() can be foretold by who had the backend before',
     file: `${EXECUTE}/clean-up.ts`,
     from: 'if ((pins & BEYOND_CLEANING) !== 0) return undefined',
     to: '',
-    test: 'test/pooler/pins.test.ts',
-    only: '',
+    test: 'test/pooler/endings.test.ts',
+    only: 'with a pin that cannot be undone',
   },
   {
     never: 'what a session held is left on its backend',
@@ -183,7 +191,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: `${SESSION}/downstream.ts`,
     from: 'return vector.changesFrom(told)',
     to: 'return NOTHING',
-    test: 'test/gateway/prepared.test.ts',
-    only: '',
+    test: 'test/gateway/life.test.ts',
+    only: 'changes of reported values are told once',
   },
 ]
