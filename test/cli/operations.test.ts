@@ -258,6 +258,45 @@ test(
 )
 
 test(
+  'by an operator’s word a leader is appointed without the lost, and only then',
+  async () => {
+    const { leader } = await serving()
+    const override = (...flags: string[]) => run('cluster', 'recovery', 'override', ...flags)
+    expect(await override('--lost=zone1_pooler1')).toMatchObject({ exitCode: 2 }) // not certified
+    expect(await override('--certify')).toMatchObject({ exitCode: 2 })
+    const led = await override('--certify', `--lost=${leader}`)
+    expect(led).toMatchObject({ exitCode: 1 })
+    expect(led.stderr).toContain(`${leader} leads`)
+    const { poolers } = await shard()
+    const [kept, other] = poolers.map(({ id }) => id).filter((id) => id !== leader)
+    const lost = poolers.filter(({ id }) => id !== kept)
+    const pids = lost.flatMap(({ pid, pgctld_pid, postgres: pg }) => [pid, pgctld_pid, pg.pid])
+    for (const pid of pids) process.kill(pid ?? 0, 'SIGSTOP')
+    try {
+      await until(async () => (await shard()).progress !== null, { deadlineMs: 30_000 })
+      const one = await override('--certify', `--lost=${leader}`)
+      expect(one).toMatchObject({ exitCode: 1 })
+      expect(one.stderr).toContain(`${other} is neither recruited nor said to be lost`)
+      const both = ['--certify', `--lost=${leader},${other}`]
+      expect((await override(...both)).stderr).toContain('cannot satisfy at_least_2')
+      const done = await override(...both, '--durability=at_least_1', '--reason=burnt', '--json')
+      expect(JSON.parse(done.stdout)).toMatchObject({ leader: kept, cohort: [kept] })
+      const served = await until(
+        async () => (await shard()).poolers.find(({ id, serving: s }) => id === kept && s),
+        { deadlineMs: 30_000, what: 'the one that is left serves' },
+      )
+      expect(served.role).toBe('leader')
+    } finally {
+      for (const pid of pids) process.kill(pid ?? 0, 'SIGCONT')
+    }
+    const { events: told } = await events()
+    const began = told.findLast(({ kind }) => kind === 'appointment.began')
+    expect(began?.reason).toContain('are lost for good (burnt)')
+  },
+  SLOW_MS,
+)
+
+test(
   'locks are listed and shown with their holder, their line and the store',
   async () => {
     await using topology = await connectTopology(cluster.started.topology, { log: nullLogger })
