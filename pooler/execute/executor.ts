@@ -25,7 +25,6 @@ import { Look } from '../settings/look.ts'
 import { NO_SEQUENCES } from '../backend/sequences.ts'
 import { NO_SETTINGS, SettingsTable } from '../settings/settings-set.ts'
 import type { ServingState } from '../term/serving-state.ts'
-import { Aftermath } from './aftermath.ts'
 import { Abandoned, CleanUp, cleaningOf } from './clean-up.ts'
 import { Counters } from './counters.ts'
 import { DEFAULTS_SQL, Generations } from './generations.ts'
@@ -455,12 +454,15 @@ export class Executor implements BackendHost {
   }
 }
 
+/**
+ * Something of ours runs on the backend, and ends soon or never. Not an aftermath: it waits for the
+ * reader of the catalogs, whose queries have deadlines of their own, and the batch has committed.
+ */
 function isUnit(owner: BackendOwner | undefined): boolean {
   return (
     owner instanceof Abandoned ||
     owner instanceof CleanUp ||
     owner instanceof QuietProof ||
-    owner instanceof Aftermath ||
     owner instanceof Look ||
     owner instanceof HandOver
   )
