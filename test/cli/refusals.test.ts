@@ -28,6 +28,50 @@ describe('help', () => {
   }
 })
 
+describe('of the commands for operators', () => {
+  const wrong: [string[], string][] = [
+    [['cluster', 'recovery', 'pauze'], 'did you mean pause?'],
+    [['cluster', 'recovery', 'pause', '--wiat=1s'], 'did you mean --wait?'],
+    [['cluster', 'recovery', 'pause', '--wait=soon'], '--wait'],
+    [['cluster', 'recovery', 'override'], '--lost'],
+    [['cluster', 'recovery', 'override', '--lost=a', '--durability=some'], '--durability'],
+    [['cluster', 'events', '--last=some'], '--last'],
+    [['locks', 'show'], 'which lock?'],
+    [['locks', 'list', '--topology=zookeeper://x'], 'zookeeper'],
+    [['lock', 'list'], 'did you mean locks?'],
+  ]
+  for (const [words, hint] of wrong) {
+    test(`${words.join(' ')} is wrong in itself`, async () => {
+      const { exitCode, stdout, stderr } = await multigres(words)
+      expect(stderr).toContain(hint)
+      expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+    })
+  }
+
+  for (const words of ['cluster events', 'cluster recovery status', 'locks list']) {
+    test(`${words} is refused where there is no cluster`, async () => {
+      const dir = join(base, 'nowhere')
+      const { exitCode, stderr } = await multigres([...words.split(' '), `--dir=${dir}`])
+      expect(stderr).toContain(`${dir}: there is no cluster`)
+      expect(exitCode).toBe(1)
+      expect(existsSync(dir)).toBe(false)
+    })
+
+    test(`${words} --help teaches`, async () => {
+      const { exitCode, stdout } = await multigres([...words.split(' '), '--help'])
+      expect(stdout).toContain(`Usage: multigres ${words}`)
+      expect(exitCode).toBe(0)
+    })
+  }
+
+  test('a store that cannot be reached is named within seconds', async () => {
+    const spec = `etcd://127.0.0.1:${await freePort()}`
+    const { exitCode, stderr } = await multigres(['locks', 'list', `--topology=${spec}`])
+    expect(stderr).toContain(`cannot read the locks in ${spec}`)
+    expect(exitCode).toBe(1)
+  })
+})
+
 describe('wrong in itself: exit code 2', () => {
   const cases: [string[], string][] = [
     [['--pooler', '3'], 'did you mean --poolers?'],
