@@ -134,8 +134,8 @@ also when they are restarted, until it is resumed.`,
   ],
   [
     'locks',
-    `Locks are for what people and programs do to a cluster one at a time, such as a switchover. They
-live in the cluster's topology. No write depends on one of them.`,
+    `Locks are for what people and programs do to a cluster one at a time, such as a switchover.
+They live in the cluster's topology. No write depends on one of them.`,
   ],
 ])
 

@@ -73,7 +73,8 @@ async function showKept(
   state: ClusterState | undefined,
   { scope, printer }: View,
 ): Promise<number> {
-  const { Orchestrators, tokenOf } = await import('../local/orchestrators.ts') // gRPC takes 100 ms to load
+  // gRPC takes 100 ms to load.
+  const { Orchestrators, tokenOf } = await import('../local/orchestrators.ts')
   const { collectEvents } = await import('../events/collect.ts')
   using orchs = isSupervised(state) ? new Orchestrators(state, tokenOf(dir)) : undefined
   const found = await collectEvents(clusterPaths(dir), orchs?.clients ?? new Map(), scope)

@@ -146,12 +146,12 @@ export const override: Command = {
     commandHelp({
       name: 'cluster recovery override',
       about:
-        'Appoints a leader although too many members are lost for a safe appointment. You certify ' +
-        'which ones will NEVER come back with what they have: machines that are destroyed, not ' +
-        'ones that are cut off, which may still answer clients elsewhere. Acknowledged writes that ' +
-        'only they had are lost. Everybody else of the cohort has to be there, and the most ' +
-        'advanced of them leads. Refused while somebody leads, while a safe appointment is ' +
-        'possible, and while one of the lost answers.',
+        'Appoints a leader although too many members are lost for a safe appointment. You ' +
+        'certify which ones will NEVER come back with what they have: machines that are ' +
+        'destroyed, not ones that are cut off, which may still answer clients elsewhere. ' +
+        'Acknowledged writes that only they had are lost. Everybody else of the cohort has to ' +
+        'be there, and the most advanced of them leads. Refused while somebody leads, while a ' +
+        'safe appointment is possible, and while one of the lost answers.',
       fields: OVERRIDE_FIELDS,
       examples: [
         [

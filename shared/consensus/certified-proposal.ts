@@ -1,6 +1,6 @@
-// The next rule where too many members are lost for a safe one, by an operator's word: the lost will
-// never acknowledge anything again. What only they had is lost with them; nothing else may be. So
-// everybody who is not lost has to be recruited, and the most advanced of them leads.
+// The next rule where too many members are lost for a safe one, by an operator's word: the lost
+// will never acknowledge anything again. What only they had is lost with them; nothing else may be.
+// So everybody who is not lost has to be recruited, and the most advanced of them leads.
 //
 // Invariant: whatever is acknowledged afterwards is acknowledged by a cohort without the lost.
 import { parsePolicy } from './durability.ts'

@@ -75,7 +75,7 @@ test.skipIf(missing)(
     )
     const silent = two.members.filter(({ problem }) => problem !== null)
     expect(silent).toMatchObject([{ role: 'unknown', applied_index: null }])
-    await first?.start()
+    first?.start()
   },
   SLOW_MS,
 )

@@ -89,8 +89,10 @@ export function findDeadReferences(path: string, text: string, known: Known): st
 export function knownOf(root: string, sources: readonly Source[]): Known {
   const manifest: unknown = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const { scripts } = manifest as { scripts: Record<string, string> }
-  const commands = sources
-    .filter(({ path }) => /^cli\/commands\/[a-z-]+\.ts$/.test(path))
-    .map(({ path }) => `cluster ${basename(path, '.ts')}`)
+  // Of a command of three words the first two name its group.
+  const main = sources.find(({ path }) => path === 'cli/main.ts')?.text ?? ''
+  const commands = [...main.matchAll(/^ {4}'([a-z]+ [a-z]+)[a-z ]*',$/gm)].map(
+    ([, name = '']) => name,
+  )
   return { scripts: Object.keys(scripts), commands, exists: (path) => existsSync(join(root, path)) }
 }
