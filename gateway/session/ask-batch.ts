@@ -19,6 +19,7 @@ const NAMES_BYTES_MAX = 16 * 1024
 export function maskOf(core: SessionCore, traits: number): number {
   let mask = traits & ASK_BITS
   if (core.explicit) mask |= Pin.Explicit
+  if (core.forgetsSequences) mask |= Look.ForgetsSequences
   if ((traits & Trait.MayWrite) !== 0 && core.reachesTemp) mask |= Pin.TempObjects
   if ((traits & Trait.Resets) !== 0 && (!core.settings.empty || core.up.held)) {
     mask |= Look.Settings
@@ -34,6 +35,7 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
   if (asks !== undefined && !runsNothing(core, traits)) tellOfChannels(core, asks)
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
+  core.forgetsSequences = false
   if ((mask & (Look.Settings | Look.AllSettings)) !== 0) {
     const names = new Set(asks?.names ?? NO_NAMES)
     if (bytesOf(names) > NAMES_BYTES_MAX) {

@@ -86,6 +86,10 @@ export class SessionCore {
   readonly sequences: SequenceUse
   /** One of its texts asks for the last value of a sequence. */
   readsSequences = false
+  /** It has advanced one by its name, since its backend was last let go. */
+  draws = false
+  /** The next batch says that it need not keep its backend for sequences. */
+  forgetsSequences = false
   /** It may keep its backend because it has advanced a sequence that it will ask about. */
   keepsSequences = false
   /** Pins, other than that one, that it has asked for since its backend was last let go. */

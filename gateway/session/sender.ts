@@ -186,7 +186,8 @@ export class Sender {
     window.start = window.scan = until
     core.passLeft = next - until
     core.passFlags = FINAL
-    const asks = (traits & ASKING) !== 0 || core.explicit || core.reachesTemp
+    const asks =
+      (traits & ASKING) !== 0 || core.explicit || core.forgetsSequences || core.reachesTemp
     const pins = asks ? this.#askSimple(traits, mentions, begins) : 0
     this.#ship(bytes, start, { end: until, begins, pins })
     return true

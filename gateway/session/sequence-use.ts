@@ -8,7 +8,7 @@
 // and from there on the kind asks. Another session's value is never seen: the pooler discards what
 // a backend knows of sequences before a batch that may ask there.
 
-import { Look, Pin } from '../../shared/link/frame.ts'
+import { Pin } from '../../shared/link/frame.ts'
 import type { SessionCore } from './core.ts'
 import { Trait } from './traits.ts'
 
@@ -16,6 +16,8 @@ import { Trait } from './traits.ts'
 const SESSIONS_MAX = 16
 /** Batches of sessions that had advanced a sequence and did not ask, until the kind does not. */
 const HELD_MAX = 32
+/** The same where they advanced it by its name: who knows that there is one asks more likely. */
+const DRAWN_MAX = 1000
 /** Batches that might have advanced one, whether they did or not, until the kind does not ask. */
 const ADVANCING_MAX = 1000
 /** Kinds of sessions of a database that are told apart; those beyond are one. */
@@ -26,15 +28,18 @@ export class SequenceUse {
   readonly #book: SequenceBook
   #asks = false
   #held = 0
+  #drawn = 0
   #advancing = 0
 
   constructor(book: SequenceBook) {
     this.#book = book
   }
 
-  /** It may ask what the last value of a sequence was. */
-  get mayAsk(): boolean {
-    return this.#asks || (this.#held < HELD_MAX && this.#advancing < ADVANCING_MAX)
+  /** It may ask what the last value of a sequence was; `draws`: that it advanced by its name. */
+  mayAsk(draws: boolean): boolean {
+    if (this.#asks) return true
+    if (draws) return this.#drawn < DRAWN_MAX
+    return this.#held < HELD_MAX && this.#advancing < ADVANCING_MAX
   }
 
   /** A batch asks. */
@@ -43,8 +48,9 @@ export class SequenceUse {
   }
 
   /** A batch may advance a sequence, or runs while its session keeps a backend for having so. */
-  notes(keeps: boolean): void {
-    if (keeps) this.#held++
+  notes(keeps: boolean, draws: boolean): void {
+    if (draws) this.#drawn++
+    else if (keeps) this.#held++
     else this.#advancing++
   }
 
@@ -92,10 +98,12 @@ export function sequenceAsks(core: SessionCore, traits: number): number {
   const advances = (traits & Trait.Advances) !== 0
   if (!advances && !core.keepsSequences) return 0
   const keeps = core.keepsSequences && core.up.pinned
-  if (advances || keeps) sequences.notes(keeps)
-  if (!sequences.mayAsk) {
+  if ((traits & Trait.Draws) !== 0) core.draws = true
+  if (advances || keeps) sequences.notes(keeps, core.draws)
+  if (!sequences.mayAsk(core.draws)) {
     forgetSequences(core)
-    return keeps ? Look.ForgetsSequences : 0
+    core.forgetsSequences = keeps
+    return 0
   }
   if (!advances) return 0
   if (!core.keepsSequences && !sequences.take()) return 0
@@ -106,5 +114,5 @@ export function sequenceAsks(core: SessionCore, traits: number): number {
 /** The session keeps no backend for having advanced a sequence. */
 export function forgetSequences(core: SessionCore): void {
   if (core.keepsSequences) core.sequences.giveBack()
-  core.keepsSequences = false
+  core.keepsSequences = core.draws = false
 }

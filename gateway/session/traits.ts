@@ -12,6 +12,8 @@ export const Trait = {
   Advances: Pin.SlowClient,
   /** May change the catalogs, and with them what functions leave behind. In such a place, too. */
   ChangesCatalog: Pin.Transaction,
+  /** Advances a sequence by its name: nextval, setval. In such a place, too. */
+  Draws: Look.ForgetsSequences,
   /** May end a transaction with a commit: if it is lost in one, the outcome is unknown. */
   MayCommit: 1 << 19,
   /** May write: everything that is not provably a read. */
@@ -44,7 +46,7 @@ export const Trait = {
 } as const
 
 /** The part of a verdict that a BATCH asks for: pins and looks. */
-export const ASK_BITS = 0x7ffff & ~(Trait.Advances | Trait.ChangesCatalog)
+export const ASK_BITS = 0x7ffff & ~(Trait.Advances | Trait.ChangesCatalog | Trait.Draws)
 
 /**
  * Everything that may be true of a text that nobody can read; what it leaves may be a custom

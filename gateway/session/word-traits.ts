@@ -9,7 +9,7 @@ export const FUNCTION_TRAITS: Readonly<Record<number, number>> = {
   [Word.SetConfig]: Trait.Mentions,
   [Word.CustomSetting]: Pin.Settings | Pin.NotCleanable | Look.Settings | Trait.LocalSettings,
   [Word.Setseed]: Pin.Setseed,
-  [Word.Sequence]: Trait.Advances,
+  [Word.Sequence]: Trait.Advances | Trait.Draws,
   [Word.SequenceRead]: Pin.Sequence,
   [Word.AdvisoryLock]: Pin.AdvisoryLock,
   [Word.AdvisoryUnlock]: Look.Pins,

@@ -52,9 +52,10 @@ export function watchedTraits(
         all |= prepared.traits(list)
       }
       if (code === Word.RunsText || first === Word.Do) runs = true
+      facets |= list.facetsOf(lexer.hash)
+      // DROP FUNCTION f (, GRANT ON FUNCTION f (, a trigger's EXECUTE FUNCTION f (: no calls.
+      name = before === Word.Routine ? 0 : lexer.hash
       before = code
-      name = lexer.hash
-      facets |= list.facetsOf(name)
       continue
     }
     if (token === Token.Open && name !== 0) facets |= list.facetsOf(calledHash(name))

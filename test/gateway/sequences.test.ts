@@ -64,6 +64,16 @@ test('a kind that does not ask shares backends; when it asks after all, it is kn
   expect(await one.row('select lastval()')).toEqual(value)
 })
 
+test('who advances a sequence by its name is taken to ask for longer', async () => {
+  await using one = await connect('draws')
+  for (let times = 0; times < 40; times++) await one.query(INSERT)
+  expect(pinned()).toBe(false)
+  await one.query("select nextval('numbered_a_seq')")
+  for (let times = 0; times < 40; times++) await one.query('select 1')
+  expect(pinned()).toBe(true)
+  expect(await one.query("select currval('numbered_a_seq')")).toContain('CommandComplete SELECT 1')
+})
+
 test('what others did is forgotten where a text comes in parts', async () => {
   await using other = await connect('parts')
   for (let times = 0; times < 40; times++) await other.query(INSERT)

@@ -183,7 +183,7 @@ describe('a function that anything may hide in', () => {
     expect(pinned()).toBe(false) // it was made, not called
     await one.query('create table named (anything int)')
     await one.query(`select n.anything, U&"anyth\\0069ng" from named n`)
-    await one.query('grant execute on function anything to public')
+    await one.query('grant execute on function anything(text) to public')
     await one.query("select 'anything(1)'")
     await one.query('prepare p as select anything from named')
     await one.query('execute p')
