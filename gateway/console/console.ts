@@ -14,6 +14,7 @@ import type { Command } from './command.ts'
 import { ConsoleSession, type CommandRunner, type Outcome } from './console-session.ts'
 import { askPeers, failureOf, tellPeers, type Told } from './peers.ts'
 import { takePicture, type Picture, type Scope } from './picture.ts'
+import { readAction, type Action } from './read-action.ts'
 import * as cluster from './show/cluster.ts'
 import * as databases from './show/databases.ts'
 import { poolRows } from './show/pools.ts'
@@ -197,7 +198,7 @@ export class Console implements CommandRunner, Disposable {
     const notices: string[] = []
     const stopping = { signal }
     const notice = (message: string): void => void notices.push(message)
-    const end = await told('', () => this.#actHere(command as Action, { stopping, notice }))
+    const end = await told('', () => this.#actHere(readAction(command), { stopping, notice }))
     return { ...end, notices }
   }
 
@@ -249,8 +250,6 @@ export class Console implements CommandRunner, Disposable {
   }
 }
 
-/** What changes something. */
-type Action = Exclude<Command, { verb: 'SHOW' | 'NOTHING' }>
 type Verb = Action['verb']
 
 /** Who is told what happens, and may not want it any more. */
