@@ -19,7 +19,7 @@ const TEST_MS = 240_000
 const AGAIN_MS_MAX = 60_000
 const ASK_MS = 1500
 const ALONE_MS = 1500
-/** More WAL than the writers make meanwhile. */
+/** More WAL than the writers make meanwhile, and than waits on its way to a frozen follower. */
 const TAIL = "create table tail as select repeat('x', 2000) from generate_series(1, 8000)"
 
 type Scene = (site: Site, workload: Workload) => Promise<void>
@@ -145,8 +145,10 @@ async function leaderAlone(on: Site, clients: Workload): Promise<void> {
   const leader = await on.whole()
   const others = on.nodes.filter((node) => node !== leader)
   for (const node of others) node.freeze('postgres')
+  const tail = leader.sql(TAIL).catch(() => undefined)
   await pause(ALONE_MS)
   leader.kill('all')
+  await tail
   for (const node of others) node.thaw()
   await acknowledged(clients, performance.now())
 }
