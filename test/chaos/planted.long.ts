@@ -22,7 +22,7 @@ const ALONE_MS = 1500
 /** More WAL than the writers make meanwhile, and than waits on its way to a frozen follower. */
 const TAIL = "create table tail as select repeat('x', 2000) from generate_series(1, 8000)"
 
-type Scene = (site: Site, workload: Workload) => Promise<void>
+type Scene = (site: Site, workload: Workload) => Promise<Anomaly[] | void>
 type Guard = { name: string; edits: Edit[]; scene: Scene; reports: RegExp }
 
 const GUARDS: Guard[] = [
@@ -70,7 +70,7 @@ const GUARDS: Guard[] = [
       },
     ],
     scene: followerAheadOfTheFork,
-    reports: /^(lost write|read and gone again)$/,
+    reports: /^(lost write|read and gone again|nobody can lead any more)$/,
   },
 ]
 
@@ -90,7 +90,8 @@ async function play({ scene }: Guard, root?: string): Promise<Anomaly[]> {
   const random = new Random(runSeed('planted'))
   workload = new Workload({ addresses, random, writers: 4, readers: 2 })
   await workload.start()
-  await scene(site, workload)
+  const divergence = await scene(site, workload)
+  if (divergence !== undefined && divergence.length > 0) return divergence
   const leader = await until(() => site?.serving(), AGAIN_MS_MAX)
   const history = [...workload.history]
   return [
@@ -154,7 +155,7 @@ async function leaderAlone(on: Site, clients: Workload): Promise<void> {
 }
 
 /** Who led has a tail that nobody else has; of its followers one is frozen, the new leader dies. */
-async function followerAheadOfTheFork(on: Site, clients: Workload): Promise<void> {
+async function followerAheadOfTheFork(on: Site, clients: Workload): Promise<Anomaly[]> {
   const old = await on.whole()
   const others = on.nodes.filter((node) => node !== old)
   for (const node of others) node.freeze('postgres')
@@ -172,7 +173,12 @@ async function followerAheadOfTheFork(on: Site, clients: Workload): Promise<void
   await pause(ALONE_MS)
   leader.kill('all')
   third?.thaw()
-  await acknowledged(clients, performance.now())
+  try {
+    await acknowledged(clients, performance.now())
+    return []
+  } catch (error) {
+    return [{ what: 'nobody can lead any more', detail: String(error) }]
+  }
 }
 
 async function isFollowedBy(leader: SiteNode, follower: SiteNode): Promise<boolean> {
