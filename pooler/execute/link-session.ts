@@ -32,7 +32,7 @@ export class LinkSession implements LinkHandler {
   readonly replication = new ReplicationStreams(this)
   readonly #definitions: DefinitionTable
   readonly #vectorIds = new Map<ParameterVector, number>()
-  readonly #blocked: Stream[] = []
+  readonly #blocked: { flush(): void }[] = []
   /** Watch lists that this gateway was told, by their stamps. */
   readonly #watches = new WeakMap<DatabaseWatch, number>()
   readonly #logins: LoginQuestions
@@ -137,7 +137,7 @@ export class LinkSession implements LinkHandler {
     this.executor.waited(ms)
   }
 
-  waitForDrain(stream: Stream): void {
+  waitForDrain(stream: { flush(): void }): void {
     if (!this.#blocked.includes(stream)) this.#blocked.push(stream)
   }
 

@@ -9,7 +9,7 @@ import {
 } from '../../shared/link/frame.ts'
 import type { LinkSession } from './link-session.ts'
 import { PendingQueue } from './pending-queue.ts'
-import type { Stream } from './stream.ts'
+import type { StreamAnswers } from './stream-answers.ts'
 
 /** Waiting bytes above which a backend is not read, nor given back at its ReadyForQuery. */
 export const KEPT_PENDING_BYTES_MAX = 64 * 1024
@@ -17,11 +17,11 @@ export const KEPT_PENDING_BYTES_MAX = 64 * 1024
 /** The sending half of one stream. */
 export class Outbound {
   readonly #link: LinkSession
-  readonly #stream: Stream
+  readonly #stream: StreamAnswers
   readonly #pending = new PendingQueue()
   #window = STREAM_WINDOW_BYTES
 
-  constructor(link: LinkSession, stream: Stream) {
+  constructor(link: LinkSession, stream: StreamAnswers) {
     this.#link = link
     this.#stream = stream
   }

@@ -12,14 +12,7 @@
 // - The gateway hears of a batch's end once: READY, REFUSED, LOST or CLOSED.
 import { assert } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import {
-  BATCH_HEAD_BYTES,
-  Flag,
-  Kind,
-  LostStatus,
-  Pin,
-  PinSummary,
-} from '../../shared/link/frame.ts'
+import { BATCH_HEAD_BYTES, Flag, Kind, LostStatus, Pin } from '../../shared/link/frame.ts'
 import { maskOfFacets } from '../../shared/link/watch.ts'
 import { readyForQuery } from '../../shared/pgwire/backend.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
@@ -27,7 +20,6 @@ import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { turnMs } from '../../shared/time/turn.ts'
 import type { Backend, BackendOwner } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
-import type { ParameterVector } from '../backend/parameters.ts'
 import { readListenAsk } from '../listen/listen-ask.ts'
 import { Listening, type ListeningOwner } from '../listen/listening.ts'
 import type { Refusal as PoolRefusal } from '../pool/pool-waiter.ts'
@@ -39,12 +31,11 @@ import { checkClient } from './client-limits.ts'
 import { HeldFrames } from './held-frames.ts'
 import { InboundWindow } from './inbound-window.ts'
 import type { LinkSession } from './link-session.ts'
-import { Outbound } from './outbound.ts'
 import { ready } from './ready.ts'
 import { CANCELED, pinRefusal, poolRefusal, STALE, UNFIT, type Refusal } from './refusal.ts'
 import { asksOf, isStale } from '../watch/asks.ts'
 import { SequenceUnit, type SequenceUnitOwner } from './sequence-unit.ts'
-import { StreamRecord } from './stream-record.ts'
+import { StreamAnswers } from './stream-answers.ts'
 import { broken, StreamState, type StreamHello } from './stream-state.ts'
 
 const IDLE = TransactionStatus.Idle
@@ -53,11 +44,9 @@ const READY = readyForQuery(IDLE)
 
 /** A session of a gateway. */
 export class Stream
-  extends StreamRecord
+  extends StreamAnswers
   implements BackendOwner, FittingOwner, BatchEndOwner, ListeningOwner, SequenceUnitOwner
 {
-  readonly #link: LinkSession
-  readonly #outbound: Outbound
   readonly #fitting: Fitting
   readonly #held = new HeldFrames()
   readonly #inbound: InboundWindow
@@ -65,23 +54,13 @@ export class Stream
   readonly #sequences = new SequenceUnit(this)
   /** Its batch failed before it began: the rest of it is dropped. */
   #skips = false
-  /** The backend was to take the batch's Sync as copy data: another makes its ReadyForQuery. */
-  #awaitsFinal = false
   #givesBackLate = false // the batch is over, but too much of its answer is pending
-  #creditedMs = 0 // when the gateway last gave credit
 
   constructor(link: LinkSession, pool: Pool<Backend>, hello: StreamHello) {
-    super(link.executor, pool, hello)
-    this.#link = link
-    this.#outbound = new Outbound(link, this)
+    super(link, pool, hello)
     this.#fitting = new Fitting(link.executor, this)
     this.#end = new BatchEnd(link.executor, this)
     this.#inbound = new InboundWindow(link.connection, hello.id)
-  }
-
-  /** Bytes that wait for the gateway's credit. */
-  get pendingBytes(): number {
-    return this.#outbound.bytes
   }
 
   /** Tries the session's key on a backend, unless one exists that was accepted with it. */
@@ -90,7 +69,7 @@ export class Stream
       if (member.retired || !member.open) continue // one that is retired began with other defaults
       if (member.initialParameters !== undefined) return this.#opened(member)
     }
-    const backend = this.#link.executor.pools.acquire(this.pool, this)
+    const backend = this.link.executor.pools.acquire(this.pool, this)
     if (backend !== undefined) this.granted(backend)
   }
 
@@ -99,19 +78,19 @@ export class Stream
     if (this.state !== StreamState.Idle) throw broken('a batch began before the last one ended')
     if (this.backend?.forwarder.atBoundary === false) throw broken('a batch began in a message')
     if (end - start < BATCH_HEAD_BYTES) throw broken('a batch without its head')
-    const { executor } = this.#link
+    const { executor } = this.link
     this.#inbound.received(end - start)
     // It crossed LOST: on another backend it would run outside of what it belongs to.
     if ((flags & Flag.Held) !== 0 && this.backend === undefined) return this.#consumed(end - start)
     this.batch = value
-    this.finalSeen = this.#awaitsFinal = false
+    this.finalSeen = this.awaitsFinal = false
     this.state = StreamState.Waiting
     this.sinceMs = executor.nowMs
-    this.#link.batchBegan()
+    this.link.batchBegan()
     const refusal = executor.refusalFor(this, bytes, start)
     if (refusal !== undefined) return this.refuse(refusal)
     const raw = start + BATCH_HEAD_BYTES
-    if (this.listening?.runs(this.#link, flags, bytes, raw, end) === true) {
+    if (this.listening?.runs(this.link, flags, bytes, raw, end) === true) {
       this.state = StreamState.Running
       this.finalSeen = true
       return this.#consumed(end - start)
@@ -137,7 +116,7 @@ export class Stream
   /** A LISTEN frame. @throws PgError when it is malformed. */
   listen(text: string): void {
     if (this.reads) return // a standby cannot
-    this.listening ??= new Listening(this, this.#link.executor.listeners)
+    this.listening ??= new Listening(this, this.link.executor.listeners)
     this.listening.ask(readListenAsk(text), this.state === StreamState.Idle)
   }
 
@@ -147,7 +126,7 @@ export class Stream
    */
   data(flags: number, mask: number, bytes: Buffer, start: number, end: number): void {
     this.#inbound.received(end - start)
-    if (!this.reads) this.#link.executor.gate.mayGoOn()
+    if (!this.reads) this.link.executor.gate.mayGoOn()
     if (this.state === StreamState.Waiting) {
       if (mask !== 0) this.#end.note(mask)
       this.#held.add(flags, mask, bytes, start, end, 0)
@@ -165,18 +144,12 @@ export class Stream
     if (backend?.running !== true) {
       const final = (flags & Flag.Final) !== 0
       if (this.#skips && final) this.#endSkipping()
-      else if (final && this.#awaitsFinal) this.#sayReady(backend?.status ?? IDLE)
-      else backend?.forwarder.forwardStray(this.#link, flags, bytes, start, end)
+      else if (final && this.awaitsFinal) this.sayReady(backend?.status ?? IDLE)
+      else backend?.forwarder.forwardStray(this.link, flags, bytes, start, end)
     } else {
       if (mask !== 0) this.#end.note(mask)
       if (mask === 0 || this.#pinOrEnd(backend)) this.#forward(flags, bytes, start, end)
     }
-  }
-
-  /** A CREDIT frame. @throws PgError when it is more than was ever sent. */
-  credit(bytes: number): void {
-    this.#creditedMs = this.#link.executor.nowMs
-    if (!this.#outbound.credit(bytes)) throw broken('more credit than bytes')
   }
 
   /** A CANCEL frame: ends batch `batch` if it is under way. */
@@ -185,21 +158,21 @@ export class Stream
     if (this.#sequences.refuses(CANCELED)) return
     if (this.state === StreamState.Waiting) this.refuse(CANCELED)
     else if (this.#end.underWay) return // it is over: nothing of it can be hit
-    else if (this.backend?.running === true) void this.#link.executor.cancelRunning(this.backend)
+    else if (this.backend?.running === true) void this.link.executor.cancelRunning(this.backend)
   }
 
   /** The session is over: nothing is sent any more, and its backend is cleaned or closed. */
   close(): void {
     if (this.state === StreamState.Closed) return
-    const { executor } = this.#link
+    const { executor } = this.link
     const midBatch = this.state === StreamState.Running
-    if (midBatch || this.state === StreamState.Waiting) this.#link.batchEnded()
+    if (midBatch || this.state === StreamState.Waiting) this.link.batchEnded()
     this.state = StreamState.Closed
     this.#sequences.stop()
     this.pool.sessions--
     this.#dropHeld()
     this.#withdraw()
-    this.#outbound.clear()
+    this.outbound.clear()
     this.listening?.close()
     const unknown = this.#end.stop()
     const backend = this.#letGo()
@@ -212,7 +185,7 @@ export class Stream
   terminate(error: PgError): void {
     if (this.state === StreamState.Closed) return
     this.close()
-    this.#link.sessionEnded(this, fromPgError(error))
+    this.link.sessionEnded(this, fromPgError(error))
   }
 
   /** This pooler may not serve: nothing more is delivered of what runs; the gateway hears why. */
@@ -220,7 +193,7 @@ export class Stream
     this.#sequences.stop()
     if (this.state === StreamState.Opening) {
       const error = new PgError('cannot_connect_now', refusal.message, { severity: 'FATAL' })
-      return this.#link.openFailed(this, fromPgError(error))
+      return this.link.openFailed(this, fromPgError(error))
     }
     this.reject(refusal)
     const ran = this.#end.stop()
@@ -232,8 +205,8 @@ export class Stream
 
   /** Limits of a backend held by a client that leaves a batch unfinished or reads nothing. */
   checkLimits(nowMs: number): void {
-    const creditedMs = this.#outbound.empty ? undefined : this.#creditedMs
-    checkClient(this, { executor: this.#link.executor, creditedMs, nowMs })
+    const creditedMs = this.outbound.empty ? undefined : this.creditedMs
+    checkClient(this, { executor: this.link.executor, creditedMs, nowMs })
   }
 
   /** The rule changed: a batch that has not started yet may not start under the old one. */
@@ -242,15 +215,10 @@ export class Stream
     if (this.state === StreamState.Waiting) this.refuse(refusal)
   }
 
-  /** Sends what waits, as far as credit and link allow. */
-  flush(): void {
-    this.#outbound.flush()
-  }
-
   override granted(backend: Backend): void {
     if (this.state === StreamState.Opening) {
       this.#opened(backend)
-      this.#link.executor.release(backend)
+      this.link.executor.release(backend)
       return
     }
     assert(this.state === StreamState.Waiting, 'a backend is granted to who waits')
@@ -263,9 +231,9 @@ export class Stream
   }
 
   override refused(reason: PoolRefusal): void {
-    const { limits } = this.#link.executor
+    const { limits } = this.link.executor
     const { error, response } = poolRefusal(this.pool, reason, limits)
-    if (this.state === StreamState.Opening) return this.#link.openFailed(this, response)
+    if (this.state === StreamState.Opening) return this.link.openFailed(this, response)
     this.refuse({ code: 'pool_wait', sqlstate: error.sqlstate, message: error.message })
   }
 
@@ -274,31 +242,27 @@ export class Stream
       this.finalSeen = true
       const backend = this.backend as Backend
       if (this.#end.holdsReady(backend, status)) {
-        this.#send(flags & ~Flag.Ready, bytes, start, end - READY.length) // all but that
+        this.send(flags & ~Flag.Ready, bytes, start, end - READY.length) // all but that
       } else {
-        this.#sendReady(backend.parameters, flags, status, bytes, start, end)
+        this.sendReady(backend.parameters, flags, status, bytes, start, end)
       }
       return
     }
     if (this.state !== StreamState.Running && this.kept.pins === 0 && status === IDLE) {
       return // said at rest: not of this session
     }
-    if (this.#end.goesOn(this.backend as Backend)) this.#sayReady(status)
+    if (this.#end.goesOn(this.backend as Backend)) this.sayReady(status)
     if ((flags & (Flag.CopyIn | Flag.CopyBoth)) !== 0) {
-      this.#awaitsFinal = this.finalSeen
+      this.awaitsFinal = this.finalSeen
       this.finalSeen = false // the backend waits for the client again
     }
-    this.#send(flags, bytes, start, end)
-  }
-
-  backendKeeps(chunk: Buffer): boolean {
-    return this.#outbound.keeps(chunk)
+    this.send(flags, bytes, start, end)
   }
 
   backendReady(status: number): void {
     if (this.#end.start(this.backend)) return
     if (this.kept.pins !== 0 || status !== IDLE) return
-    if (this.#outbound.full) this.#givesBackLate = true
+    if (this.outbound.full) this.#givesBackLate = true
     else this.#giveBack()
   }
 
@@ -333,7 +297,7 @@ export class Stream
     const { initialParameters } = backend
     assert(initialParameters !== undefined, 'an open backend has reported its parameters')
     this.told = initialParameters
-    this.#link.opened(this, initialParameters)
+    this.link.opened(this, initialParameters)
   }
 
   /** Another watch list: a batch that waits was looked up in the one before. */
@@ -345,7 +309,7 @@ export class Stream
 
   /** Notes what a batch asks for; its pins take effect now on a backend it has. False: refused. */
   #ask(mask: number): boolean {
-    const { executor } = this.#link
+    const { executor } = this.link
     const before = this.kept.pins
     this.#end.note(mask)
     if (this.kept.pins === before || this.backend === undefined) return true
@@ -357,7 +321,7 @@ export class Stream
 
   /** For a batch that runs: it cannot be refused any more, the session ends without its pins. */
   #pinOrEnd(backend: Backend): boolean {
-    const { executor } = this.#link
+    const { executor } = this.link
     if (this.kept.firmPins === 0 || executor.pools.pin(backend)) return true
     const { message } = pinRefusal(executor.limits)
     this.terminate(new PgError('too_many_connections', message, { severity: 'FATAL' }))
@@ -375,7 +339,7 @@ export class Stream
     // In a failed transaction nothing runs.
     const failed = backend.status === TransactionStatus.Failed
     if (!this.kept.readsForeign(backend) || failed) return this.fitted(backend)
-    this.#link.executor.counters.sequenceDiscards++
+    this.link.executor.counters.sequenceDiscards++
     this.#sequences.start(backend)
   }
 
@@ -386,7 +350,7 @@ export class Stream
 
   /** It listens, and has to be told or given something before it begins on `backend`. */
   #prepare(backend: Backend, listening: Listening): void {
-    const { executor } = this.#link
+    const { executor } = this.link
     const { moves } = listening
     const letGo = (): void => {
       if (backend !== this.backend) executor.release(backend)
@@ -404,7 +368,7 @@ export class Stream
 
   wantsFresh(): void {
     this.wantedFlavor = undefined
-    const fresh = this.#link.executor.pools.acquire(this.pool, this)
+    const fresh = this.link.executor.pools.acquire(this.pool, this)
     if (fresh !== undefined) this.granted(fresh)
   }
 
@@ -417,23 +381,19 @@ export class Stream
     this.kept.forgetBackend()
     this.state = StreamState.Running
     this.#skips = true
-    this.#send(Flag.Error | Flag.Boundary, error, 0, error.length)
+    this.send(Flag.Error | Flag.Boundary, error, 0, error.length)
     if (final) this.#endSkipping()
   }
 
   #endSkipping(): void {
     this.#skips = false
     this.finalSeen = true
-    this.#sendReady(this.told, Flag.Ready | Flag.Boundary, IDLE, READY, 0, READY.length)
-  }
-
-  notify(message: Buffer): void {
-    this.#outbound.send(Kind.Notification, Flag.Boundary, 0, 0, 0, message, 0, message.length)
+    this.sendReady(this.told, Flag.Ready | Flag.Boundary, IDLE, READY, 0, READY.length)
   }
 
   listened(answer: Buffer, failed: boolean): void {
     const flags = failed ? Flag.Error | Flag.Boundary : Flag.Boundary
-    this.#send(flags, answer, 0, answer.length)
+    this.send(flags, answer, 0, answer.length)
     this.#endSkipping()
   }
 
@@ -447,35 +407,16 @@ export class Stream
     this.#backendLost(true, loss)
   }
 
-  heard(message: Buffer): void {
-    this.#send(Flag.Boundary, message, 0, message.length)
-  }
-
-  unsaid(times: number, status: number): void {
-    for (; times > 0; times--) this.#sayReady(status)
-  }
-
-  /** A ReadyForQuery that ends no batch: the COPY failed before it took the first Sync. */
-  #sayReady(status: number): void {
-    this.#awaitsFinal = false
-    const message = ready(status)
-    this.#send(Flag.Boundary, message, 0, message.length)
-  }
-
   known(backend: Backend): void {
     const { kept } = this
     backend.owner = this
-    const { pools } = this.#link.executor
+    const { pools } = this.link.executor
     if (kept.pins === Pin.Sequence && !pools.pin(backend)) kept.forgetSequences()
     if (!this.#pinOrEnd(backend)) return
-    const news = kept.news()
-    if (news !== undefined) {
-      const json = Buffer.from(news)
-      this.#outbound.send(Kind.Settings, 0, 0, 0, 0, json, 0, json.length)
-    }
+    this.tellSettings()
     const { parameters, status } = backend
     const bytes = ready(status)
-    this.#sendReady(parameters, Flag.Ready | Flag.Boundary, status, bytes, 0, bytes.length)
+    this.sendReady(parameters, Flag.Ready | Flag.Boundary, status, bytes, 0, bytes.length)
     this.backendReady(status)
     if (this.#held.count > 0) this.#takeLate()
   }
@@ -491,31 +432,9 @@ export class Stream
     this.#consumed(payloadBytes)
   }
 
-  #sendReady(
-    vector: ParameterVector | undefined,
-    flags: number,
-    status: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    this.told = vector
-    this.listening?.batchEnds(status)
-    let pins = this.kept.pins === 0 ? 0 : PinSummary.Session
-    if (status !== IDLE) pins |= PinSummary.Transaction
-    if (this.listening?.active === true) pins |= PinSummary.Listens
-    const value = this.#link.vectorId(vector)
-    this.#outbound.send(Kind.Data, flags, status, pins, value, bytes, start, end)
-  }
-
-  #send(flags: number, bytes: Buffer, start: number, end: number): void {
-    if ((flags & Flag.Error) !== 0) this.listening?.failed()
-    if (end > start) this.#outbound.send(Kind.Data, flags, 0, 0, 0, bytes, start, end)
-  }
-
   /** The batch starts on `backend`. False when its pins were refused, and with them the batch. */
   #begin(backend: Backend): boolean {
-    const { executor } = this.#link
+    const { executor } = this.link
     if (this.kept.firmPins !== 0 && !backend.pinned && !executor.pools.pin(backend)) {
       executor.release(backend)
       this.refuse(pinRefusal(executor.limits))
@@ -538,23 +457,23 @@ export class Stream
     const backend = this.backend as Backend
     if ((flags & Flag.Final) !== 0) {
       this.finalSeen = true
-      this.#awaitsFinal = false
+      this.awaitsFinal = false
     }
-    backend.sinceMs = this.#link.executor.nowMs
-    backend.forwarder.forward(this.#link, flags, bytes, start, end)
+    backend.sinceMs = this.link.executor.nowMs
+    backend.forwarder.forward(this.link, flags, bytes, start, end)
   }
 
   /** Looks at a batch's first words for the few that concern others than its session. */
   #announce(flags: number, bytes: Buffer, start: number, end: number): void {
     const concerns = concernsOf(flags, bytes, start, end)
-    if ((concerns & Concern.Database) !== 0) this.#link.executor.closeIdle(this.pool.key.database)
+    if ((concerns & Concern.Database) !== 0) this.link.executor.closeIdle(this.pool.key.database)
     if ((concerns & Concern.Defaults) !== 0) this.#end.changesDefaults = true
   }
 
   #forwardHeld(): void {
     const held = this.#held
     const { payloadBytes, bytes } = held
-    this.#link.waited(this.pool.key.database, turnMs() - held.sinceMs)
+    this.link.waited(this.pool.key.database, turnMs() - held.sinceMs)
     try {
       if (held.count > 0) this.#announce(held.flagsOf(0), bytes, 0, held.endOf(0))
       for (let at = 0; at < held.count; at++) {
@@ -582,13 +501,13 @@ export class Stream
     this.#dropHeld()
     this.listening?.forgetAsk()
     if (this.backend === undefined) this.kept.forgetBackend()
-    this.#link.connection.sendJson(Kind.Refused, this.id, this.batch, refusal)
-    this.#link.refused(refusal.code)
+    this.link.connection.sendJson(Kind.Refused, this.id, this.batch, refusal)
+    this.link.refused(refusal.code)
   }
 
   /** Waits no more; a backend that is being made ready goes to the next. */
   #withdraw(): void {
-    this.#link.executor.pools.withdraw(this)
+    this.link.executor.pools.withdraw(this)
     this.#fitting.giveUp()
     this.listening?.giveUp()
     this.wantedFlavor = this.kept.settings
@@ -602,9 +521,9 @@ export class Stream
     this.kept.forgetBackend()
     this.listening?.batchLost()
     this.finalSeen = true
-    this.#awaitsFinal = false
-    this.#link.executor.counters.lost++
-    this.#outbound.send(Kind.Lost, 0, status, 0, this.batch, body, 0, body.length)
+    this.awaitsFinal = false
+    this.link.executor.counters.lost++
+    this.outbound.send(Kind.Lost, 0, status, 0, this.batch, body, 0, body.length)
   }
 
   /** The frame that ends a batch has left. */
@@ -612,8 +531,8 @@ export class Stream
     if (this.state !== StreamState.Running) return
     this.state = StreamState.Idle
     this.batches++
-    this.sinceMs = this.#link.executor.nowMs
-    this.#link.batchEnded()
+    this.sinceMs = this.link.executor.nowMs
+    this.link.batchEnded()
   }
 
   /** All pending has left: the backend is read again, or given back at last. */
@@ -628,8 +547,8 @@ export class Stream
     const backend = this.#letGo()
     if (backend === undefined) return
     this.released++
-    this.#link.executor.counters.released++
-    this.#link.executor.release(backend)
+    this.link.executor.counters.released++
+    this.link.executor.release(backend)
   }
 
   #letGo(): Backend | undefined {

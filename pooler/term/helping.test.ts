@@ -57,5 +57,7 @@ test('a copy of its leader is refused as following it is', async () => {
   await expect(cloneFrom(diverged(BOUND), order, begun)).rejects.toThrow('promised not to help')
   // The check after it: that its data is not known to have diverged.
   const void_ = { ...order, decided: THREE.number }
-  await expect(cloneFrom(diverged(BOUND), void_, begun)).rejects.toThrow('not known to have diverged')
+  await expect(cloneFrom(diverged(BOUND), void_, begun)).rejects.toThrow(
+    'not known to have diverged',
+  )
 })
