@@ -42,8 +42,8 @@ export const add: Command = {
     commandHelp({
       name: 'cluster node add',
       about:
-        'Adds a PostgreSQL to a running cluster: it is copied from the leader, follows it, and is ' +
-        'let into the cohort, so that its acknowledgement counts. With at_least_1 it stays an ' +
+        'Adds a PostgreSQL to a running cluster: it is copied from the leader, follows it, and ' +
+        'is let into the cohort, so that its acknowledgement counts. With at_least_1 it stays an ' +
         'observer.',
       fields: ADD_FIELDS,
       examples: [

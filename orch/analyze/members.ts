@@ -64,6 +64,9 @@ function analyzeMember(
     return notice('MEMBER_HAS_FOREIGN_DATA', `${id} holds the data of another system`, id)
   }
   if (isEmpty(member)) return clone(member, leader, false)
+  if (status.blocked.startsWith('quarantined')) {
+    return notice('MEMBER_QUARANTINED', `${id} is ${status.blocked}`, id)
+  }
   if (status.diverged !== '') return boundByPromise(member, leader) ?? clone(member, leader, true)
   if (isStandby(member) || isPrimary(member)) return analyzeRunning(member, leader, timers)
   return notice('MEMBER_NOT_RUNNING', `${id}: ${status.postgres?.message || 'starts'}`, id)

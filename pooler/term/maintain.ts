@@ -12,12 +12,23 @@ import type { Member } from './member.ts'
 import { PromiseFile } from './promise-file.ts'
 import { holdersSatisfy } from './quorum-wait.ts'
 import { streamFrom } from './recruit.ts'
+import { isDiskFull } from './repairs.ts'
 import { type Answering, answering, restartStandby, startStandby } from './run-standby.ts'
 import { setStandbyList } from './standby-list.ts'
 
 const RETRY = { minMs: 200, maxMs: 5000 } as const
 const RESTART_BUDGET_MS = 30_000
 const REPAIR_BUDGET_MS = 5000
+
+/** What pgctld says of a data directory of its own that cannot be read any more. */
+const DAMAGED = /pg_control/
+/** What a session hears when a file that it needs is damaged or gone. */
+const UNREADABLE = /could not (open|read|access) |invalid page|contains (unexpected|incorrect)/
+/** A file may be unreadable for a moment while somebody copies or checks it. */
+const MUTE_MS = 5000
+const GIVEN_UP = 'its Postgres does not stay up'
+/** While it waits for a copy that nobody may be there to give. */
+const SLOW_START_MS = 30_000
 
 type Chore = { readonly name: string; readonly body: () => Promise<void> }
 
@@ -26,6 +37,8 @@ export class Maintenance {
   readonly #member: Member
   readonly #retry = backoff(RETRY)
   #notBeforeMs = 0
+  #startedMs = 0
+  #muteSinceMs: number | undefined
 
   constructor(member: Member) {
     this.#member = member
@@ -56,16 +69,69 @@ export class Maintenance {
     ) {
       return { name: 'make the promise file', body: () => this.#makePromises() }
     }
-    if (pgctldError === '' && pg?.state === State.STOPPED) {
-      return { name: 'start', body: () => startStandby(member) }
+    if (pgctldError !== '') return this.#dueWhileRunning()
+    if (pg?.state === State.STOPPED) return this.#dueWhileDown(pg.message)
+    if (pg?.state === State.UNUSABLE && DAMAGED.test(pg.message) && this.#isCopyable()) {
+      return this.#giveUp(pg.message)
     }
     return this.#dueWhileRunning()
+  }
+
+  #dueWhileDown(message: string): Chore | undefined {
+    const member = this.#member
+    const gaveUp = member.diverged.startsWith(GIVEN_UP)
+    if (gaveUp && now() - this.#startedMs < SLOW_START_MS) return undefined // a copy is to come
+    const copyable = !gaveUp && this.#isCopyable()
+    const remedy = member.repairs.remedy({ message, copyable })
+    if (remedy === 'nothing') return undefined
+    if (remedy !== 'start') return this.#giveUp(message)
+    const body = async () => {
+      member.repairs.started()
+      this.#startedMs = now()
+      await startStandby(member)
+    }
+    return { name: 'start', body }
+  }
+
+  /** It runs, and no session begins, because a file that each needs is damaged. */
+  #dueWhileMute(): Chore | undefined {
+    const { sqlError } = this.#member.seen
+    const damaged = UNREADABLE.test(sqlError) && !isDiskFull(sqlError) && this.#isCopyable()
+    if (!damaged) this.#muteSinceMs = undefined
+    else if (now() - (this.#muteSinceMs ??= now()) >= MUTE_MS) return this.#giveUp(sqlError)
+    return undefined
+  }
+
+  /** Somebody else may have what this member has: it is not the only one in its cohort. */
+  #isCopyable(): boolean {
+    const { position, identity, promises } = this.#member
+    if (promises === undefined) return false
+    return position?.decision.cohort.some(({ id }) => id !== identity.id) ?? true
+  }
+
+  /** Said once: orch sees that it has diverged and has it copied, or that it is quarantined. */
+  #giveUp(message: string): Chore | undefined {
+    const member = this.#member
+    const { repairs } = member
+    if (member.diverged !== '' || repairs.quarantined !== '') return undefined
+    const why = `${GIVEN_UP}: ${message}`
+    const body = async () => {
+      if (!repairs.mayCopy) repairs.quarantine(why)
+      else {
+        repairs.gaveUp()
+        member.diverged = why
+      }
+      member.log.error('its data is given up', { why, quarantined: repairs.quarantined !== '' })
+    }
+    return { name: 'give its data up', body }
   }
 
   #dueWhileRunning(): Chore | undefined {
     const member = this.#member
     const seen = answering(member.seen)
-    if (seen === undefined) return undefined
+    if (seen === undefined) return this.#dueWhileMute()
+    this.#muteSinceMs = undefined
+    member.repairs.answers()
     const body = async () => {
       await restartStandby(member, new Deadline('restart as a standby', RESTART_BUDGET_MS))
     }

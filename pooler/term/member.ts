@@ -23,6 +23,7 @@ import type { Lease } from './lease.ts'
 import { Opening } from './opening.ts'
 import { hasData, type Pgctld, postmasterOf } from './pgctld-client.ts'
 import type { PromiseFile } from './promise-file.ts'
+import { Repairs } from './repairs.ts'
 import { readStanding, type Standing } from './rule-store.ts'
 import type { ServingStateCell } from './serving-state.ts'
 import { servingStateOf } from './standing.ts'
@@ -94,6 +95,7 @@ export class Member implements AsyncDisposable {
   given: GivenGrant | undefined
   readonly lease: Lease
   readonly opening = new Opening()
+  readonly repairs = new Repairs()
   #fence = ''
   #confirmed = '' // the postmaster whose leadership is known to hold
   #followed = '' // the postmaster, a standby, that was last proven a prefix of a leader
@@ -163,6 +165,7 @@ export class Member implements AsyncDisposable {
   get blocked(): string | undefined {
     if (this.promises === undefined) return 'its promise file is missing: it must be added anew'
     if (this.foreign) return 'its data belongs to another system'
+    if (this.repairs.quarantined !== '') return `quarantined: ${this.repairs.quarantined}`
     if (this.promises.state.recruitBlockedUntil === undefined) return undefined
     return 'it has not regained the WAL that it may have lost'
   }
@@ -364,7 +367,8 @@ export class Member implements AsyncDisposable {
         [standing?.inRecovery, decision?.number, proposal?.number],
         [view?.receiver, view?.primary, view?.followers.map(({ id, state }) => [id, state])],
         this.promises?.state,
-        [this.diverged, this.foreign, this.lock.current?.name, this.lock.lastError],
+        [this.diverged, this.foreign, this.repairs.quarantined],
+        [this.lock.current?.name, this.lock.lastError],
       ],
       (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
     )
