@@ -23,7 +23,10 @@ export class EventLines {
     return [
       ...(pause ? [''] : []),
       ...newDay,
-      `${time}  ${event.by}${others}  ${event.text}${took}`,
+      `${time}  ${event.by}${others}  ${plain(event.text)}${took}`,
     ]
   }
 }
+
+/** A query may hold anything, and a terminal obeys some of it. */
+const plain = (text: string): string => text.replace(/\p{Cc}/gu, '?')
