@@ -65,7 +65,7 @@ export const MUTANTS: readonly Mutant[] = [
       ['storm', 1],
     ],
     seedsMax: 1500,
-    foundAt: 25,
+    foundAt: 1,
   },
   {
     name: 'shared timeline',
@@ -93,7 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seedsMax: 1500,
-    foundAt: 3,
+    foundAt: 41,
   },
   {
     name: 'promise after reply',
@@ -118,7 +118,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'grants arrive late',
     seedsMax: 3000,
-    foundAt: 2,
+    foundAt: 4,
   },
   {
     name: 'lease by timer',
@@ -131,7 +131,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 7,
+    foundAt: 9,
   },
   {
     name: 'no own lease',
@@ -145,14 +145,14 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 7,
+    foundAt: 9,
   },
   {
     name: 'lease length differing',
     edits: [{ file: LEASE, from: 'Math.min(...rules.map(({ leaseMs }) => leaseMs))', to: '4000' }],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 7,
+    foundAt: 14,
   },
   {
     name: 'list set late',
@@ -174,7 +174,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seedsMax: 1500,
-    foundAt: 2,
+    foundAt: 1,
   },
   {
     name: 'no floor after a clone of a follower',
@@ -192,7 +192,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a member is copied anew',
     seedsMax: 3000,
-    foundAt: 8,
+    foundAt: 7,
   },
   {
     name: 'clone from a follower',
@@ -205,7 +205,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a member is copied anew',
     seedsMax: 3000,
-    foundAt: 24,
+    foundAt: 15,
   },
   {
     name: 'lost promise file is made anew',
@@ -273,7 +273,7 @@ export const MUTANTS: readonly Mutant[] = [
       ['isolate a busy one', 4],
     ],
     seedsMax: 1500,
-    foundAt: 41,
+    foundAt: 120,
   },
   {
     name: 'a promise does not hold against a rule that is not decided',
@@ -286,7 +286,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a promise is met by the order to follow another',
     seedsMax: 3000,
-    foundAt: 119,
+    foundAt: 250,
   },
   {
     name: 'opening counted as fenced though the predecessor had not opened',
@@ -308,7 +308,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 27,
+    foundAt: 47,
   },
   {
     name: 'a new leader opens at once',
@@ -317,6 +317,6 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 13,
+    foundAt: 11,
   },
 ]

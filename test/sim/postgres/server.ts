@@ -107,6 +107,8 @@ export class Postgres {
     this.pid = 1000 + this.starts
     this.received = undefined
     this.replayed = 0
+    // What it wrote before is either in the quorum by the time that it leads again, or gone.
+    this.barrier = 0
     this.waits = this.standbyNames !== ''
     this.world.after(1 + 20 * this.world.random.next(), process, () => {
       this.state = 'standby'
