@@ -1,5 +1,5 @@
-// Statement names of ours that no backend ever has: a message that is refused is replaced by one that
-// names one of them, so that the error happens in the backend. See error-names.ts for its words.
+// Statement names of ours that no backend ever has: a message that is refused is replaced by one
+// that names one of them, so that the error happens in the backend. Its words: error-names.ts.
 
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { BatchBuilder } from './batch-builder.ts'

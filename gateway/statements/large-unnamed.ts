@@ -1,5 +1,5 @@
-// A large unnamed statement is not sent along with each batch that binds it, but defined once on the
-// link and bound under a name of ours.
+// A large unnamed statement is not sent along with each batch that binds it, but defined once on
+// the link and bound under a name of ours.
 
 import type { UnnamedStatement } from './session-statements.ts'
 import type { SharedStatement } from './shared-statement.ts'

@@ -14,8 +14,8 @@ const UNSAID_MAX = 16
 
 /**
  * Asks a backend whether anything is still under way on it: it is quiet when the answer to a Close
- * comes, then ReadyForQuery, and nothing else but ReadyForQuery before. `done` says so, and how many
- * of those there were: each answers a Sync that was sent before.
+ * comes, then ReadyForQuery, and nothing else but ReadyForQuery before. `done` says so, and
+ * how many of those there were: each answers a Sync that was sent before.
  */
 export class QuietProof implements BackendOwner {
   readonly #backend: Backend

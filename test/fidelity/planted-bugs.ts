@@ -175,8 +175,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: `${EXECUTE}/clean-up.ts`,
     from: 'if (pins !== 0) statements.push(DISCARD_ALL)',
     to: 'void DISCARD_ALL',
-    test: 'test/pooler/pins.test.ts',
-    only: 'is cleaned when its session leaves',
+    test: 'test/pooler/endings.test.ts',
+    only: 'with a pin leaves a backend like new',
   },
   {
     never: 'a listener goes on that may have missed something',

@@ -4,7 +4,8 @@ import { readSource, type Source } from './source.ts'
 
 const GENERATED = 'proto/gen/'
 // Started by name and not imported.
-const ENTRY = /(?:^|\/)main\.ts$|\.(?:test|long)\.ts$|^bin\/|^test\/run\.ts$|^proto\/generate\.ts$/
+const ENTRY =
+  /(?:^|\/)main\.ts$|\.(?:test|long)\.ts$|^bin\/|^test\/run\.ts$|^proto\/generate\.ts$|^test\/support\/timeout\.ts$/
 
 /** All text files of the project that are its own: neither generated nor installed. */
 export function readProject(root: string): { sources: Source[]; texts: Map<string, string> } {
