@@ -1,7 +1,6 @@
 // What can be measured. A case runs against one target at a time; `prepare` runs once before it.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { tmpdir } from 'node:os'
 import { prepareBulk, runBulk, type BulkKind } from './bulk.ts'
 import { runChurn } from './churn.ts'
 import { runIdle } from './idle.ts'
@@ -26,7 +25,6 @@ const ALL: readonly TargetKey[] = ['direct', 'theirs', 'ours']
 const PROXIES: readonly TargetKey[] = ['theirs', 'ours']
 const IDLE_CLIENTS = 10_000
 const WIDE_COLUMNS = 100
-const WIDE_SCRIPT = join(tmpdir(), `mg-bench-wide-${process.pid}.sql`)
 
 /** Every case, in the order of the table. */
 export const CASES: readonly Case[] = [
@@ -53,10 +51,15 @@ export const CASES: readonly Case[] = [
   bulk('copy-out', 'COPY TO STDOUT of a million rows'),
   bulk('copy-in', 'COPY FROM STDIN of a million rows'),
   {
-    ...pgbench({ flags: ['-f', WIDE_SCRIPT], mode: 'simple', clients: 16 }),
     name: 'wide',
     about: `rows of ${WIDE_COLUMNS} columns, 20 kB each; 16 clients`,
+    unit: 'tps',
+    targets: ALL,
     prepare: prepareWide,
+    run: (rig, target, seconds) => {
+      const workload = { flags: ['-f', wideScript(rig)], mode: 'simple', clients: 16 } as const
+      return runPgbench(rig.pgbench, target, workload, seconds)
+    },
   },
   idle('idle', false),
   idle('idle-tls', true),
@@ -125,5 +128,7 @@ async function prepareWide(rig: Rig): Promise<void> {
   await rig.sql('create unique index if not exists bench_wide_id on bench_wide (id)')
   await rig.sql('vacuum analyze bench_wide')
   const script = '\\set id random(1, 1000)\nselect * from bench_wide where id = :id;\n'
-  await writeFile(WIDE_SCRIPT, script)
+  await writeFile(wideScript(rig), script)
 }
+
+const wideScript = (rig: Rig): string => join(rig.dir, 'wide.sql')

@@ -24,6 +24,11 @@ delete process.env['MULTIGRES_SUPERVISED']
 const say = (line: string): void => console.error(line)
 const cases = selectCases(options.cases)
 await using rig = await startRig(options, say)
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    void Promise.resolve(rig[Symbol.asyncDispose]()).finally(() => process.exit(1))
+  })
+}
 const results = openResults(rig, options)
 await warmUp(rig)
 const prepared = new Set<Case['prepare']>()

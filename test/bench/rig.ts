@@ -19,6 +19,8 @@ const PASSWORD = 'postgres'
 
 /** Everything that a case needs. Dispose it: nothing is left. */
 export type Rig = AsyncDisposable & {
+  /** The cluster's folder, which goes with it. */
+  readonly dir: string
   readonly targets: Readonly<Record<TargetKey, Target>>
   readonly pgbench: PgbenchTool
   /** What raw clients log in with. */
@@ -75,7 +77,9 @@ export async function startRig(
   const theirs = { key: 'theirs', name: 'PgBouncer', host: local, port: bouncer.port } as const
   const ours = { key: 'ours', name: 'multigres', host: local, port: ownPort } as const
   const owned = stack.move()
+  let end: Promise<void> | undefined // one, also for who asks while it is under way
   return {
+    dir: cluster.dir,
     targets: {
       direct,
       theirs: { ...theirs, pids: [bouncer.pid] },
@@ -90,7 +94,7 @@ export async function startRig(
     ],
     versions: { pgbouncer: bouncer.version, postgres: pooler.postgres.version ?? '?' },
     sql: async (text) => void (await sql.unsafe(text)),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    [Symbol.asyncDispose]: () => (end ??= owned.disposeAsync()),
   }
 }
 
