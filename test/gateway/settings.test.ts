@@ -48,7 +48,7 @@ describe('what a pooler is told', () => {
     await using shard = await startFakeShard()
     const [pooler] = shard.poolers as [FakePooler]
     await using frontend = await shard.connect()
-    await frontend.query('call p()')
+    await frontend.query('no_such_command')
     expect(pooler.names).toEqual([{ names: ['synchronous_commit'], defines: [] }])
     const doubt = Pin.Unknown | Pin.NotCleanable | Look.Settings
     expect(pooler.batches[0]?.pins).toBe(doubt | Look.Catalog)
@@ -73,8 +73,12 @@ describe('what a pooler is told', () => {
     pooler.script = (batch) => pooler.answer(batch, 'I', 2)
     await frontend.query('create temp table t (a int)')
     await frontend.query('drop table t')
-    const drops = Look.Pins | Look.Catalog
-    expect(pooler.batches.map(({ pins }) => pins)).toEqual([Look.Catalog, Pin.TempObjects, drops])
+    const alone = Look.Catalog | Look.Lone
+    expect(pooler.batches.map(({ pins }) => pins)).toEqual([
+      alone,
+      Pin.TempObjects | Look.Lone,
+      Look.Pins | alone,
+    ])
   })
 })
 
