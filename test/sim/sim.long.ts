@@ -24,7 +24,7 @@ const BEFORE = 3
 /** After faults have ended some may take longer than the bound until a leader serves. */
 const STUCK_SHARE_MAX = 0.001
 const STEPS_MIN = 200
-const UNCHANGED_SHARE_MAX = 0.002
+const UNCHANGED_SHARE_MAX = 0.01
 
 /** Does it with each of them, some at a time; what comes of them in no order. */
 async function forAll<T, R>(all: readonly T[], run: (one: T) => Promise<R>): Promise<R[]> {
