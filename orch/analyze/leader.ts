@@ -135,8 +135,8 @@ function judge(snapshot: ShardSnapshot, position: Position): Verdict {
 }
 
 /**
- * Why a leader that leads by all that is known does not serve; undefined when it does, or when there
- * are too few for another one: as soon as they are enough this one may serve, too.
+ * Why a leader that leads by all that is known does not serve; undefined when it does, or when
+ * there are too few for another one: as soon as they are enough this one may serve, too.
  */
 export function whyIdle(snapshot: ShardSnapshot, view: LeaderView): string | undefined {
   const leader = memberCalled(snapshot, view.rule.leaderId)

@@ -54,10 +54,10 @@ test('a copy of its leader is refused as following it is', async () => {
   const to = { sourceId: 'zone1_p1', host: 'h', port: 1, replace: true }
   const order: CloneOrder = { ...to, rule: THREE, decided: number('2.0') }
   const begun = (): void => expect.unreachable()
-  await expect(cloneFrom(diverged(BOUND), order, begun)).rejects.toThrow('promised not to help')
+  const copy = (as: CloneOrder): Promise<unknown> =>
+    cloneFrom(diverged(BOUND), as, begun).catch((error: unknown) => String(error))
+  expect(await copy(order)).toContain('promised not to help')
   // The check after it: that its data is not known to have diverged.
   const void_ = { ...order, decided: THREE.number }
-  await expect(cloneFrom(diverged(BOUND), void_, begun)).rejects.toThrow(
-    'not known to have diverged',
-  )
+  expect(await copy(void_)).toContain('not known to have diverged')
 })

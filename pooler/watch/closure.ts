@@ -2,7 +2,6 @@
 
 import {
   calledHash,
-  Facet,
   nameHash,
   WATCHED_NAMES_MAX,
   type WatchedNames,
