@@ -140,7 +140,9 @@ describe.each([...STORES])('on %s', (kind) => {
         await until(
           async () => (await leading.status()).postgres?.synchronousStandbyNames === names,
         )
-        expect((await remove(shard, gone.id)).rule?.cohort.map(({ id }) => id)).toEqual(
+        // The orchestrator hears of the joiner a moment after its leader has decided it.
+        const removed = await until(() => remove(shard, gone.id), { deadlineMs: 10_000 })
+        expect(removed.rule?.cohort.map(({ id }) => id)).toEqual(
           [leader.id, kept.id, added.id].toSorted(),
         )
         expect(await failureOf(forget(shard, gone.id))).toContain('still runs')
