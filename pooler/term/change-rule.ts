@@ -80,6 +80,10 @@ function requireLeading(member: Member, { standing }: Answering): void {
   if (decision.leaderId !== id) throw refuse(`${decision.leaderId || 'nobody'} leads`)
   if (standing.inRecovery) throw refuse('its Postgres is a standby')
   if (!member.confirmed) throw refuse('its quorum has not been seen yet')
+  // How long a later leader waits is counted on the cohort, policy and lease of whoever opened.
+  if (member.openedTerm !== decision.number.coordinatorTerm) {
+    throw refuse('the lease before its own may not be over')
+  }
   if (isRuleRevoked(standing.position, requirePromises(member).state.revocation)) {
     throw refuse('it was recruited by another')
   }
