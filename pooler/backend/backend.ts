@@ -16,12 +16,14 @@ import { MessageScanner } from '../../shared/pgwire/message-scanner.ts'
 import { Backend as Message, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { PoolMember, type CloseReason } from '../pool/pool-member.ts'
 import type { Pool } from '../pool/pool.ts'
-import { NO_SETTINGS, type SettingsSet, type SettingsTable } from '../settings/settings-set.ts'
+import { NO_SETTINGS, type SettingsSet } from '../settings/settings-set.ts'
+import type { BackendHost, BackendOwner } from './backend-parties.ts'
+import type { Withheld } from './barrier.ts'
 import { sendCancel } from './cancel-connection.ts'
 import { CLOSED_UNEXPECTEDLY, endsSession, lossOf, type Loss } from './loss.ts'
 import { Forwarder } from './forwarder.ts'
 import { OutBuffer, type ByteSink } from './out-buffer.ts'
-import type { ParameterVector, VectorTable } from './parameters.ts'
+import type { ParameterVector } from './parameters.ts'
 import { PreparedMap } from './prepared-map.ts'
 import { ReplyOrder } from './reply-order.ts'
 import { NO_SEQUENCES } from './sequences.ts'
@@ -32,47 +34,6 @@ import {
   tellsOfUnconfirmedCommit,
 } from './unconfirmed-commit.ts'
 import { isFinalRefusal, StartupExchange, startupPacket } from './startup-exchange.ts'
-
-/** Who gets what a backend sends. Methods of the hot path take plain arguments. */
-export interface BackendOwner {
-  /**
-   * Raw messages bytes[start, end), cut anywhere. `flags` are the link's towards the gateway;
-   * `status` is ReadyForQuery's when `Flag.Ready` is set. Bytes may be kept, not written to.
-   */
-  backendData(bytes: Buffer, start: number, end: number, flags: number, status: number): void
-  /** A chunk has been passed on to its end: whether any of its bytes are still to be read. */
-  backendKeeps(chunk: Buffer): boolean
-  /** The batch is over, and all that came with its ReadyForQuery has been passed on. */
-  backendReady(status: number): void
-  /** All that was written has been handed to the kernel. */
-  backendDrained(): void
-  /** A cancel that was under way is done: the next batch may begin. */
-  backendCancelDone(): void
-  /** Whether it hears notifications of this channel by another way already. */
-  backendHears?(channel: string): boolean
-  /** The connection is gone; nothing follows. */
-  backendLost(loss: Loss): void
-}
-
-/** What backends report to whoever keeps them, and share. */
-export interface BackendHost {
-  readonly vectors: VectorTable
-  readonly settings: SettingsTable
-  readonly limits: { readonly cancelTimeoutMs: number; readonly messageBytesMax: number }
-  /** Milliseconds of the owner's clock, coarse. */
-  nowMs: number
-  backendOpened(backend: Backend): void
-  /** It could not connect; `final` when trying again cannot help. */
-  backendRefused(backend: Backend, refusal: Buffer | undefined, final: boolean): void
-  /** Its socket is closed, after it had been open. */
-  backendGone(backend: Backend, loss: Loss): void
-  /** No cancel of it is under way any more; it may be handed on, or go on. */
-  cancelDone(backend: Backend): void
-  /** Asked for each chunk: whether it may reach a client. False: owners have let go by now. */
-  mayDeliver(): boolean
-  /** The process id that clients know the notifier by whose backend has `pid`. */
-  sessionOf(pid: number): number
-}
 
 const Phase = { Connecting: 0, Startup: 1, Open: 2, Shutting: 3, Closed: 4 } as const
 type Phase = (typeof Phase)[keyof typeof Phase]
@@ -115,7 +76,7 @@ const HANDLERS: Bun.SocketHandler<Backend> = {
 }
 
 /** One Postgres connection over the unix socket at `socketPath`. */
-export class Backend extends PoolMember<Backend> {
+export class Backend extends PoolMember<Backend> implements Withheld {
   /** Who has it; changed by the owners alone. */
   owner: BackendOwner | undefined
   pid = 0
@@ -173,6 +134,8 @@ export class Backend extends PoolMember<Backend> {
   #cancelKey: Buffer = Buffer.alloc(0)
   #loss: Loss | undefined
   #takenBefore = 0
+  /** Not looked at yet: the barrier is up. */
+  #withheld: Buffer[] = []
 
   constructor(pool: Pool<Backend>, host: BackendHost, socketPath: string) {
     super(pool)
@@ -287,7 +250,7 @@ export class Backend extends PoolMember<Backend> {
     this.#phase = Phase.Shutting
     this.owner = undefined
     this.sinceMs = this.#host.nowMs
-    if (this.paused) this.#socket?.resume()
+    if (this.paused || this.#withheld.length > 0) this.#socket?.resume()
     this.#out.write(this.#sink, TERMINATE, 0, TERMINATE.length)
   }
 
@@ -314,6 +277,31 @@ export class Backend extends PoolMember<Backend> {
   onData(chunk: Buffer): void {
     if (this.owner !== undefined) this.#host.mayDeliver()
     if (this.#phase === Phase.Shutting) return
+    if (this.#host.barrier.up && this.#saysResults) this.#withhold(chunk)
+    else this.#take(chunk)
+  }
+
+  /** The barrier is gone: goes on with what came meanwhile. */
+  release(): void {
+    const chunks = this.#withheld
+    this.#withheld = []
+    for (const chunk of chunks) this.onData(chunk)
+    const goesOn = this.#phase === Phase.Open && this.#withheld.length === 0 && !this.paused
+    if (goesOn) this.#socket?.resume()
+  }
+
+  /** What follows an unconfirmed commit is none: it is not passed on. */
+  get #saysResults(): boolean {
+    return this.#phase === Phase.Open && this.#swallowed === undefined
+  }
+
+  #withhold(chunk: Buffer): void {
+    this.#withheld.push(chunk)
+    this.#socket?.pause()
+    this.#host.barrier.join(this)
+  }
+
+  #take(chunk: Buffer): void {
     try {
       if (this.#phase === Phase.Startup) this.#starting(chunk)
       else if (this.raw) this.#relayRaw(chunk)
@@ -337,6 +325,8 @@ export class Backend extends PoolMember<Backend> {
     if (this.#phase === Phase.Closed) return
     if (this.opening) return this.#refused()
     this.#phase = Phase.Closed
+    this.#host.barrier.leave(this)
+    this.#withheld = []
     this.#out.clear()
     this.hold(NO_SETTINGS)
     const loss = this.#loss ?? CLOSED_UNEXPECTEDLY
@@ -538,6 +528,7 @@ export class Backend extends PoolMember<Backend> {
 
   #takesNotice(bytes: Buffer, start: number, end: number): boolean {
     if (!tellsOfUnconfirmedCommit(bytes, start, end)) return false
+    this.#host.barrier.raise()
     this.#swallowed = 0
     this.#scanner = this.#newScanner(SWALLOW_INTEREST)
     return true

@@ -4,7 +4,8 @@
 // runs on the backend meanwhile.
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Backend as Message } from '../../shared/pgwire/message-types.ts'
-import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { BackendOwner } from '../backend/backend-parties.ts'
 import type { Loss } from '../backend/loss.ts'
 import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
 import { Look, type LookOwner } from '../settings/look.ts'

@@ -2,7 +2,8 @@
 import { Flag, Pin } from '../../shared/link/frame.ts'
 import { query } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { BackendOwner } from '../backend/backend-parties.ts'
 
 /**
  * DISCARD ALL leaves these behind: random() would be predictable, names and libraries stay, and so

@@ -14,7 +14,9 @@ import type { Logger } from '../../shared/log/logger.ts'
 import type { Histogram } from '../../shared/metrics/registry.ts'
 import { random } from '../../shared/time/clock.ts'
 import { AdminConnection } from '../backend/admin-connection.ts'
-import { Backend, type BackendHost, type BackendOwner } from '../backend/backend.ts'
+import { Backend } from '../backend/backend.ts'
+import type { BackendHost, BackendOwner } from '../backend/backend-parties.ts'
+import { Barrier } from '../backend/barrier.ts'
 import { lossOf, type Loss } from '../backend/loss.ts'
 import { VectorTable } from '../backend/parameters.ts'
 import { SharedListeners } from '../listen/shared-listeners.ts'
@@ -81,6 +83,7 @@ export class Executor implements BackendHost {
   readonly counters = new Counters()
   readonly admin: AdminConnection
   readonly gate: ServingGate
+  readonly barrier = new Barrier(() => this.gate.lease.confirmed())
   readonly walPosition: WalPosition
   readonly watches: Watches
   readonly listeners: SharedListeners

@@ -1,7 +1,8 @@
 import { Flag } from '../../shared/link/frame.ts'
 import { close, sync } from '../../shared/pgwire/frontend.ts'
 import { Backend as Message } from '../../shared/pgwire/message-types.ts'
-import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { BackendOwner } from '../backend/backend-parties.ts'
 import type { Loss } from '../backend/loss.ts'
 
 /** Close is used for its answer alone: nothing else is answered so, and an unknown name is fine. */

@@ -1,7 +1,8 @@
 // Makes the backend that a session has already forget what other sessions did to sequences there,
 // before a batch that may ask. Its batch waits meanwhile; what becomes of it is known behind the
 // unit, as the backend can be given nothing else before.
-import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { BackendOwner } from '../backend/backend-parties.ts'
 import { CLOSED_UNEXPECTEDLY, type Loss } from '../backend/loss.ts'
 import { DISCARD_SEQUENCES } from '../backend/sequences.ts'
 import { HandOver } from '../settings/hand-over.ts'

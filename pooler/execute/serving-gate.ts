@@ -1,7 +1,12 @@
 import type { ServingState, ServingStateCell } from '../term/serving-state.ts'
 import type { Refusal } from './refusal.ts'
 
-const NO_LIMIT = { answers: () => true, delivers: () => true, lapsed: () => {} }
+const NO_LIMIT = {
+  answers: () => true,
+  delivers: () => true,
+  lapsed: () => {},
+  confirmed: () => Promise.resolve(),
+}
 
 /**
  * Decides whether a batch may start: the term as two plain numbers, compared in place. In one term
@@ -15,7 +20,7 @@ export class ServingGate {
   /** What reads as from a follower hears; undefined while that may start. */
   readsRefusal: Refusal | undefined
   /** The leader's, at this very moment: comparisons of clocks. */
-  lease: Pick<ServingStateCell, 'answers' | 'delivers' | 'lapsed'> = NO_LIMIT
+  lease: Pick<ServingStateCell, 'answers' | 'delivers' | 'lapsed' | 'confirmed'> = NO_LIMIT
   /** This process is about to stop: only sessions that have a backend go on. */
   #draining = false
   #state: ServingState

@@ -12,7 +12,8 @@ import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { query, sync } from '../../shared/pgwire/frontend.ts'
 import { HEADER_BYTES, MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Backend as Message } from '../../shared/pgwire/message-types.ts'
-import { Backend, type BackendHost, type BackendOwner } from '../backend/backend.ts'
+import { Backend } from '../backend/backend.ts'
+import type { BackendHost, BackendOwner } from '../backend/backend-parties.ts'
 import type { ForwardContext } from '../backend/forwarder.ts'
 import { lossOf, type Loss } from '../backend/loss.ts'
 import { Pool } from '../pool/pool.ts'
@@ -53,7 +54,10 @@ const OPTIONS = [
 ] as const
 
 /** What a listener shares with the pooler's other backends. */
-export type ListenerShare = Pick<BackendHost, 'vectors' | 'settings' | 'limits' | 'mayDeliver'> & {
+export type ListenerShare = Pick<
+  BackendHost,
+  'vectors' | 'settings' | 'limits' | 'mayDeliver' | 'barrier'
+> & {
   readonly nowMs: number
 }
 
@@ -229,6 +233,7 @@ export class ListenerConnection implements BackendOwner {
       backendGone: () => undefined,
       cancelDone: () => undefined,
       mayDeliver: () => share.mayDeliver(),
+      barrier: share.barrier,
       sessionOf: (pid) => pid,
     }
   }

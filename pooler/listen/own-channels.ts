@@ -8,7 +8,8 @@ import { Flag } from '../../shared/link/frame.ts'
 import { bind, close, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Backend as Message, TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { BackendOwner } from '../backend/backend-parties.ts'
 import { quotedChannel } from './channel-name.ts'
 
 /** The channel of marks. */

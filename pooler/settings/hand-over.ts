@@ -4,7 +4,8 @@
 import { Flag } from '../../shared/link/frame.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Backend as Message } from '../../shared/pgwire/message-types.ts'
-import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { BackendOwner } from '../backend/backend-parties.ts'
 
 /** An ErrorResponse is kept up to this. */
 const ERROR_BYTES_MAX = 16 * 1024

@@ -4,7 +4,8 @@
 import { Flag, Pin } from '../../shared/link/frame.ts'
 import { decodeBackend } from '../../shared/pgwire/backend-decode.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
-import type { Backend, BackendOwner } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
+import type { BackendOwner } from '../backend/backend-parties.ts'
 import type { Loss } from '../backend/loss.ts'
 import {
   giveUpMessages,

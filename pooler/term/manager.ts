@@ -16,6 +16,7 @@ import { Maintenance } from './maintain.ts'
 import { Member, messageOf } from './member.ts'
 import { Pgctld } from './pgctld-client.ts'
 import { PromiseFile } from './promise-file.ts'
+import { untilConfirmed } from './quorum-wait.ts'
 import { addPoolerService } from './service.ts'
 import type { ServingStateCell } from './serving-state.ts'
 import { statusOf } from './status.ts'
@@ -93,6 +94,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     }),
   )
   options.serving.lapsed = () => member.publish()
+  options.serving.confirmed = () => untilConfirmed(member)
   // Unreadable promises end the start: going on without them would be to vote twice.
   member.promises = await PromiseFile.open(stateDir)
   const advertised = () => ({

@@ -3,11 +3,14 @@
 // the wait of COMMIT itself proves nothing.
 import { parsePolicy, satisfiedBy } from '../../shared/consensus/durability.ts'
 import { cohortIds, formatNumber, type Rule } from '../../shared/consensus/rule.ts'
+import { assert } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
+import { sleep } from '../../shared/time/clock.ts'
 import { flushedBeyond, readView } from '../replication/view.ts'
 import type { Deadline } from './deadline.ts'
 import type { Member } from './member.ts'
+import { flushedLsn } from './rule-store.ts'
 
 const POLL_MS = 5
 
@@ -43,4 +46,27 @@ export async function untilFlushed(
     if (!member.lock.contended) return undefined
     throw new PgError('serialization_failure', `gave way to another action: no ${what}`)
   })
+}
+
+/** For as long as this node serves: what `ServingStateCell.confirmed` promises. */
+export async function untilConfirmed(member: Member): Promise<void> {
+  let lsn: bigint | undefined
+  while (member.serving.current.serving) {
+    try {
+      lsn ??= await flushedLsn(member.session) // whatever can be read was flushed here first
+      const { followers } = await readView(member.session)
+      const holders = [member.identity.id, ...flushedBeyond(followers, lsn)]
+      if (holdersSatisfy(rulesInForce(member), holders)) return
+    } catch (error) {
+      member.log.debug('the quorum cannot be asked for', { error })
+    }
+    await sleep(POLL_MS)
+  }
+}
+
+/** The decision and, while this leader changes it, what it proposed. */
+function rulesInForce({ position }: Member): Rule[] {
+  assert(position !== undefined, 'a leader knows its rule')
+  const { decision, proposal } = position
+  return proposal === undefined ? [decision] : [decision, proposal]
 }

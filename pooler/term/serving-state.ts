@@ -74,6 +74,11 @@ export class ServingStateCell {
   delivers: () => boolean = () => true
   /** One of the two has said no: the state is made anew before this returns. */
   lapsed: () => void = () => {}
+  /**
+   * Resolves once what is committed here by now is where the policy wants it, or nobody is served
+   * here any more; never rejects.
+   */
+  confirmed: () => Promise<void> = () => Promise.resolve()
   /** Brings clients to rest before leadership is handed over; set by the data part. */
   drainer: Drainer | undefined
   #current: ServingState = UNKNOWN_STATE

@@ -176,6 +176,25 @@ describe('a commit that its standbys have not confirmed', () => {
     expect(lines.slice(-2)).toEqual(['ErrorResponse ERROR 40003', 'LOST 1 40003'])
   })
 
+  test('is told to nobody who can read it, until its quorum has it', async () => {
+    const stream = await hang(query('insert into t values (1)'))
+    const confirmed = Promise.withResolvers<void>()
+    h.serving.confirmed = () => confirmed.promise
+    const reader = await h.link.open()
+    await reader.run(query('select 1'))
+    reader.lines.length = 0
+    await h.postgres.query(END_WAIT)
+    expect(await stream.end()).toEqual(['ErrorResponse ERROR 40003', 'ReadyForQuery idle'])
+    reader.batch(query('select count(*) from t'))
+    const done = `select 1 from pg_stat_activity where state = 'idle' and query like '%(*) from t'`
+    await until(async () => (await h.postgres.query(done)).length > 0)
+    await h.link.login('postgres', 'postgres') // another turn of the pooler's
+    expect(reader.lines).toEqual([])
+    confirmed.resolve()
+    expect((await reader.end())[1]).toBe('DataRow 1')
+    expect(h.server.executor.barrier.times).toBe(1)
+  })
+
   test('is unknown when Postgres ends the session', async () => {
     const stream = await hang(query('insert into t values (1)'))
     await h.postgres.query(END_WAIT.replace('cancel', 'terminate'))
