@@ -71,7 +71,7 @@ export class Failures {
    */
   lost(sent: boolean): void {
     const core = this.#core
-    const { running, held, pinned } = core.up
+    const { running, held } = core.up
     if (!running && !held) return
     core.up.end()
     const unit = core.unit !== 0
@@ -79,7 +79,7 @@ export class Failures {
     const outcome = outcomeOf({
       sent: sent && running && !unit,
       inTransaction: held && core.status !== Idle,
-      pinned,
+      pinned: core.up.pinned && !core.up.dispensable,
       traits: core.request.reads === true ? 0 : core.traits, // a standby writes nothing
     })
     core.extended?.released()

@@ -12,7 +12,7 @@ import { Pin } from '../../shared/link/frame.ts'
 import type { SessionCore } from './core.ts'
 import { Trait } from './traits.ts'
 
-/** Sessions of a database that keep a backend for this alone: well below what may be pinned. */
+/** Sessions of a database that keep one in case that they ask: well below what may be pinned. */
 const SESSIONS_MAX = 16
 /** Batches of sessions that had advanced a sequence and did not ask, until the kind does not. */
 const HELD_MAX = 32
@@ -54,9 +54,14 @@ export class SequenceUse {
     else this.#advancing++
   }
 
-  /** One more session keeps its backend. False when there are too many. */
-  take(): boolean {
-    if (this.#book.keeping >= SESSIONS_MAX) return false
+  /** Sessions of this kind have asked. */
+  get asked(): boolean {
+    return this.#asks
+  }
+
+  /** One more session keeps its backend. False when there are too many, unless it `needs` it. */
+  take(needs: boolean): boolean {
+    if (this.#book.keeping >= SESSIONS_MAX && !needs) return false
     this.#book.keeping++
     return true
   }
@@ -92,7 +97,7 @@ export function sequenceAsks(core: SessionCore, traits: number): number {
   if ((traits & Pin.Sequence) !== 0) {
     sequences.asks()
     core.readsSequences = true
-    if (!core.keepsSequences) core.keepsSequences = sequences.take()
+    if (!core.keepsSequences) core.keepsSequences = sequences.take(true)
     return 0
   }
   const advances = (traits & Trait.Advances) !== 0
@@ -106,9 +111,14 @@ export function sequenceAsks(core: SessionCore, traits: number): number {
     return 0
   }
   if (!advances) return 0
-  if (!core.keepsSequences && !sequences.take()) return 0
+  if (!core.keepsSequences && !sequences.take(needsSequences(core))) return 0
   core.keepsSequences = true
   return Pin.Sequence
+}
+
+/** The session has named its sequences, and is of a kind that asks: its backend is needed. */
+export function needsSequences({ sequences, draws, readsSequences }: SessionCore): boolean {
+  return sequences.asked && (draws || readsSequences)
 }
 
 /** The session keeps no backend for having advanced a sequence. */

@@ -35,6 +35,8 @@ export class Upstream {
   held = false
   /** The backend stays for more than the transaction. */
   pinned = false
+  /** Pinned, and may go on without what it is pinned for. */
+  dispensable = false
   /** The pooler listens for the session, for which it needs no backend. */
   listens = false
   #connection: LinkConnection | undefined
@@ -71,7 +73,7 @@ export class Upstream {
     this.watch = NOWHERE
     this.#connection = undefined
     this.stream = 0
-    this.opened = this.held = this.pinned = this.listens = false
+    this.opened = this.held = this.pinned = this.dispensable = this.listens = false
   }
 
   /** A batch begins. */
@@ -92,8 +94,9 @@ export class Upstream {
   ready(pins: number): void {
     this.end()
     this.listens = (pins & PinSummary.Listens) !== 0
-    this.held = (pins & ~PinSummary.Listens) !== 0
+    this.held = (pins & (PinSummary.Transaction | PinSummary.Session)) !== 0
     this.pinned = (pins & PinSummary.Session) !== 0
+    this.dispensable = (pins & PinSummary.Dispensable) !== 0
   }
 
   /**

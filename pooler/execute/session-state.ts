@@ -51,6 +51,8 @@ export class SessionState {
   /** What is to be looked at before the next READY at rest: `Look` bits and new pins. */
   looks = 0
   settings: SettingsSet = NO_SETTINGS
+  /** It is to keep what it knows of sequences at any price. */
+  #needsSequences = false
   /** The catalogs may have changed since the last READY at rest. */
   #catalog = false
   readonly #table: SettingsTable
@@ -72,6 +74,7 @@ export class SessionState {
   ask(mask: number): void {
     const pins = mask & PIN_MASK
     if ((mask & Look.ForgetsSequences) !== 0) this.pins &= ~Pin.Sequence
+    if ((mask & Look.NeedsSequences) !== 0) this.#needsSequences = true
     if ((mask & Look.Catalog) !== 0) this.#catalog = true
     this.looks |= (mask & LOOK_MASK) | (pins & LOOKED_PINS & ~this.pins)
     this.pins |= pins
@@ -165,6 +168,7 @@ export class SessionState {
   /** The backend is gone, or there was none: nothing is left there. */
   forgetBackend(): void {
     this.pins = 0
+    this.#needsSequences = false
     this.#nothingAsked()
   }
 
@@ -176,7 +180,12 @@ export class SessionState {
 
   /** The pins that need no look, or had one. */
   get firmPins(): number {
-    return this.pins & ~(this.looks & Pin.Sequence)
+    return this.#needsSequences ? this.pins : this.pins & ~(this.looks & Pin.Sequence)
+  }
+
+  /** Nothing is lost with its backend but values that it may never ask for. */
+  get dispensable(): boolean {
+    return this.pins === Pin.Sequence && !this.#needsSequences
   }
 
   /** A batch of the session begins on `backend`. */

@@ -94,6 +94,7 @@ export abstract class StreamAnswers extends StreamRecord {
     this.told = vector
     this.listening?.batchEnds(status)
     let pins = this.kept.pins === 0 ? 0 : PinSummary.Session
+    if (this.kept.dispensable) pins |= PinSummary.Dispensable
     if (status !== TransactionStatus.Idle) pins |= PinSummary.Transaction
     if (this.listening?.active === true) pins |= PinSummary.Listens
     const value = this.link.vectorId(vector)

@@ -412,7 +412,7 @@ export class Stream
     const { kept } = this
     backend.owner = this
     const { pools } = this.link.executor
-    if (kept.pins === Pin.Sequence && !pools.pin(backend)) kept.forgetSequences()
+    if (kept.dispensable && !pools.pin(backend)) kept.forgetSequences()
     if (!this.#pinOrEnd(backend)) return
     this.tellSettings()
     const { parameters, status } = backend

@@ -187,6 +187,8 @@ export const Look = {
   // In the places of pins that no batch asks for.
   /** The batch may have discarded what the session knows of sequences. */
   Discards: 1 << 1,
+  /** The session will ask what it knows of sequences: it does not go on without it. */
+  NeedsSequences: 1 << 2,
   /** Nobody will ask what the session knows of sequences. */
   ForgetsSequences: 1 << 10,
   /** The batch is one statement that changes the catalogs: it runs nothing that it makes. */
@@ -194,7 +196,8 @@ export const Look = {
 } as const
 
 /** The part of a mask that is pins. */
-export const PIN_MASK = 0xffff & ~(Look.Discards | Look.ForgetsSequences | Look.Lone)
+export const PIN_MASK =
+  0xffff & ~(Look.Discards | Look.NeedsSequences | Look.ForgetsSequences | Look.Lone)
 /** The pins that a backend can be asked about. */
 export const VERIFIABLE_PINS =
   Pin.TempObjects | Pin.SqlPrepare | Pin.CursorWithHold | Pin.AdvisoryLock | Pin.Listen
@@ -202,10 +205,11 @@ export const VERIFIABLE_PINS =
 export const SETTINGS_BYTES_MAX = 16 * 1024
 
 /**
- * What a gateway needs to know at every ReadyForQuery: why the session keeps its backend, and that
- * its pooler listens for it, for which it needs none.
+ * What a gateway needs to know at every ReadyForQuery: why the session keeps its backend, whether
+ * it could go on without (it may only have asked what it knows of sequences), and that its pooler
+ * listens for it, for which it needs none.
  */
-export const PinSummary = { Transaction: 1, Session: 2, Listens: 4 } as const
+export const PinSummary = { Transaction: 1, Session: 2, Listens: 4, Dispensable: 8 } as const
 
 /**
  * Status of a LOST frame: whether a byte of the batch was given to a socket towards the backend.
