@@ -15,6 +15,9 @@ export type ChannelChange =
   /** null: all of them. */
   | { readonly unlisten: string | null }
 
+/** A text that is DISCARD ALL and nothing else. */
+export const DISCARD_ALL: ChannelChange = { unlisten: null }
+
 /** Postgres cuts longer names, between two characters (NAMEDATALEN - 1). */
 const CHANNEL_BYTES_MAX = 63
 /** Commands whose effect on other statements of the same text is not told here. */
@@ -44,6 +47,9 @@ export function channelChange(
   }
   if (statements.some((statement) => UNSURE.has(firstWord(statement)))) return undefined
   const changes = statements.map((statement) => unlistenOf(statement, mode))
+  if (statements.length === 1 && firstWord(first) === Word.Discard && changes[0] === null) {
+    return DISCARD_ALL
+  }
   if (changes.includes(null)) return { unlisten: null }
   const [one, ...more] = changes.filter((change) => change !== undefined)
   return one === undefined || more.length > 0 ? undefined : { unlisten: one }

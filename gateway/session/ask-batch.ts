@@ -2,11 +2,13 @@
 
 import { Look, Pin, PIN_MASK } from '../../shared/link/frame.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { DISCARD_ALL } from '../listen/listen-statement.ts'
 import type { Asks } from './asks.ts'
 import { runsNothing } from './channel-refusal.ts'
 import { COMMIT_SETTING } from './commit-policy.ts'
 import type { SessionCore } from './core.ts'
 import { SEARCH_PATH } from './temp-path.ts'
+import { needsSequences } from './sequence-use.ts'
 import { ASK_BITS, Trait } from './traits.ts'
 
 /** What is pinned by these may have set anything, synchronous_commit too. */
@@ -20,6 +22,7 @@ export function maskOf(core: SessionCore, traits: number): number {
   let mask = traits & ASK_BITS
   if (core.explicit) mask |= Pin.Explicit
   if (core.forgetsSequences) mask |= Look.ForgetsSequences
+  if ((mask & Pin.Sequence) !== 0 && needsSequences(core)) mask |= Look.NeedsSequences
   if ((traits & Trait.MayWrite) !== 0 && core.reachesTemp) mask |= Pin.TempObjects
   if ((traits & Trait.Resets) !== 0 && (!core.settings.empty || core.up.held)) {
     mask |= Look.Settings
@@ -57,7 +60,7 @@ function tellOfChannels({ up, status }: SessionCore, { channels, ownChannels }: 
     if (ownChannels && up.listens) up.sendListen({ own: true })
   } else if (status === TransactionStatus.Idle) {
     if ('listen' in channels || up.listens) up.sendListen(channels)
-  } else if ('unlisten' in channels && up.listens) {
+  } else if ('unlisten' in channels && channels !== DISCARD_ALL && up.listens) {
     up.sendListen({ own: true })
   }
 }

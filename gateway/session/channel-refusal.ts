@@ -3,6 +3,7 @@
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import type { SessionCore } from './core.ts'
 import type { Mentions } from './mentions.ts'
+import { DISCARD_ALL } from '../listen/listen-statement.ts'
 import { Trait } from './traits.ts'
 
 /**
@@ -16,8 +17,12 @@ export function keepsChannels(core: SessionCore, begins: boolean): boolean {
   return !begins || status !== TransactionStatus.Idle
 }
 
-/** Whether a text reaches the channels that the session hears; LISTEN itself only adds one. */
-export function reachesChannels({ channels, ownChannels }: Mentions): boolean {
+/**
+ * Whether a text reaches the channels that the session hears; LISTEN itself only adds one.
+ * @param inBlock it runs first in a batch, in a transaction block: DISCARD ALL fails there by itself.
+ */
+export function reachesChannels({ channels, ownChannels }: Mentions, inBlock: boolean): boolean {
+  if (inBlock && channels === DISCARD_ALL) return false
   return ownChannels || (channels !== undefined && 'unlisten' in channels)
 }
 

@@ -64,6 +64,8 @@ export type ExtendedContext = {
   watched: WatchLookup
   /** What reaches the session's channels cannot run now. */
   keepsChannels: boolean
+  /** The piece begins a batch in a transaction block. */
+  inBlock: boolean
 }
 
 /** Where the name of a Bind's statement lies, and the message ends. */
@@ -416,7 +418,8 @@ export class Extended {
       name === '' ? statements.unnamed : (statements.get(name) ?? this.#own.get(name))
     const mentions = statement?.mentions
     if (mentions === undefined) return Refusal.None
-    if (context.keepsChannels && reachesChannels(mentions)) return Refusal.Channels
+    const inBlock = context.inBlock && !this.executed
+    if (context.keepsChannels && reachesChannels(mentions, inBlock)) return Refusal.Channels
     const values = { bytes, at: nameEnd + 1, end: next }
     return this.#refusesBound(mentions, values) ? Refusal.WeakCommit : Refusal.None
   }

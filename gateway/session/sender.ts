@@ -161,7 +161,8 @@ export class Sender {
     let traits = isQuery ? this.#traitsOf(bytes, start, next) : functionCallTraits(bytes, start)
     if (!begins && core.extended?.unsure === true) traits |= IN_DOUBT
     const mentions = isQuery ? lastMentions(traits) : undefined
-    const channels = mentions !== undefined && reachesChannels(mentions)
+    const inBlock = begins && core.status === TransactionStatus.InTransaction
+    const channels = mentions !== undefined && reachesChannels(mentions, inBlock)
     const refused = channels && keepsChannels(core, begins) ? Refusal.Channels : Refusal.None
     if ((traits & Trait.Refused) !== 0 || refused !== Refusal.None) traits = Trait.Refused
     if ((traits & SEQUENCES) !== 0 || core.keepsSequences) traits |= sequenceAsks(core, traits)
@@ -557,6 +558,7 @@ export class Sender {
       vectorId: down.told?.id ?? 0,
       watched: watch.list,
       keepsChannels: keepsChannels(this.#core, begins),
+      inBlock: begins && this.#core.status === TransactionStatus.InTransaction,
     }
   }
 }

@@ -331,6 +331,19 @@ describe('in an open transaction', () => {
     },
   )
 
+  test('DISCARD ALL fails as it does for everybody', async () => {
+    await using listener = await connect()
+    await listener.query('listen t3')
+    for (const message of [query('discard all'), Buffer.concat([...run('discard all'), sync()])]) {
+      await listener.query('begin')
+      listener.send(message)
+      const failed = ['ErrorResponse ERROR 25001', 'ReadyForQuery failed']
+      expect((await listener.untilReadyForQuery()).slice(-2)).toEqual(failed)
+      await listener.query('rollback')
+      expect(await listener.query('notify t3')).toContain('NotificationResponse t3')
+    }
+  })
+
   test('a statement that was prepared before is refused, too', async () => {
     await using listener = await connect()
     await listener.query('listen t2')
