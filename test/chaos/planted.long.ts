@@ -36,7 +36,7 @@ const GUARDS: Guard[] = [
       },
       {
         file: 'pooler/term/lease.ts',
-        from: 'return now() < this.#untilMs',
+        from: 'return this.#endless || now() < this.#untilMs',
         to: 'return true',
       },
     ],
