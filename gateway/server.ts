@@ -26,6 +26,7 @@ import { Listeners } from './client/listeners.ts'
 import type { LoginQuestion, LoginRow } from './poolers/logins.ts'
 import type { Route } from './poolers/route.ts'
 import { Router } from './poolers/router.ts'
+import { untilLed } from './poolers/until-led.ts'
 import { ReplicationSession } from './replication/replication-session.ts'
 import { Replications } from './replication/replications.ts'
 import { Followers } from './replica/followers.ts'
@@ -218,10 +219,15 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
 
   /** What the leader says of a role and a database; waits for one. @throws PgError */
   async askLeader(question: LoginQuestion): Promise<LoginRow> {
-    const { router, limits } = this
-    const leader = router.leader ?? (await router.nextLeader(limits.failoverWindowMs))
-    if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
-    return await leader.login(question)
+    return await this.untilLed(async () => {
+      const { leader } = this.router
+      if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
+      return await leader.login(question)
+    })
+  }
+
+  async untilLed<T>(step: () => Promise<T>): Promise<T> {
+    return await untilLed(this.router, this.limits.failoverWindowMs, step)
   }
 
   /** The console is most needed while nobody leads: then a follower says who the client is. */

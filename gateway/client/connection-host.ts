@@ -53,6 +53,8 @@ export interface ConnectionHost {
    * @throws PgError
    */
   loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow>
+  /** Takes a step of a login again while nobody can serve, as long as clients wait for a leader. */
+  untilLed<T>(step: () => Promise<T>): Promise<T>
   newSession(options: NewSession): Session
   /** For clients of the database that is none. */
   readonly console: Console

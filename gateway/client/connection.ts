@@ -256,7 +256,7 @@ export class Connection {
     const replicates = startup.replication !== false
     checkAdmission(row, { user, database, replicates, sessions: admission.sessions })
     const session = this.#newSession(startup, version, options)
-    const vector = await this.#open(session)
+    const vector = await this.#open(session, startup.replication !== false)
     if (this.#ended) return session.close()
     admission.keepFor(session)
     this.#welcome(session, vector.values)
@@ -304,9 +304,16 @@ export class Connection {
   }
 
   /** Opens the session on the leader; a backend's refusal is passed on in its own bytes. */
-  async #open(session: Session | ReplicationSession): Promise<ParameterVector> {
+  async #open(
+    session: Session | ReplicationSession,
+    replicates: boolean,
+  ): Promise<ParameterVector> {
     try {
-      return await session.open()
+      if (replicates) return await session.open()
+      return await this.#host.untilLed(() => {
+        if (this.#ended) throw fatal('connection_failure', 'the client is gone')
+        return session.open()
+      })
     } catch (error) {
       session.close()
       throw error
