@@ -19,7 +19,7 @@ export function keepsChannels(core: SessionCore, begins: boolean): boolean {
 
 /**
  * Whether a text reaches the channels that the session hears; LISTEN itself only adds one.
- * @param inBlock it runs first in a batch, in a transaction block: DISCARD ALL fails there by itself.
+ * @param inBlock it runs first in a batch, in a transaction block: DISCARD ALL fails there anyway.
  */
 export function reachesChannels({ channels, ownChannels }: Mentions, inBlock: boolean): boolean {
   if (inBlock && channels === DISCARD_ALL) return false

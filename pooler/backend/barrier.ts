@@ -1,6 +1,6 @@
 // A commit whose wait for its standbys ended early is on this node alone and can be read by
 // everybody at once: if this node dies, it is gone, and whoever was told of it was told a lie. From
-// such a commit on nothing that backends say goes on, until the quorum has flushed all that had been
+// such a commit on nothing that backends say goes on, until the quorum has flushed all that was
 // committed here by then. What they say meanwhile stays in their sockets.
 
 /** Who has something to say. */

@@ -11,6 +11,8 @@ import { startPooled, type Pooled } from './pooled.ts'
 const BACKENDS = 6
 const BACK_MS = 30_000
 const LIMIT_MS = 120_000
+/** The supervisor waits longer each time before it starts a pooler again. */
+const EVERY_IN_CI = 3
 
 let pooled: Pooled
 let keys = 0
@@ -45,11 +47,19 @@ async function checkpointer(frontend: Frontend): Promise<string> {
   return (await frontend.row(sql))[0] ?? ''
 }
 
+/** A pooler that has just started takes a write for anything, until it has read the catalogs. */
+async function writesAreReleased(): Promise<boolean> {
+  await using frontend = await Frontend.connect(pooled.address)
+  await frontend.query('delete from fault where false')
+  return (await pooled.backendsPinned()) === 0
+}
+
 async function killed(state: FaultState, what: 'backend' | 'pooler'): Promise<void> {
   const key = (keys += 1)
   const client = await Frontend.connect(pooled.address)
   try {
     const before = await comeBack()
+    await until(writesAreReleased, { deadlineMs: BACK_MS, what: 'what functions leave is known' })
     const old = await checkpointer(before)
     await state.enter(client, key)
     const backend = what === 'backend'
@@ -72,8 +82,10 @@ async function checkpointerNow(): Promise<string> {
   return await checkpointer(frontend)
 }
 
-describe.each([...FAULT_STATES])('$name', (state) => {
+describe.each(FAULT_STATES.map((state, index) => ({ ...state, state, index })))('$name', (each) => {
+  const { state, index } = each
   test("the backend's process is killed", () => killed(state, 'backend'), LIMIT_MS)
 
-  test('the pooler is killed', () => killed(state, 'pooler'), LIMIT_MS)
+  const much = Bun.env['MULTIGRES_CI'] !== undefined && index % EVERY_IN_CI > 0
+  test.skipIf(much)('the pooler is killed', () => killed(state, 'pooler'), LIMIT_MS)
 })

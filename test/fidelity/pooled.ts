@@ -25,6 +25,8 @@ export interface Pooled extends AsyncDisposable {
   /** Batches, those released, hand-overs. */
   describe(): Promise<string>
   /** Resolves when no stream, pin or lock of a client is left. */
+  /** Backends that a session keeps, of the pooler. */
+  backendsPinned(): Promise<number>
   expectNothingLeft(): Promise<void>
 }
 
@@ -61,6 +63,7 @@ export async function startPooled(options: PooledOptions): Promise<Pooled> {
       const values = await Promise.all(counters.map((name) => metric(`pooler_${name}_total`)))
       return counters.map((name, at) => `${name} ${values[at]}`).join(', ')
     },
+    backendsPinned: () => metric('pooler_backends_pinned'),
     async expectNothingLeft() {
       const streams = async (): Promise<number> =>
         Object.keys((await (await fetch(`${http}/debug/streams`)).json()) as object).length

@@ -35,6 +35,7 @@ describe('the closing line', () => {
   test('only summary lines are taken as such', () => {
     const reader = new SummaryReader()
     expect(reader.read('(pass) 3 pass')).toBe(false)
+    expect(reader.read('    380 error')).toBe(false) // a test's own table
     expect(reader.read(' 3 pass')).toBe(true)
     expect(reader.read('Ran 1 test across 1 file. [2.00ms]')).toBe(true)
   })

@@ -30,7 +30,7 @@ export class SummaryReader {
 
   /** True when the line is part of the summary. */
   read(line: string): boolean {
-    const count = /^\s+(\d+) (pass|fail|errors?|skip|todo|filtered out)$/.exec(line)
+    const count = /^ (\d+) (pass|fail|errors?|skip|todo|filtered out)$/.exec(line)
     if (count !== null) {
       this.#counts.set((count[2] ?? '').replace('errors', 'error'), Number(count[1]))
       return true
