@@ -17,6 +17,8 @@ import { Workload } from './workload.ts'
 
 const TEST_MS = 240_000
 const AGAIN_MS_MAX = 60_000
+/** Who is ahead of whom in a scene is chance: as many of them may pass before one shows it. */
+const ROUNDS_MAX = 3
 const ASK_MS = 1500
 const ALONE_MS = 1500
 /** More WAL than the writers make meanwhile, and than waits on its way to a frozen follower. */
@@ -76,13 +78,15 @@ const GUARDS: Guard[] = [
 
 let site: Site | undefined
 let workload: Workload | undefined
-afterEach(async () => {
+afterEach(clear, TEST_MS)
+
+async function clear(): Promise<void> {
   for (const node of site?.nodes ?? []) node.thaw()
   await workload?.[Symbol.asyncDispose]()
   await site?.[Symbol.asyncDispose]()
   site = undefined
   workload = undefined
-}, TEST_MS)
+}
 
 async function play({ scene }: Guard, root?: string): Promise<Anomaly[]> {
   site = await startSite({ gateways: 2, ...(root === undefined ? {} : { root }) })
@@ -112,9 +116,14 @@ for (const guard of GUARDS) {
       'is taken out: that is reported',
       async () => {
         using planted = new Planted(guard.edits)
-        const found = (await play(guard, planted.root)).map(({ what }) => what)
-        console.error(`without ${guard.name}: ${JSON.stringify(count(found))}`)
-        expect(found.filter((what) => guard.reports.test(what))).not.toEqual([])
+        let reported: string[] = []
+        for (let round = 0; round < ROUNDS_MAX && reported.length === 0; round++) {
+          await clear()
+          const found = (await play(guard, planted.root)).map(({ what }) => what)
+          console.error(`without ${guard.name}: ${JSON.stringify(count(found))}`)
+          reported = found.filter((what) => guard.reports.test(what))
+        }
+        expect(reported).not.toEqual([])
       },
       TEST_MS,
     )
