@@ -143,8 +143,9 @@ async function endRecovery(
   await setStandbyNames(member, rule, { seen, deadline })
   // A restart for the list, in the line before, is before the marker: its postmaster counts.
   const { lsn } = seen.standing.position
+  const promoted = postmasterOf(member.seen.pg)
   await promises.update({
-    promoting: { term, timeline, lsn, postmaster: postmasterOf(member.seen.pg) },
+    promoting: { term, timeline, lsn, postmaster: promoted },
   })
   // A session of a standby could write once it is a primary, before any rule allows that.
   member.endReads()
@@ -152,7 +153,9 @@ async function endRecovery(
   await member.pgctld.promote(timeline, deadline.remainingMs('Postgres to end recovery'))
   await deadline.poll('Postgres to take writes', POLL_MS, async () => {
     const found = await member.observeAnew()
-    return found.standing?.inRecovery === false ? true : undefined
+    if (found.standing?.inRecovery === false) return true
+    if (postmasterOf(found.pg) === promoted) return undefined
+    throw refuse('its Postgres ended while it was promoted')
   })
 }
 

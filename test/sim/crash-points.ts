@@ -35,6 +35,37 @@ export const CRASH_POINTS: readonly string[] = [
   'a timer',
 ]
 
+/** Steps that a run seldom comes to are aimed at as many times as often as others. */
+const RARE: Readonly<Record<string, number>> = {
+  'pgctld stop, before': 5,
+  'pgctld stop, after': 12,
+  'asking for a stream': 9,
+  'pgctld start, before': 3,
+  'pgctld start, after': 4,
+  'pgctld starts Postgres, after': 4,
+  'pgctld clone, before': 2,
+  'pgctld clone, after': 4,
+  'pgctld copies, before': 2,
+  'pgctld copies, after': 2,
+  'asked to cloneFrom': 2,
+  'answering cloneFrom': 3,
+  'the answer to setPrimary': 2,
+  'reading the own end, before': 3,
+  'writing the promise: recruitBlockedUntil, before': 3,
+  'writing the promise: recruitBlockedUntil, after': 2,
+  'postgres stops, before': 3,
+  'postgres stops, after': 2,
+  'looking at replay, after': 2,
+  'looking at followers, after': 2,
+  'proposing, before': 2,
+  'proposing, after': 2,
+}
+
+/** What a run picks from. */
+export const AIMS: readonly string[] = CRASH_POINTS.flatMap((point) =>
+  Array.from({ length: RARE[point] ?? 1 }, () => point),
+)
+
 function around(step: string): string[] {
   return [`${step}, before`, `${step}, after`]
 }

@@ -9,6 +9,7 @@ const CLOCK = 'the wall clock of a waiting leader jumps'
 const PROMOTED = 'followers start anew while a leader is promoted'
 
 const NOTHING = 'a promotion comes to nothing'
+const ENDED = 'a server ends while it is promoted'
 
 async function brokenBy(script: string, count: number) {
   const { outcomes } = await runJob({ from: 1, count, script })
@@ -36,10 +37,17 @@ test(
   TIMEOUT_MS,
 )
 
+/** Its promotion waited a minute for writes to be taken, and its orchestrator for the promotion. */
+test(
+  'who was promoted and ended is not waited for',
+  async () => expect(await brokenBy(ENDED, 8)).toEqual([]),
+  TIMEOUT_MS,
+)
+
 test(
   'the stories of planted bugs break nothing without them',
   async () => {
-    const known = [CLOCK, PROMOTED, NOTHING]
+    const known = [CLOCK, PROMOTED, NOTHING, ENDED]
     const names = Object.keys(SCRIPTS).filter((name) => !known.includes(name))
     const broken = await Promise.all(names.map((name) => brokenBy(name, 3)))
     expect(broken.flat()).toEqual([])

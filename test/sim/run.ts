@@ -3,7 +3,7 @@ import { useTimeSource } from '../../shared/time/clock.ts'
 import { Cluster, type Shape } from './cluster/cluster.ts'
 import { type Fault, Nemesis, USUAL_FAULTS } from './cluster/nemesis.ts'
 import { SCRIPTS } from './scripts.ts'
-import { CRASH_POINTS } from './crash-points.ts'
+import { AIMS } from './crash-points.ts'
 import { World } from './world/world.ts'
 
 /** What came of one seed. */
@@ -114,7 +114,7 @@ function trouble(cluster: Cluster, nemesis: Nemesis): void {
   for (let left = 1 + random.integer(4); left > 0; left -= 1) {
     world.after(TROUBLE_MS * random.next(), undefined, () => nemesis.strike())
   }
-  const point = random.pick(CRASH_POINTS)
+  const point = random.pick(AIMS)
   const occasion = OCCASIONS.find(([name]) => point.includes(name))?.[1]
   nemesis.aim(point, occasion === undefined ? 1 + random.integer(3) : 1)
   if (occasion === undefined) return
@@ -122,7 +122,9 @@ function trouble(cluster: Cluster, nemesis: Nemesis): void {
 }
 
 /** What went wrong was borne without another leader: one run has one failover at least. */
-function replaceLeader({ world, leader }: Cluster, nemesis: Nemesis): void {
+function replaceLeader(cluster: Cluster, nemesis: Nemesis): void {
+  untilServed(cluster, BIRTH_MS)
+  const { world, leader } = cluster
   if (leader === undefined) return
   nemesis.do('power cut', leader.node, { atLeastMs: FAILOVER_MS })
   world.run(world.time + FAILOVER_MS)

@@ -43,6 +43,21 @@ export const SCRIPTS: Readonly<Record<string, Script>> = {
     look()
   },
 
+  /** The server of a new leader ends as soon as it has left recovery, before any rule says so. */
+  'a server ends while it is promoted': (cluster, nemesis) => {
+    const { leader } = cluster
+    if (leader === undefined) return
+    nemesis.do('power cut', leader.node, { atLeastMs: 4000 })
+    const promoted = (): NodeParts | undefined => {
+      return followers(cluster).find(({ postgres }) => postgres.state === 'primary')
+    }
+    until(
+      cluster,
+      () => promoted() !== undefined,
+      () => promoted()?.postgres.crash('process'),
+    )
+  },
+
   /**
    * A promotion ends before its rule is written, when the followers have moved to its timeline; the
    * old leader is back with more WAL than they have, none of it acknowledged.

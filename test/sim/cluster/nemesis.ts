@@ -53,6 +53,8 @@ export class Nemesis {
   #quiet = false
   #target: string | undefined
   #countdown = 0
+  /** Machines that are suspended: what ends that, once. */
+  readonly #suspended = new Set<() => void>()
   /** Members that lost what only a member added anew would have. */
   lost = 0
 
@@ -301,10 +303,13 @@ export class Nemesis {
     const since = world.time
     const stopped = processes.filter((process) => process?.alive === true && !process.frozen)
     for (const process of stopped) world.freeze(process!)
-    later(3000, () => {
+    const wake = (): void => {
+      if (!this.#suspended.delete(wake)) return
       node.machine.suspendedMs += world.time - since
       for (const process of stopped) world.thaw(process!)
-    })
+    }
+    this.#suspended.add(wake)
+    later(3000, wake)
   }
 
   /** One disk at a time, and never the leader's: more losses than the policy outlives are real. */
@@ -334,6 +339,7 @@ export class Nemesis {
     const { world, network, nodes, orchs } = this.#cluster
     network.heal()
     Object.assign(network.weather, { lost: 0, late: 0.005 })
+    for (const wake of this.#suspended) wake()
     for (const node of nodes.values()) {
       node.diskFull = false
       node.postgres.sendersMax = Infinity
