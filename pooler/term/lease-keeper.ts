@@ -1,4 +1,6 @@
-// Asks the cohort for grants while this node leads, or is about to.
+// Asks the cohort for grants while this node leads, or is about to. One request does not wait for
+// the answer to the one before it: on a machine with too much to do an answer may take most of a
+// lease, and what was asked for meanwhile is then about to come.
 import { PoolerClient } from '../../proto/gen/pooler.ts'
 import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
 import {
@@ -14,12 +16,12 @@ import type { PoolerDirectory } from '../../shared/topology/directory.ts'
 import { instant } from './instant.ts'
 import type { Member } from './member.ts'
 
-/** Requests in the time of one lease: some may be lost or late. */
+/** Requests in the time of one lease: some may be lost or late. As many may be on their way. */
 const ASKED_PER_LEASE = 5
 /** How often it is looked whether there is something to ask for. */
 const IDLE_MS = 20
 
-type Peer = { readonly address: string; readonly client: PoolerClient; asking: boolean }
+type Peer = { readonly address: string; readonly client: PoolerClient; asked: number }
 
 /** What it stands on; the directory is its owner's to dispose. */
 export type LeaseKeeperOptions = {
@@ -77,8 +79,8 @@ export class LeaseKeeper implements Disposable {
   async #askOne({ id, incarnation }: CohortMember, rule: Rule): Promise<void> {
     const peer = this.#peer(id)
     const { lease, identity, clusterId } = this.#member
-    if (peer === undefined || peer.asking) return
-    peer.asking = true
+    if (peer === undefined || peer.asked >= ASKED_PER_LEASE) return
+    peer.asked += 1
     const asked = instant()
     const header = {
       protocolVersion: CONTROL_PROTOCOL_VERSION,
@@ -97,7 +99,7 @@ export class LeaseKeeper implements Disposable {
     } catch (error) {
       this.#tell(id, error instanceof Error ? error.message : String(error))
     } finally {
-      peer.asking = false
+      peer.asked -= 1
     }
   }
 
@@ -120,7 +122,7 @@ export class LeaseKeeper implements Disposable {
     if (address === undefined || known?.address === address) return known
     known?.client.close()
     const client = rpcClient(PoolerClient, address, { token: this.#options.token })
-    const peer = { address, client, asking: false }
+    const peer = { address, client, asked: 0 }
     this.#peers.set(id, peer)
     return peer
   }

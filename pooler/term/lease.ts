@@ -23,6 +23,7 @@ export class Lease {
   #endless = false
   /** By the monotonic clock alone. */
   #untilMs = -Infinity
+  #lowestMs = Infinity
 
   /** The rules by which this node leads: its decision, and its own undecided proposal. */
   get rules(): readonly Rule[] {
@@ -45,7 +46,10 @@ export class Lease {
       if (cohort.get(id) !== known.get(id)) this.#grants.delete(id)
     }
     // What was granted in an older term was said before anybody was recruited for this one.
-    if (rules.length === 0 || !shareTerm(this.#rules, rules)) this.#grants.clear()
+    if (rules.length === 0 || !shareTerm(this.#rules, rules)) {
+      this.#grants.clear()
+      this.#lowestMs = Infinity
+    }
     this.#rules = rules
     this.#key = key
     this.#lengthMs = rules.length === 0 ? 0 : Math.min(...rules.map(({ leaseMs }) => leaseMs))
@@ -57,6 +61,7 @@ export class Lease {
     if (!shareTerm(this.#rules, [rule])) return false
     const before = this.#grants.get(id)
     if (before !== undefined && before.monotonicMs > asked.monotonicMs) return true
+    if (this.#since !== undefined) this.#lowestMs = Math.min(this.#lowestMs, this.remainingMs())
     this.#grants.set(id, asked)
     this.#recount()
     return true
@@ -66,6 +71,11 @@ export class Lease {
   remainingMs(): number {
     if (this.#endless) return Infinity
     return this.#since === undefined ? -Infinity : this.#lengthMs - elapsedMs(this.#since)
+  }
+
+  /** The least that was left of it when a grant came, in this term: how close it was to its end. */
+  get lowestMs(): number {
+    return this.#lowestMs
   }
 
   /** Whether clients may begin anything here at this very moment. For each frame that comes. */

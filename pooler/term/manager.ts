@@ -205,6 +205,10 @@ function addMetrics(metrics: MetricsRegistry, member: Member): void {
     const remainingMs = member.lease.remainingMs()
     return Number.isFinite(remainingMs) ? Math.round(remainingMs) : 0
   })
+  metrics.gauge('pooler_lease_lowest_ms', 'The least that was left of it in this term.', () => {
+    const { lowestMs } = member.lease
+    return Number.isFinite(lowestMs) ? Math.round(lowestMs) : 0
+  })
   metrics.gauge('pooler_consensus_serving', '1 while this node serves as leader.', () =>
     Number(serving.current.serving),
   )
