@@ -9,3 +9,5 @@ export const READERS = Number(process.env['CHAOS_READERS'] ?? 3)
 export const TEST_MS = 60_000 + ROUNDS * 90_000
 /** How long processes are frozen; CHAOS_SECONDS, comma-separated. */
 export const SECONDS = (process.env['CHAOS_SECONDS'] ?? '3').split(',').map(Number)
+/** Busy programs beside the rounds; CHAOS_HOGS. */
+export const HOGS = Number(process.env['CHAOS_HOGS'] ?? 0)

@@ -9,6 +9,7 @@ import { Random, runSeed } from '../support/random.ts'
 import { until } from '../support/until.ts'
 import { ROUNDS, TEST_MS } from './budget.ts'
 import { checkLogs } from './check-log.ts'
+import { distribution } from './gaps.ts'
 import type { Target } from './node.ts'
 import { OldSide } from './old-side.ts'
 import { judge } from './rounds.ts'
@@ -38,7 +39,10 @@ for (const leaseMs of [1000, 5000]) {
       test(
         `frozen with its ${targets.join(' and ')}`,
         async () => {
-          for (let round = 0; round < ROUNDS; round += 1) await freezeOnce(targets)
+          const failovers: number[] = []
+          for (let round = 0; round < ROUNDS; round += 1) failovers.push(await freezeOnce(targets))
+          const name = `frozen ${targets.join('+')}, lease ${leaseMs}`
+          console.error(`${name}: written again after ${distribution(failovers)}`)
           expect(checkLogs(workload.history)).toEqual([])
         },
         TEST_MS,
@@ -51,7 +55,8 @@ for (const leaseMs of [1000, 5000]) {
       TEST_MS,
     )
 
-    async function freezeOnce(targets: readonly Target[]): Promise<void> {
+    /** How long it took until a write was acknowledged again. */
+    async function freezeOnce(targets: readonly Target[]): Promise<number> {
       const leader = await site.whole()
       await using oldSide = new OldSide(site, leader)
       await until(() => oldSide.prepare().then(() => true), AGAIN_MS_MAX)
@@ -74,6 +79,7 @@ for (const leaseMs of [1000, 5000]) {
         `frozen ${targets.join('+')}, lease ${leaseMs}: written again after ` +
           `${failoverMs.toFixed(0)} ms, ${reads.length} reads of the old side (${early} early)`,
       )
+      return failoverMs
     }
 
     async function acknowledgedSince(fromMs: number): Promise<void> {

@@ -1,11 +1,14 @@
 // Goal: load is no reason for a failover. With clients at full speed, more busy programs than
 // cores, checkpoints and a large copy nobody is replaced and the leader does not lose its lease.
 // Method: all of it at once for CHAOS_MINUTES (1 by default, 30 for the whole of it); the
-// orchestrators' and poolers' logs tell what they did. CHAOS_COPY_MB is how much is copied.
+// orchestrators' and poolers' logs tell what they did. CHAOS_COPY_MB is how much is copied,
+// CHAOS_HOGS how many busy programs there are, and CHAOS_NICE how nice they are.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { loadavg } from 'node:os'
 import { pause } from '../support/pace.ts'
 import { Random, runSeed } from '../support/random.ts'
 import { TEST_MS } from './budget.ts'
+import { Hogs } from './hogs.ts'
 import type { SiteNode } from './node.ts'
 import { judge } from './rounds.ts'
 import { startSite, type Site } from './site.ts'
@@ -15,6 +18,7 @@ const MINUTES = Number(process.env['CHAOS_MINUTES'] ?? 1)
 const COPY_MB = Number(process.env['CHAOS_COPY_MB'] ?? 100)
 const CLIENTS = Number(process.env['CHAOS_WRITERS'] ?? 64)
 const HOGS = Number(process.env['CHAOS_HOGS'] ?? 8)
+const NICE = Number(process.env['CHAOS_NICE'] ?? 0)
 const CHECKPOINT_MS = 10_000
 const LIMIT_MS = TEST_MS + MINUTES * 60_000
 
@@ -39,21 +43,23 @@ test(
     const leader = await site.whole()
     const since = Date.now()
     const end = performance.now() + MINUTES * 60_000
-    const hogs = Array.from({ length: HOGS }, () =>
-      Bun.spawn(['nice', '-n', '0', 'sh', '-c', 'while :; do :; done']),
-    )
+    const hogs = new Hogs(HOGS, NICE)
     try {
       await Promise.all([checkpoints(leader, end), copy(leader), until(end)])
     } finally {
-      for (const hog of hogs) hog.kill('SIGKILL')
+      hogs[Symbol.dispose]()
     }
     const told = site.logsSince(since).filter((line) => /appointed|recruiting|lease has/.test(line))
     const gapMs = workload.takeGap()
+    const leaseMs = await metricOf(leader, 'pooler_lease_lowest_ms')
     console.error(
       `${MINUTES} min, ${CLIENTS} clients, ${HOGS} hogs, ${COPY_MB} MB: longest wait ` +
-        `${gapMs.toFixed(0)} ms, acknowledged ${workload.acknowledged}`,
+        `${gapMs.toFixed(0)} ms, acknowledged ${workload.acknowledged}; of its lease the leader ` +
+        `had ${leaseMs} ms left at least; ` +
+        `load ${loadavg()[0]?.toFixed(1)}`,
     )
     expect(told).toEqual([])
+    expect(Number(leaseMs)).toBeGreaterThan(0)
     expect((await site.whole()).id).toBe(leader.id)
     expect(await judge(site, workload)).toEqual([])
   },
@@ -67,6 +73,13 @@ async function checkpoints(leader: SiteNode, end: number): Promise<void> {
     await leader.sql('checkpoint')
     await pause(CHECKPOINT_MS)
   }
+}
+
+/** One of its pooler's numbers. */
+async function metricOf({ pooler }: SiteNode, name: string): Promise<string> {
+  const port = /"http_port":(\d+)/.exec(pooler.log)?.[1]
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  return new RegExp(`^\\S*${name}(?:\\{.*\\})? (.+)$`, 'm').exec(text)?.[1] ?? `no ${name}`
 }
 
 /** As much WAL as a copy of that size makes. */

@@ -1,19 +1,21 @@
 // Rounds of harm: the site is whole, something happens to its leader, clients get through again,
 // what died returns, and every acknowledged write is on whoever leads now.
 import { loadavg } from 'node:os'
+import { HOGS } from './budget.ts'
 import { checkBank } from './check-bank.ts'
 import { checkLists } from './check-lists.ts'
 import { checkHeld, checkLogs } from './check-log.ts'
 import { BANK_TOTAL } from './bank.ts'
 import { distribution } from './gaps.ts'
 import type { Anomaly } from './history.ts'
+import { Hogs } from './hogs.ts'
 import { heldBy } from './logs.ts'
 import type { SiteNode } from './node.ts'
 import type { Site } from './site.ts'
 import { storyLine, tellStory, type Story } from './story.ts'
 import type { Workload } from './workload.ts'
 import { until } from '../support/until.ts'
-import { shareOf, unknownSince, type Yield, yieldOf } from './yields.ts'
+import { shareOf, silenceSince, unknownSince, type Yield, yieldOf } from './yields.ts'
 import { pause } from '../support/pace.ts'
 
 const QUIET_MS = 1000
@@ -31,6 +33,8 @@ export type Fault = (leader: SiteNode) => Promise<void> | void
 export type RoundResult = {
   /** The longest time that one session waited for an acknowledged write. */
   readonly gapMs: number
+  /** From the fault until anybody's write was acknowledged again. */
+  readonly firstMs: number
   readonly story: Story
   readonly leaderChanged: boolean
   /** From the fault until the site was whole again, what died started anew. */
@@ -63,13 +67,14 @@ export async function playRound(
   const wholeAfterMs = performance.now() - hitMs
   await writing(workload)
   const gapMs = workload.takeGap()
+  const firstMs = silenceSince(workload.history, hitMs).endedMs - hitMs
   const quiet = yieldOf(workload.history, quietFromMs, hitMs)
   const unknown = unknownSince(workload.history, hitMs) - workload.troublesSince(hitMs)
   const history = [...workload.history] // what came before this look at the leader
   const anomalies = checkHeld(history, await heldBy(leader), leader.id)
   const story = tellStory(site, wallMs)
   const leaderChanged = leader.id !== before.id
-  return { gapMs, story, leaderChanged, wholeAfterMs, anomalies, quiet, unknown }
+  return { gapMs, firstMs, story, leaderChanged, wholeAfterMs, anomalies, quiet, unknown }
 }
 
 /** Every writer gets an acknowledgement for something that it sent from now on. */
@@ -101,18 +106,22 @@ export async function playRounds(options: {
 }): Promise<RoundResult[]> {
   const { name, site, workload, fault, count } = options
   const results: RoundResult[] = []
+  using _hogs = new Hogs(HOGS)
   for (let round = 1; round <= count; round += 1) {
     const result = await playRound(site, workload, fault).catch((error: unknown) => {
       console.error(`${name} ${round}/${count}: ${workload.waiting()}\n${site.logs(LINES_OF_LOGS)}`)
       throw error
     })
     results.push(result)
-    const { gapMs, story, wholeAfterMs, unknown } = result
-    const timing = `gap ${gapMs.toFixed(0)} ms, whole after ${wholeAfterMs.toFixed(0)} ms`
+    const { gapMs, firstMs, story, wholeAfterMs, unknown } = result
+    const timing =
+      `gap ${gapMs.toFixed(0)} ms, first write ${firstMs.toFixed(0)} ms, ` +
+      `whole after ${wholeAfterMs.toFixed(0)} ms`
     const what = `${storyLine(story)}; unknown ${unknown}`
     console.error(`${name} ${round}/${count}: ${timing}; ${what}`)
   }
   console.error(`${name}: longest gap: ${distribution(results.map(({ gapMs }) => gapMs))}`)
+  console.error(`${name}: first write: ${distribution(results.map(({ firstMs }) => firstMs))}`)
   const share = shareOf(results.map(({ quiet }) => quiet))
   const unknown = Math.max(...results.map((result) => result.unknown))
   const changed = results.filter(({ leaderChanged }) => leaderChanged).length

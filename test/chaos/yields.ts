@@ -19,6 +19,24 @@ export function unknownSince(history: readonly Operation[], fromMs: number): num
   ).length
 }
 
+/** The longest time in which nobody's write was acknowledged, and when it ended. */
+export type Silence = { readonly longestMs: number; readonly endedMs: number }
+
+/** From `fromMs` on; it ends with the first write that is acknowledged again. */
+export function silenceSince(history: readonly Operation[], fromMs: number): Silence {
+  const acknowledged = writes(history)
+    .filter(({ outcome, endedMs }) => outcome === 'ok' && endedMs >= fromMs)
+    .map(({ endedMs }) => endedMs)
+    .toSorted((a, b) => a - b)
+  let silence: Silence = { longestMs: 0, endedMs: fromMs }
+  let before = fromMs
+  for (const endedMs of acknowledged) {
+    if (endedMs - before > silence.longestMs) silence = { longestMs: endedMs - before, endedMs }
+    before = endedMs
+  }
+  return silence
+}
+
 /** Of all quiet periods, as a share. */
 export function shareOf(yields: readonly Yield[]): number {
   const sum = (pick: (one: Yield) => number): number =>
