@@ -57,6 +57,8 @@ const OCCASIONS: readonly (readonly [point: string, fault: string])[] = [
   ['ending readers', 'power cut'],
 ]
 
+/** Steps at which somebody dies, in each run. */
+const AIMS_A_RUN = 2
 const BIRTH_MS = 6000
 const TROUBLE_MS = 6000
 const QUIET_MS = 25_000
@@ -114,11 +116,13 @@ function trouble(cluster: Cluster, nemesis: Nemesis): void {
   for (let left = 1 + random.integer(4); left > 0; left -= 1) {
     world.after(TROUBLE_MS * random.next(), undefined, () => nemesis.strike())
   }
-  const point = random.pick(AIMS)
-  const occasion = OCCASIONS.find(([name]) => point.includes(name))?.[1]
-  nemesis.aim(point, occasion === undefined ? 1 + random.integer(3) : 1)
-  if (occasion === undefined) return
-  world.after(TROUBLE_MS * 0.5 * random.next(), undefined, () => nemesis.strike(occasion))
+  for (let aims = AIMS_A_RUN; aims > 0; aims -= 1) {
+    const point = random.pick(AIMS)
+    const occasion = OCCASIONS.find(([name]) => point.includes(name))?.[1]
+    nemesis.aim(point, occasion === undefined ? 1 + random.integer(3) : 1)
+    if (occasion === undefined) continue
+    world.after(TROUBLE_MS * 0.5 * random.next(), undefined, () => nemesis.strike(occasion))
+  }
 }
 
 /** What went wrong was borne without another leader: one run has one failover at least. */

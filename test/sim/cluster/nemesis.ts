@@ -51,8 +51,8 @@ export class Nemesis {
   readonly #cluster: Cluster
   readonly #faults: readonly Fault[]
   #quiet = false
-  #target: string | undefined
-  #countdown = 0
+  /** Steps at which somebody will die, and how often they are still passed before that. */
+  readonly #targets = new Map<string, number>()
   /** Machines that are suspended: what ends that, once. */
   readonly #suspended = new Set<() => void>()
   /** Members that lost what only a member added anew would have. */
@@ -66,15 +66,15 @@ export class Nemesis {
 
   /** A process will die when it comes to this step for the `countdown`th time. */
   aim(point: string, countdown: number): void {
-    this.#target = point
-    this.#countdown = countdown
+    this.#targets.set(point, countdown)
   }
 
   #diesAt(point: string, process: Process): boolean {
-    if (this.#quiet || point !== this.#target) return false
-    this.#countdown -= 1
-    if (this.#countdown > 0) return false
-    this.#target = undefined
+    const left = this.#quiet ? undefined : this.#targets.get(point)
+    if (left === undefined) return false
+    this.#targets.set(point, left - 1)
+    if (left > 1) return false
+    this.#targets.delete(point)
     const { world } = this.#cluster
     const delay = world.random.chance(0.5) ? 50 : 2000
     world.after(delay * world.random.next() + 20, undefined, () => this.#revive(process))
