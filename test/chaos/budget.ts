@@ -11,3 +11,5 @@ export const TEST_MS = 60_000 + ROUNDS * 90_000
 export const SECONDS = (process.env['CHAOS_SECONDS'] ?? '3').split(',').map(Number)
 /** Busy programs beside the rounds; CHAOS_HOGS. */
 export const HOGS = Number(process.env['CHAOS_HOGS'] ?? 0)
+/** A round in which somebody waited for longer tells all logs; CHAOS_TELL_MS. */
+export const TELL_MS = Number(process.env['CHAOS_TELL_MS'] ?? 10_000)

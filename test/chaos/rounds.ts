@@ -1,7 +1,7 @@
 // Rounds of harm: the site is whole, something happens to its leader, clients get through again,
 // what died returns, and every acknowledged write is on whoever leads now.
 import { loadavg } from 'node:os'
-import { HOGS } from './budget.ts'
+import { HOGS, TELL_MS } from './budget.ts'
 import { checkBank } from './check-bank.ts'
 import { checkLists } from './check-lists.ts'
 import { checkHeld, checkLogs } from './check-log.ts'
@@ -119,6 +119,7 @@ export async function playRounds(options: {
       `whole after ${wholeAfterMs.toFixed(0)} ms`
     const what = `${storyLine(story)}; unknown ${unknown}`
     console.error(`${name} ${round}/${count}: ${timing}; ${what}`)
+    if (gapMs > TELL_MS) console.error(site.logs(LINES_OF_LOGS))
   }
   console.error(`${name}: longest gap: ${distribution(results.map(({ gapMs }) => gapMs))}`)
   console.error(`${name}: first write: ${distribution(results.map(({ firstMs }) => firstMs))}`)
