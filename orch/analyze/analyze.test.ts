@@ -129,6 +129,15 @@ describe('a leader is left alone', () => {
     ])
   })
 
+  test('longer while promote runs on it, when an appointment came to nothing before', () => {
+    const promoting = { state: 'standby', action: 'promote', runningMs: 4000 } as const
+    const first = shard(trio({ [LEADER]: promoting }))
+    expect(kinds(found(first, 60_000))).toEqual(['appoint'])
+    const promised = { revocation: revocation(3n, '1.0') }
+    const second = shard(trio({ [LEADER]: promoting, [SECOND]: promised, [THIRD]: promised }))
+    expect(found(second, 60_000)).toMatchObject([{ code: 'LEADER_NOT_SERVING', action: undefined }])
+  })
+
   test('that is not heard, as long as it asks a member for grants', () => {
     const silent = { [LEADER]: { ageMs: 60_000, live: false } }
     const asked = { grants: LEADER, grantAgeMs: 300 }

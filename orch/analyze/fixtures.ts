@@ -57,6 +57,8 @@ export type Looks = {
   systemIdentifier?: string
   serving?: boolean
   action?: string
+  /** For how long that runs. */
+  runningMs?: number
   diverged?: string
   blocked?: string
   /** Its promotion in this term has begun. */
@@ -135,7 +137,12 @@ function status(id: string, looks: Looks): StatusReply {
     followers: state === 'primary' ? streamsOf(id, decision, lsn) : [],
     diverged: looks.diverged ?? '',
     foreign: false,
-    action: { name: looks.action ?? '', detail: '', runningMs: 0, lastError: '' },
+    action: {
+      name: looks.action ?? '',
+      detail: '',
+      runningMs: looks.runningMs ?? 0,
+      lastError: '',
+    },
     blocked: looks.blocked ?? '',
     sequence: 1n,
     grant:

@@ -7,6 +7,7 @@ import { possiblyUndecided, type Position } from '../../shared/consensus/positio
 import { compareNumbers, formatNumber, memberOf, type Rule } from '../../shared/consensus/rule.ts'
 import { numberFromWire, revocationFromWire } from '../../shared/consensus/wire.ts'
 import { copyUnderWay } from './following.ts'
+import { attemptPatience } from './foreign-promise.ts'
 import {
   type FreshMember,
   isFresh,
@@ -22,7 +23,7 @@ import {
 /** Of a lease: a leader asks five times in it, so this many in a row were missed. */
 const GRANT_PART = 0.6
 
-/** After this time an appointment that is still under way is given up for a newer one. */
+/** After this time an appointment that is still under way is given up for a newer one; the first. */
 const APPOINTMENT_MS_MAX = 3000
 
 /** A leader that does not serve for so long will not by itself. */
@@ -160,12 +161,13 @@ const LEADS_NOBODY = new Set(['STOPPED', 'STARTING', 'STOPPING', 'NOT_INITIALIZE
 
 /** Somebody recruits or promotes, maybe for another orchestrator: it gets time to finish. */
 function appointmentUnderWay(snapshot: ShardSnapshot): string | undefined {
+  const limitMs = APPOINTMENT_MS_MAX * attemptPatience(snapshot)
   for (const member of snapshot.members) {
     if (!isFresh(member)) continue
     const { name = '', runningMs = 0 } = member.status.action ?? {}
     if (name !== 'recruit' && name !== 'promote' && name !== 'resign') continue
     // One that hangs has lost its coordinator: a newer recruitment makes it give way.
-    if (runningMs + member.ageMs < APPOINTMENT_MS_MAX) return `${member.id}: ${name} is under way`
+    if (runningMs + member.ageMs < limitMs) return `${member.id}: ${name} is under way`
   }
   return undefined
 }

@@ -1,7 +1,7 @@
 // Nobody leads: recruit every member of the cohort that can be reached, and appoint the most
 // advanced.
 import { compareNumbers, formatNumber, INITIAL_NUMBER } from '../../shared/consensus/rule.ts'
-import { FOREIGN_ATTEMPT_MS } from './foreign-promise.ts'
+import { attemptPatience, FOREIGN_ATTEMPT_MS } from './foreign-promise.ts'
 import type { LeaderView } from './leader.ts'
 import { notice, type Problem } from './problem.ts'
 import type { Patience, ShardSnapshot } from './snapshot.ts'
@@ -38,7 +38,8 @@ export function analyzeNoLeader(
     const names = view.recruitable.join(', ') || 'nobody'
     return notice('NO_LEADER', `${why}; not enough to go on: only ${names} can be recruited`)
   }
-  if (timers.foreignMs !== undefined && timers.foreignMs < FOREIGN_ATTEMPT_MS) {
+  const attemptMs = FOREIGN_ATTEMPT_MS * attemptPatience(snapshot)
+  if (timers.foreignMs !== undefined && timers.foreignMs < attemptMs) {
     return notice('NO_LEADER', `${why}; another orchestrator has begun to recruit`)
   }
   // A member that is only a moment late would find itself behind a fork, and be cloned anew.
