@@ -4,7 +4,7 @@ import { compareNumbers, formatNumber, INITIAL_NUMBER } from '../../shared/conse
 import { attemptPatience, FOREIGN_ATTEMPT_MS } from './foreign-promise.ts'
 import type { LeaderView } from './leader.ts'
 import { notice, type Problem } from './problem.ts'
-import type { Patience, ShardSnapshot } from './snapshot.ts'
+import { memberCalled, type Patience, REFUSED_MS, type ShardSnapshot } from './snapshot.ts'
 
 /**
  * Of that patience, for a Postgres that led and starts again: the replay of its WAL takes a blink
@@ -31,7 +31,10 @@ export function analyzeNoLeader(
 ): Problem {
   const { verdict, rule, position } = view
   const why = `${verdict.why} (rule ${formatNumber(rule.number)})`
-  if (verdict.kind === 'silent' && timers.silentMs < patience.leaderGoneMs) {
+  // That nothing listens any more has been so for a while, and is no fault of ours.
+  const refused = (memberCalled(snapshot, rule.leaderId)?.refusedMs ?? 0) >= REFUSED_MS
+  const silentMs = refused ? 0 : patience.leaderGoneMs
+  if (verdict.kind === 'silent' && timers.silentMs < silentMs) {
     return notice('NO_LEADER', why)
   }
   if (!view.sufficient) {
