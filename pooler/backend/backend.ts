@@ -25,6 +25,7 @@ import { Forwarder } from './forwarder.ts'
 import { OutBuffer, type ByteSink } from './out-buffer.ts'
 import type { ParameterVector } from './parameters.ts'
 import { PreparedMap } from './prepared-map.ts'
+import { Remains, type SocketUser } from './remains.ts'
 import { ReplyOrder } from './reply-order.ts'
 import { NO_SEQUENCES } from './sequences.ts'
 import {
@@ -67,7 +68,7 @@ const PLAN_ROUTINE = Buffer.from('RRevalidateCachedQuery\0')
 const SHARED_NAME = Buffer.from('mg')
 const IDLE = TransactionStatus.Idle
 
-const HANDLERS: Bun.SocketHandler<Backend> = {
+const HANDLERS: Bun.SocketHandler<SocketUser> = {
   open: (socket) => socket.data.onOpen(socket),
   data: (socket, chunk) => socket.data.onData(chunk),
   drain: (socket) => socket.data.onDrain(),
@@ -76,7 +77,7 @@ const HANDLERS: Bun.SocketHandler<Backend> = {
 }
 
 /** One Postgres connection over the unix socket at `socketPath`. */
-export class Backend extends PoolMember<Backend> implements Withheld {
+export class Backend extends PoolMember<Backend> implements Withheld, SocketUser {
   /** Who has it; changed by the owners alone. */
   owner: BackendOwner | undefined
   pid = 0
@@ -126,7 +127,7 @@ export class Backend extends PoolMember<Backend> implements Withheld {
   /** CommandCompletes since a commit turned out unconfirmed; undefined while there is none. */
   #swallowed: number | undefined
   #phase: Phase = Phase.Connecting
-  #socket: Bun.Socket<Backend> | undefined
+  #socket: Bun.Socket<SocketUser> | undefined
   #startup: StartupExchange | undefined = new StartupExchange()
   #reported = new Map<string, string>()
   #parametersChanged = false
@@ -254,16 +255,28 @@ export class Backend extends PoolMember<Backend> implements Withheld {
     this.#out.write(this.#sink, TERMINATE, 0, TERMINATE.length)
   }
 
-  /** Closes the socket at once. Events follow in a later turn, as if Postgres had closed it. */
+  /**
+   * Gives it up at once. Events follow in a later turn, as if Postgres had closed the connection;
+   * that is closed, unless its batch may still commit.
+   */
   kill(): void {
-    if (this.#phase === Phase.Closed) return
+    const left = this.#phase === Phase.Shutting && this.running
+    if (this.#phase === Phase.Closed || left) return
     const socket = this.#socket
     if (socket === undefined) queueMicrotask(() => this.onClose())
+    else if (this.#phase === Phase.Open && this.running) queueMicrotask(() => this.#leave(socket))
     else queueMicrotask(() => socket.terminate())
     if (this.#phase === Phase.Open) this.#phase = Phase.Shutting
   }
 
-  onOpen(socket: Bun.Socket<Backend>): void {
+  #leave(socket: Bun.Socket<SocketUser>): void {
+    if (this.#phase === Phase.Closed) return
+    const { barrier } = this.#host
+    new Remains(socket, { scanner: this.#scanner, barrier, unseen: this.#withheld })
+    this.onClose()
+  }
+
+  onOpen(socket: Bun.Socket<SocketUser>): void {
     if (this.#phase !== Phase.Connecting) {
       socket.terminate()
       return
@@ -276,7 +289,7 @@ export class Backend extends PoolMember<Backend> implements Withheld {
 
   onData(chunk: Buffer): void {
     if (this.owner !== undefined) this.#host.mayDeliver()
-    if (this.#phase === Phase.Shutting) return
+    if (this.#phase === Phase.Shutting) return this.#keepUnseen(chunk)
     if (this.#host.barrier.up && this.#saysResults) this.#withhold(chunk)
     else this.#take(chunk)
   }
@@ -293,6 +306,11 @@ export class Backend extends PoolMember<Backend> implements Withheld {
   /** What follows an unconfirmed commit is none: it is not passed on. */
   get #saysResults(): boolean {
     return this.#phase === Phase.Open && this.#swallowed === undefined
+  }
+
+  /** It was given up in this turn: what its remains are to look at. */
+  #keepUnseen(chunk: Buffer): void {
+    if (this.running) this.#withheld.push(chunk)
   }
 
   #withhold(chunk: Buffer): void {
@@ -438,6 +456,8 @@ export class Backend extends PoolMember<Backend> implements Withheld {
         this.#takeParameter(bytes, bodyStart, end)
       } else if (type === Message.ErrorResponse && scanner.whole) {
         this.#takesError(bytes, bodyStart, end)
+      } else if (type === Message.NoticeResponse && scanner.whole) {
+        if (tellsOfUnconfirmedCommit(bytes, bodyStart, end)) this.#host.barrier.raise()
       } else if (type === Message.CommandComplete) {
         this.#swallowed = (this.#swallowed ?? 0) + 1
         if (this.#swallowed < 2) continue
@@ -460,6 +480,7 @@ export class Backend extends PoolMember<Backend> implements Withheld {
     const scanner = this.#scanner
     scanner.feed(chunk)
     for (let type = scanner.next(); type !== 0; type = scanner.next()) {
+      if (type === Message.NoticeResponse && scanner.whole) this.#noteUnconfirmed()
       if (type !== Message.ReadyForQuery) continue
       this.status = scanner.bytes[scanner.bodyStart] as number
       this.running = false
@@ -524,6 +545,12 @@ export class Backend extends PoolMember<Backend> implements Withheld {
     if (sqlstate !== NO_STATEMENT && sqlstate !== UNSUPPORTED) return false
     if (bytes.subarray(start, end).includes(sign)) this.forgetPrepared = true
     return false
+  }
+
+  /** Of a plain session, which hears it as Postgres tells it; others must not see that commit. */
+  #noteUnconfirmed(): void {
+    const { bytes, bodyStart, end } = this.#scanner
+    if (tellsOfUnconfirmedCommit(bytes, bodyStart, end)) this.#host.barrier.raise()
   }
 
   #takesNotice(bytes: Buffer, start: number, end: number): boolean {

@@ -2,6 +2,9 @@
 // everybody at once: if this node dies, it is gone, and whoever was told of it was told a lie. From
 // such a commit on nothing that backends say goes on, until the quorum has flushed all that was
 // committed here by then. What they say meanwhile stays in their sockets.
+//
+// Invariant: what is withheld goes on only after the quorum was asked for a point behind it. So a
+// commit that ended so while its own backend was withheld, and was not heard of, is covered, too.
 
 /** Who has something to say. */
 export interface Withheld {
@@ -16,6 +19,7 @@ export class Barrier {
   readonly #confirmed: () => Promise<void>
   readonly #withheld = new Set<Withheld>()
   #raised = 0
+  #joined = 0
 
   /**
    * `confirmed` resolves once what is committed when it is called is where the policy wants it, or
@@ -38,6 +42,7 @@ export class Barrier {
 
   /** Calls `release` of it when the barrier is gone. */
   join(withheld: Withheld): void {
+    this.#joined++
     this.#withheld.add(withheld)
   }
 
@@ -48,8 +53,8 @@ export class Barrier {
 
   async #wait(): Promise<void> {
     this.up = true
-    for (let seen = -1; seen !== this.#raised;) {
-      seen = this.#raised
+    for (let seen = -1; seen !== this.#raised + this.#joined;) {
+      seen = this.#raised + this.#joined
       await this.#confirmed()
     }
     this.up = false

@@ -27,6 +27,7 @@ export const RAN_ON_UNCONFIRMED = {
 export const SWALLOW_INTEREST = [
   Message.ReadyForQuery,
   Message.ParameterStatus,
+  Message.NoticeResponse,
   Message.ErrorResponse,
   Message.CommandComplete,
 ]

@@ -196,7 +196,10 @@ export class Executor implements BackendHost {
   onServing(state: ServingState): void {
     const followed = this.gate.follows
     const sameTerm = this.gate.state.term === state.term
+    const opens = state.serving && !this.gate.state.serving
     this.gate.set(state)
+    // Commits may have ended without their quorum while nobody here listened.
+    if (opens) this.barrier.raise()
     const { follows } = this.gate
     const refusal = this.gate.refusal ?? this.gate.otherRule
     if (!state.serving) this.listeners.close(refusal)

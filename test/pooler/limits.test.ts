@@ -7,7 +7,7 @@ import type { PoolerConfig } from '../../pooler/config.ts'
 import type { TestPostgresOptions } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 import { startHarness, type Harness } from './harness.ts'
-import type { TestStream } from './test-link.ts'
+import type { TestLink, TestStream } from './test-link.ts'
 
 setDefaultTimeout(30_000)
 let h: Harness
@@ -193,6 +193,62 @@ describe('a commit that its standbys have not confirmed', () => {
     confirmed.resolve()
     expect((await reader.end())[1]).toBe('DataRow 1')
     expect(h.server.executor.barrier.times).toBe(1)
+  })
+
+  /** Reads what `hang` has written, which Postgres answers at once; nothing reaches the client. */
+  async function isWithheld(reader: TestStream): Promise<void> {
+    reader.batch(query('select count(*) from t'))
+    const done = `select 1 from pg_stat_activity where state = 'idle' and query like '%(*) from t'`
+    await until(async () => (await h.postgres.query(done)).length > 0)
+    await link.login('postgres', 'postgres') // another turn of the pooler's
+    expect(reader.lines).toEqual([])
+  }
+
+  let link: TestLink
+  async function opened(): Promise<TestStream> {
+    const reader = await link.open()
+    await reader.run(query('select 1'))
+    reader.lines.length = 0
+    return reader
+  }
+
+  const GONE = async () => (await h.postgres.query(WAITING)).length === 0
+
+  test.each([
+    ['its session', (stream: TestStream) => stream.close()],
+    ['its gateway', () => Promise.resolve(h.link.close())],
+  ])('is told to nobody either when %s had gone before it ended', async (_, leaves) => {
+    const stream = await hang(query('insert into t values (1)'))
+    const confirmed = Promise.withResolvers<void>()
+    h.serving.confirmed = () => confirmed.promise
+    const { counters } = h.server.executor
+    await leaves(stream)
+    await until(() => counters.cancelsWithheld === 1 && counters.backendsGone === 1)
+    link = await h.connect()
+    const reader = await opened()
+    expect(await GONE()).toBe(false)
+    await h.postgres.query(END_WAIT.replace('cancel', 'terminate'))
+    await until(GONE)
+    await isWithheld(reader)
+    confirmed.resolve()
+    expect((await reader.end())[1]).toBe('DataRow 1')
+  })
+
+  test('is told to nobody either when the leadership of its node was interrupted', async () => {
+    const stream = await hang(query('insert into t values (1)'))
+    const { current } = h.serving
+    h.serving.set({ ...current, serving: false, reason: 'no lease' })
+    await stream.end()
+    await h.postgres.query(END_WAIT.replace('cancel', 'terminate'))
+    await until(GONE)
+    const confirmed = Promise.withResolvers<void>()
+    h.serving.confirmed = () => confirmed.promise
+    h.serving.set(current)
+    link = await h.connect()
+    const reader = await link.open()
+    await isWithheld(reader)
+    confirmed.resolve()
+    expect((await reader.end())[1]).toBe('DataRow 1')
   })
 
   test('is unknown when Postgres ends the session', async () => {
