@@ -130,7 +130,7 @@ describe('a leader is left alone', () => {
   })
 
   test('longer while promote runs on it, when an appointment came to nothing before', () => {
-    const promoting = { state: 'standby', action: 'promote', runningMs: 4000 } as const
+    const promoting = { state: 'standby', action: 'promote', runningMs: 5000 } as const
     const first = shard(trio({ [LEADER]: promoting }))
     expect(kinds(found(first, 60_000))).toEqual(['appoint'])
     const promised = { revocation: revocation(3n, '1.0') }

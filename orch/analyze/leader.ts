@@ -24,7 +24,7 @@ import {
 const GRANT_PART = 0.6
 
 /** After this time an appointment that is still under way is given up for a newer one; the first. */
-const APPOINTMENT_MS_MAX = 3000
+const APPOINTMENT_MS_MAX = 4000
 
 /** A leader that does not serve for so long will not by itself. */
 const IDLE_MS_MAX = 3000
