@@ -101,6 +101,11 @@ export class SiteNode {
     return target === 'postgres' ? all : [...services(this.pooler, this.pgctld), ...all]
   }
 
+  /** Starts again what is dead of its services; they see to its Postgres. */
+  start(): void {
+    for (const service of this.services) service.start()
+  }
+
   /** kill -9. @throws Error when there is nothing to kill. */
   kill(target: Target): void {
     const processes = this.processes(target)
