@@ -10,6 +10,7 @@ import {
   type RunningService,
   type ServiceContext,
 } from '../shared/lifecycle/run-service.ts'
+import { runInTurns } from '../shared/lifecycle/scheduling.ts'
 import { startRpcServer } from '../shared/rpc/server.ts'
 import { GatewayDirectory, PoolerDirectory } from '../shared/topology/directory.ts'
 import type { GatewayRecord } from '../shared/topology/records.ts'
@@ -34,6 +35,7 @@ export function main(argv: readonly string[], env: Env): Promise<number> {
 
 async function start(context: ServiceContext<typeof gatewayFields>): Promise<RunningService> {
   const { config, log, metrics, owned, secrets } = context
+  runInTurns()
   checkTlsFiles(config.values)
   checkPorts(config.values)
   const { grpcPort, database, shard, topology: spec, stateDir } = config.values
