@@ -59,17 +59,17 @@ test(
   async () => {
     const clients = await connectMany()
     const victim = rangeOf(clients[0] as Frontend)
-    const { gateways } = await cluster.status()
-    const pids = gateways.flatMap(({ pid }) => pid ?? [])
     const pid = await pidOfRange(victim)
     process.kill(pid, 'SIGKILL')
     for (const client of clients) {
       if (rangeOf(client) === victim) await client.untilClosed()
       else expect(await client.query('select 1')).toContain('CommandComplete SELECT 1')
     }
-    // Whoever comes now reaches the other, at every try.
+    // Whoever comes now is served at every try: by the other, or by this one's successor.
     const others = await connectMany()
-    expect(others.every((client) => rangeOf(client) !== victim || !pids.includes(pid))).toBe(true)
+    for (const client of others) {
+      expect(await client.query('select 1')).toContain('CommandComplete SELECT 1')
+    }
     await disposeAll([...clients, ...others])
     await until(async () => {
       const now = (await cluster.status()).gateways.flatMap((gateway) => gateway.pid ?? [])

