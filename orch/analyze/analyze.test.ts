@@ -59,6 +59,15 @@ describe('nobody leads', () => {
     expect(kinds(found(snapshot))).toEqual(['appoint'])
   })
 
+  test('and what was proposed by one that is gone, and known to nobody else, is gone with it', () => {
+    const proposal = rule('2.0', [SECOND, LEADER, THIRD])
+    const gone = { proposal, ageMs: 60_000, live: false }
+    const [alone] = found(standbys({ [SECOND]: gone }))
+    expect(alone?.action).toMatchObject({ kind: 'appoint', outgoing: { proposal: undefined } })
+    const [known] = found(standbys({ [SECOND]: gone, [THIRD]: { proposal } }), 60_000)
+    expect(known?.action).toMatchObject({ outgoing: { proposal: { leaderId: SECOND } } })
+  })
+
   test('and nothing is done while those who answer do not suffice', () => {
     const snapshot = standbys({ [SECOND]: { ageMs: 60_000 }, [THIRD]: { ageMs: 60_000 } })
     expect(found(snapshot, 60_000)).toMatchObject([{ code: 'NO_LEADER', action: undefined }])

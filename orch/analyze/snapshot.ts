@@ -73,10 +73,16 @@ export function memberCalled(snapshot: ShardSnapshot, id: string): MemberSnapsho
   return snapshot.members.find((member) => member.id === id)
 }
 
-/** Its last position, of whatever age: WAL and rules do not go back. */
+/**
+ * Its last position, of whatever age: WAL and decided rules do not go back. What it had proposed
+ * may be gone with it when it is not heard any more: as long as nobody else knows of that rule,
+ * those that are left may go on without it.
+ */
 export function positionOf(member: MemberSnapshot): Position | undefined {
-  const position = member.status?.position
-  return position && positionFromWire(position)
+  const found = member.status?.position
+  if (found === undefined) return undefined
+  const position = positionFromWire(found)
+  return isSilent(member) ? { ...position, proposal: undefined } : position
 }
 
 /** The newest position known in the shard. */
