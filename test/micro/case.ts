@@ -1,3 +1,5 @@
+import { threadNs } from './cpu-clock.ts'
+
 /** What is timed. A case that comes to mean another thing gets another name. */
 export type Case = {
   readonly name: string
@@ -12,23 +14,28 @@ export type Case = {
 const CALLS_PER_SLICE = 10
 /** Enough for the compiler to be done with it. */
 const SLICES_MIN = 60
-/** Of the clock, on a machine that does other things. */
-const STRETCH = 6
 
-/** Nanoseconds of one operation: the minimum over slices of `ms` in all, or more if they are few. */
-export function timeCase({ operations, chunks, run }: Case, ms: number): number {
-  const start = Bun.nanoseconds()
-  let best = Number.POSITIVE_INFINITY
-  for (let slices = 0; ; slices++) {
-    const spentMs = (Bun.nanoseconds() - start) / 1e6
-    if (spentMs > ms && (slices >= SLICES_MIN || spentMs > STRETCH * ms)) return best
-    let spent = 0
-    for (let call = 0; call < CALLS_PER_SLICE; call++) {
-      const brought = chunks?.() ?? []
-      const from = Bun.nanoseconds()
-      run(brought)
-      spent += Bun.nanoseconds() - from
-    }
-    best = Math.min(best, spent / (CALLS_PER_SLICE * operations))
+/**
+ * Nanoseconds of one operation of each of two: the minimum over slices, which they run in turns,
+ * until both have run for `ms` together, or longer if slices are few.
+ */
+export function timePair(one: Case, other: Case, ms: number): [number, number] {
+  const best: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+  const until = threadNs() + ms * 1e6
+  for (let slices = 0; slices < SLICES_MIN || threadNs() < until; slices++) {
+    best[0] = Math.min(best[0], timeSlice(one))
+    best[1] = Math.min(best[1], timeSlice(other))
   }
+  return best
+}
+
+function timeSlice({ operations, chunks, run }: Case): number {
+  let spent = 0
+  for (let call = 0; call < CALLS_PER_SLICE; call++) {
+    const brought = chunks?.() ?? []
+    const from = threadNs()
+    run(brought)
+    spent += threadNs() - from
+  }
+  return spent / (CALLS_PER_SLICE * operations)
 }

@@ -11,13 +11,13 @@ test('the minimum counts, noise does not', () => {
     { a: 114, b: 47 },
   ]
   expect(compare(base, here)).toEqual([
-    { name: 'a', base: 100, here: 114, worse: false },
-    { name: 'b', base: 40, here: 47, worse: true },
+    { name: 'a', base: 100, here: 114, verdict: 'doubtful' },
+    { name: 'b', base: 40, here: 47, verdict: 'worse' },
   ])
 })
 
 test('a case that only one tree has says nothing', () => {
   expect(compare([{ gone: 1, a: 2 }], [{ a: 2, fresh: 900 }])).toEqual([
-    { name: 'a', base: 2, here: 2, worse: false },
+    { name: 'a', base: 2, here: 2, verdict: 'good' },
   ])
 })
