@@ -1,5 +1,5 @@
-// Has the leader change its own rule: who joins its cohort, who leaves it.
-import { type CohortChange, changedRule } from '../../shared/consensus/rule-change.ts'
+// Has the leader change its own rule: who joins its cohort, who leaves it, and its policy.
+import { type RuleChange, changedRule } from '../../shared/consensus/rule-change.ts'
 import { cohortIds, formatNumber, type Rule } from '../../shared/consensus/rule.ts'
 import { ruleToWire } from '../../shared/consensus/wire.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
@@ -11,7 +11,7 @@ const TIMEOUT_MS = 15_000
 /** What is to change about `rule`, the decided one of a leader that serves. */
 export type RuleOrder = {
   readonly rule: Rule
-  readonly change: CohortChange
+  readonly change: RuleChange
   readonly reason: string
 }
 
@@ -25,7 +25,8 @@ export async function changeRule(context: ShardContext, order: RuleOrder): Promi
   learn(await callUnary(client, 'updateConsensusRule', request, { timeoutMs: TIMEOUT_MS }))
   const number = formatNumber(next.number)
   const who = cohortIds(next).join(', ')
-  const text = `rule ${number} of ${rule.leaderId} is decided, with ${who}: ${reason}`
+  const what = `${next.durability} with ${who}: ${reason}`
+  const text = `rule ${number} of ${rule.leaderId} is decided, ${what}`
   const member = change.add?.id ?? change.remove ?? ''
   context.tell('rule.changed', { text, member, rule: number, reason })
   return next

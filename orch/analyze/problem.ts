@@ -3,7 +3,7 @@
 import type { Certification } from '../../shared/consensus/certified-proposal.ts'
 import type { Position } from '../../shared/consensus/position.ts'
 import type { Rule, RuleNumber } from '../../shared/consensus/rule.ts'
-import type { CohortChange } from '../../shared/consensus/rule-change.ts'
+import type { RuleChange } from '../../shared/consensus/rule-change.ts'
 import type { ShardClaim } from '../../shared/topology/records.ts'
 
 /** Kinds of problems, as GetShardStatus tells them. */
@@ -77,7 +77,7 @@ export type Action =
       readonly kind: 'change rule'
       /** The leader's decided one. */
       readonly rule: Rule
-      readonly change: CohortChange
+      readonly change: RuleChange
       readonly reason: string
     }
 

@@ -1,9 +1,11 @@
-// UpdateConsensusRule: the leader changes who is in its cohort, within its term, while it serves.
+// UpdateConsensusRule: the leader changes its cohort, or its durability policy, within its term,
+// while it serves.
 //
 // Invariants: the change is proposed and decided by those who satisfy the outgoing and the incoming
 // rule; from before the proposal until the decision is durable, commits are acknowledged by members
-// of both cohorts only. A change that stops half-way leaves its proposal, which this node finishes
-// as soon as it can, or the next recruitment does.
+// of both cohorts only. Before the decision its lease is one by both rules: whoever is appointed
+// after it asks for the grants of the incoming rule only. A change that stops half-way leaves its
+// proposal, which this node finishes as soon as it can, or the next recruitment does.
 import { cohortIds, compareNumbers, formatNumber, sameRule } from '../../shared/consensus/rule.ts'
 import type { Rule, RuleNumber } from '../../shared/consensus/rule.ts'
 import { commonIds, jointNames, whyNotChanged } from '../../shared/consensus/rule-change.ts'
@@ -19,6 +21,7 @@ import { setStandbyList } from './standby-list.ts'
 
 const BUDGET_MS = 10_000
 const LOCK_WAIT_MS = 2000
+const POLL_MS = 20
 
 /** A change, as whoever asks for it decided it. */
 export type ChangeOrder = {
@@ -117,10 +120,12 @@ async function carryOut(
   const { proposal } = (await ensureRunning(member, deadline)).standing.position
   if (proposal === undefined) {
     const reason = order?.reason ?? ''
-    const note = { event: 'cohort', reason, accepted: commonIds(rules) } as const
+    const event = incoming.durability === outgoing.durability ? 'cohort' : 'durability'
+    const note = { event, reason, accepted: commonIds(rules) } as const
     await propose(session, { shard, expected: outgoing.number, rule: incoming, note })
   }
   await untilFlushed(member, { lsn: await flushedLsn(session), rules }, deadline)
+  await untilLeasedBy(member, incoming, deadline)
   const lsn = await decide(session, shard, incoming)
   await untilFlushed(member, { lsn, rules: [incoming] }, deadline)
   await setStandbyList(member, jointNames([incoming]), deadline)
@@ -129,5 +134,13 @@ async function carryOut(
     rule: formatNumber(incoming.number),
     cohort: cohortIds(incoming),
     reason: order?.reason ?? 'finished',
+  })
+}
+
+/** Its lease counts the grants that `rule` asks for, too. */
+async function untilLeasedBy(member: Member, rule: Rule, deadline: Deadline): Promise<void> {
+  await deadline.poll('a lease by the rule proposed', POLL_MS, async () => {
+    await member.observeAnew()
+    return member.lease.rules.some((one) => sameRule(one, rule)) ? true : undefined
   })
 }

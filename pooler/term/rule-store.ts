@@ -41,7 +41,7 @@ export async function readStanding(
 
 /** What the history says of a proposal besides its content. */
 export type ProposalNote = {
-  readonly event: 'promotion' | 'cohort'
+  readonly event: 'promotion' | 'cohort' | 'durability'
   readonly reason: string
   readonly accepted: readonly string[]
 }

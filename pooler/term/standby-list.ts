@@ -3,14 +3,14 @@
 //
 // Invariant: when this returns, nobody acknowledges any more who is not on the list, or with fewer
 // than it asks for. What a member that leaves may have acknowledged ends with its walsender.
-import { PgError } from '../../shared/errors/pg-error.ts'
+import { GUARD_STANDBY_NAMES } from '../../shared/consensus/standby-names.ts'
 import type { Deadline } from './deadline.ts'
 import type { Member } from './member.ts'
 import type { SystemSession } from './system-session.ts'
 
 const POLL_MS = 5
 
-/** Puts `names` in force. @throws PgError where it was empty: that takes a restart of Postgres. */
+/** Puts `names` in force. */
 export async function setStandbyList(
   member: Member,
   names: string,
@@ -18,15 +18,46 @@ export async function setStandbyList(
 ): Promise<void> {
   const before = await readList(member.session)
   if (before === names) return
-  if (before === '') {
-    const text = 'commits wait for nobody here: a list takes effect with the next leader only'
-    throw new PgError('object_not_in_prerequisite_state', text)
-  }
+  if (before === '' || before === GUARD_STANDBY_NAMES) await untilCommitsWait(member, deadline)
+  await reloadList(member, names, deadline)
+  if (names !== '') await endWalsenders(member.session, endingBy(before, names), deadline)
+}
+
+async function reloadList(member: Member, names: string, deadline: Deadline): Promise<void> {
   await member.pgctld.reload({ synchronous_standby_names: names })
   await deadline.poll('the list of synchronous standbys', POLL_MS, async () => {
     return (await readList(member.session)) === names ? true : undefined
   })
-  if (names !== '') await endWalsenders(member.session, endingBy(before, names), deadline)
+}
+
+/**
+ * Where nobody waited for anybody, a list takes effect once the checkpointer has looked, which no
+ * setting shows. So it is seen: with a list that names nobody, a commit of our own that waits. It
+ * goes on with the list that comes next.
+ */
+async function untilCommitsWait(member: Member, deadline: Deadline): Promise<void> {
+  await reloadList(member, GUARD_STANDBY_NAMES, deadline)
+  const { session } = member
+  let probing = false
+  const probe = async (): Promise<void> => {
+    probing = true
+    await session.sql`SELECT set_config('synchronous_commit', 'on', true),
+      pg_logical_emit_message(true, 'multigres', 'do commits wait?')`
+    probing = false // it did not wait yet
+  }
+  await deadline.poll('commits to wait', POLL_MS, async () => {
+    // One that fails, as when Postgres ends, is asked for no more: nobody waits, and that is told.
+    if (!probing) probe().catch((error: unknown) => member.log.warn('no commit waits', { error }))
+    return (await waiters(session)) > 0 ? true : undefined
+  })
+}
+
+/** Commits of our own that wait; all but the probe do not ask for it. */
+async function waiters(session: SystemSession): Promise<number> {
+  const query = session.sql<[{ n: number }]>`SELECT count(*)::int AS n FROM pg_stat_activity
+    WHERE application_name = 'multigres_pooler' AND wait_event = 'SyncRep'`
+  const [row] = await session.within(query, 'looking for a commit that waits')
+  return row.n
 }
 
 async function readList(session: SystemSession): Promise<string> {

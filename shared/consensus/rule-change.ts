@@ -1,36 +1,50 @@
-// A leader's own change of its rule: somebody joins or leaves the cohort, within its term. Pure.
+// A leader's own change of its rule, within its term: somebody joins or leaves the cohort, or the
+// durability policy is another one. Pure.
 //
 // Invariant: from the proposal on until the decision is durable, a commit is acknowledged only by
 // members that satisfy the outgoing and the incoming rule together. So whichever of the two a
 // recruitment goes by, it meets whoever holds the commit. Where the same member counts in one of
 // them only, under another incarnation, it does not acknowledge meanwhile.
 import { PgError } from '../errors/pg-error.ts'
-import { canSatisfy, formatPolicy, parsePolicy, sufficientRecruitment } from './durability.ts'
+import {
+  canSatisfy,
+  formatPolicy,
+  parsePolicy,
+  satisfiedBy,
+  sufficientRecruitment,
+} from './durability.ts'
 import { cohortIds, compareNumbers, formatNumber, memberOf } from './rule.ts'
 import type { CohortMember, Rule } from './rule.ts'
 import { jointStandbyNames } from './standby-names.ts'
 
-/** Who comes and who goes. A member whose incarnation is another one now does both. */
-export type CohortChange = {
+/**
+ * Who comes and who goes, or another policy. A member whose incarnation is another one now does
+ * both.
+ */
+export type RuleChange = {
   readonly add?: CohortMember | undefined
   readonly remove?: string | undefined
+  /** All of a new cohort, in place of the two. */
+  readonly cohort?: readonly CohortMember[] | undefined
+  readonly durability?: string | undefined
 }
 
 /** Who asks for it, and when by its own clock. */
 export type ChangeAuthor = { readonly coordinatorId: string; readonly createdUnixMs: bigint }
 
 /** The rule after `outgoing`, by its own leader. @throws PgError where it must not come about. */
-export function changedRule(outgoing: Rule, change: CohortChange, author: ChangeAuthor): Rule {
-  const { add, remove } = change
+export function changedRule(outgoing: Rule, change: RuleChange, author: ChangeAuthor): Rule {
+  const { add, remove, durability = outgoing.durability } = change
   const gone = new Set([remove, add?.id])
-  const cohort = outgoing.cohort.filter(({ id }) => !gone.has(id))
-  if (add !== undefined) cohort.push(add)
+  const kept = outgoing.cohort.filter(({ id }) => !gone.has(id))
+  const cohort = change.cohort ?? (add === undefined ? kept : [...kept, add])
   const { coordinatorTerm, leaderSubterm } = outgoing.number
   const rule = {
     ...outgoing,
     ...author,
     number: { coordinatorTerm, leaderSubterm: leaderSubterm + 1n },
     cohort: cohort.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    durability,
   }
   const reason = whyNotChanged(outgoing, rule)
   if (reason === undefined) return rule
@@ -48,6 +62,9 @@ export function whyNotChanged(outgoing: Rule, incoming: Rule): string | undefine
   const [before, after] = [outgoing, incoming].map((rule) => memberOf(rule, leaderId)?.incarnation)
   if (before === undefined || before !== after) return `${leaderId}, who leads, has to stay in it`
   if (incoming.leaseMs !== outgoing.leaseMs) return 'the length of a lease changes with its leader'
+  if (incoming.durability !== outgoing.durability && !sameCohort(incoming, outgoing)) {
+    return 'policy and cohort change one after the other'
+  }
   const policy = parsePolicy(incoming.durability)
   if (!canSatisfy(policy, cohortIds(incoming))) {
     return `${names(incoming)} cannot satisfy ${incoming.durability}`
@@ -95,13 +112,22 @@ export function whyNoLossIsSurvived(
   const ids = cohortIds(rule)
   for (const lost of ids.filter((id) => alive.includes(id))) {
     const left = alive.filter((id) => id !== lost)
-    if (sufficientRecruitment(policy, ids, left).sufficient) continue
+    // Those left have to be recruited, and then to make the next rule durable.
+    if (sufficientRecruitment(policy, ids, left).sufficient && satisfiedBy(policy, left)) continue
     return (
       `of ${names(rule)} under ${formatPolicy(policy)} no loss would be survived: ` +
       `without ${lost} nobody could lead`
     )
   }
   return undefined
+}
+
+/** The same members, in the same lives. */
+function sameCohort(left: Rule, right: Rule): boolean {
+  return (
+    left.cohort.length === right.cohort.length &&
+    commonIds([left, right]).length === left.cohort.length
+  )
 }
 
 const names = (rule: Rule): string => cohortIds(rule).join(', ')

@@ -18,7 +18,7 @@ export const GUARD_STANDBY_NAMES = 'ANY 1 ("multigres_nobody")'
  * `at_least_1` gives the empty list: the leader's own flush is the whole quorum, `ANY 0` does not
  * exist, and any list at all would make commits wait for a standby that the policy does not ask
  * for. Nothing can be acknowledged too early by it, since the policy of that rule asks for no one
- * else; a change to a stricter policy restarts Postgres with the list instead of reloading it.
+ * else; before a stricter policy is proposed, a commit is seen to wait (see standby-list.ts).
  * @throws PgError object_not_in_prerequisite_state where the cohort cannot satisfy the policy, or
  *   Postgres cannot express it.
  */
