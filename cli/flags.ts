@@ -54,3 +54,14 @@ export function takeSets(argv: readonly string[]): { rest: string[]; sets: strin
   }
   return { rest, sets }
 }
+
+/** Takes the first word that is no flag, nor the value of one of `valued`, out of `argv`. */
+export function takeWord(
+  argv: readonly string[],
+  valued: readonly string[],
+): { word: string | undefined; rest: string[] } {
+  const at = argv.findIndex((argument, index) => {
+    return !argument.startsWith('-') && !valued.includes(argv[index - 1] ?? '')
+  })
+  return { word: argv[at], rest: argv.filter((_, index) => index !== at) }
+}

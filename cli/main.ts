@@ -44,6 +44,13 @@ const COMMANDS = new Map<string, Entry>([
     },
   ],
   [
+    'cluster durability',
+    {
+      summary: 'show or change who has to have a commit before it is acknowledged',
+      load: async () => (await import('./commands/durability.ts')).command,
+    },
+  ],
+  [
     'cluster node add',
     {
       summary: 'add a PostgreSQL to the running cluster',
@@ -55,6 +62,13 @@ const COMMANDS = new Map<string, Entry>([
     {
       summary: 'send one away: decided first, then stopped, then forgotten',
       load: async () => (await import('./commands/node.ts')).remove,
+    },
+  ],
+  [
+    'cluster node repair',
+    {
+      summary: 'have one tried again that is quarantined, or copied anew',
+      load: async () => (await import('./commands/repair.ts')).command,
     },
   ],
   [

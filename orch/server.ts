@@ -1,5 +1,6 @@
 // The orchestrator's gRPC service.
 import {
+  type ChangeDurabilityRequest,
   type EventsRequest,
   type ForgetMemberRequest,
   type GetShardStatusReply,
@@ -7,6 +8,7 @@ import {
   OrchService,
   type OverrideRequest,
   type RemoveMemberRequest,
+  type RepairMemberRequest,
   type SetRecoveryRequest,
   type SwitchoverReply,
   type SwitchoverRequest,
@@ -18,7 +20,9 @@ import { LockError } from '../shared/locks/errors.ts'
 import type { LockService } from '../shared/locks/lock-service.ts'
 import { type RpcServer, serverStream, unary } from '../shared/rpc/server.ts'
 import type { Topology } from '../shared/topology/topology.ts'
+import { changeDurability } from './act/change-durability.ts'
 import { forgetMember, removeMember } from './act/remove-member.ts'
+import { repairMember } from './act/repair-member.ts'
 import type { DatabaseEngine } from './database-engine.ts'
 import type { EventJournal } from './events/journal.ts'
 import { streamEvents } from './events/stream.ts'
@@ -65,6 +69,19 @@ export function addOrchService(server: RpcServer, options: OrchServiceOptions): 
       const { poolerId } = request
       return alone(options, { ...request, operation: 'remove', on: poolerId }, async (engine) => {
         return { rule: ruleToWire(await removeMember(engine.context, poolerId)) }
+      })
+    }),
+    repairMember: unary((request: RepairMemberRequest) => {
+      const { poolerId: id, copy, by, reason } = request
+      return alone(options, { ...request, operation: 'repair', on: id }, async (engine) => {
+        return { was: await repairMember(engine.context, { id, copy, by, reason }) }
+      })
+    }),
+    changeDurability: unary((request: ChangeDurabilityRequest) => {
+      const workflow = { ...request, operation: 'durability', on: request.durability }
+      return alone(options, workflow, async (engine) => {
+        const { before, rule } = await changeDurability(engine.context, request)
+        return { before, rule: ruleToWire(rule) }
       })
     }),
     forgetMember: unary((request: ForgetMemberRequest) => {

@@ -7,11 +7,10 @@ import { parsePolicy } from '../../shared/consensus/durability.ts'
 import type { ShardStatus } from '../../proto/gen/orch.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
 import { RefusedError, UsageError } from '../errors.ts'
-import { readCommandFlags } from '../flags.ts'
+import { readCommandFlags, takeWord } from '../flags.ts'
 import { commandHelp } from '../help.ts'
 import { askControl } from '../local/control.ts'
-import { Orchestrators, requireRunning, tokenOf, withoutMethod } from '../local/orchestrators.ts'
-import type { OrchSpeaks } from '../local/orchestrators.ts'
+import { Orchestrators, refusing, requireRunning, tokenOf } from '../local/orchestrators.ts'
 import { DATABASE, SHARD } from '../local/plan.ts'
 import { DIR_FIELD, JSON_FIELD } from '../local/start-options.ts'
 import type { Command } from '../main.ts'
@@ -82,20 +81,17 @@ export const remove: Command = {
       examples: [['multigres cluster node remove zone1_pooler4', 'its data stays where it is']],
     }),
   async run(argv) {
-    const name = argv.find((argument) => !argument.startsWith('-') && !isValue(argv, argument))
+    const { word: name, rest } = takeWord(argv, ['--dir'])
     if (name === undefined) throw new UsageError(['name the node: cluster node remove NAME'])
-    const { values } = readCommandFlags(
-      REMOVE_FIELDS,
-      argv.filter((argument) => argument !== name),
-    )
+    const { values } = readCommandFlags(REMOVE_FIELDS, rest)
     const { dir, clean, json } = values
     const state = await requireRunning(dir)
     const progress = openProgress()
     using orchestrators = new Orchestrators(state, tokenOf(dir))
     const target = { ...TARGET, poolerId: name }
-    const { client } = await best(orchestrators)
+    const { client } = await orchestrators.best(TARGET)
     const options = { timeoutMs: CALL_MS }
-    const { rule } = await inWords(callUnary(client, 'removeMember', target, options))
+    const { rule } = await refusing(callUnary(client, 'removeMember', target, options))
     const number = rule?.number === undefined ? null : formatNumber(rule.number)
     progress(`rule ${number} is decided without ${name}`)
     if (state.plan.poolers.some(({ id }) => id === name)) {
@@ -109,27 +105,6 @@ export const remove: Command = {
   },
 }
 
-/** `--dir X` in two words: X is no name. */
-function isValue(argv: readonly string[], argument: string): boolean {
-  return argv[argv.indexOf(argument) - 1] === '--dir'
-}
-
-/** The orchestrator that knows most. @throws RefusedError when none answers. */
-async function best(orchestrators: Orchestrators): Promise<OrchSpeaks> {
-  const [first] = await orchestrators.requireAnswering(TARGET)
-  if (first === undefined) throw new RefusedError('no orchestrator answers')
-  return first
-}
-
-/** @throws RefusedError with the words of the one that is asked. */
-async function inWords<T>(call: Promise<T>): Promise<T> {
-  try {
-    return await call
-  } catch (error) {
-    throw new RefusedError(withoutMethod(error), { cause: error })
-  }
-}
-
 async function forget(
   orchestrators: Orchestrators,
   target: { database: string; shard: string; poolerId: string },
@@ -137,8 +112,8 @@ async function forget(
   const endMs = now() + FORGET_MS
   for (;;) {
     try {
-      const { client } = await best(orchestrators)
-      await inWords(callUnary(client, 'forgetMember', target, { timeoutMs: CALL_MS }))
+      const { client } = await orchestrators.best(TARGET)
+      await refusing(callUnary(client, 'forgetMember', target, { timeoutMs: CALL_MS }))
       return
     } catch (error) {
       if (now() > endMs) throw error
@@ -156,7 +131,7 @@ async function untilCounts(
   const endMs = now() + waitMs
   let told = ''
   for (;;) {
-    const [shard] = (await best(orchestrators)).shards
+    const [shard] = (await orchestrators.best(TARGET)).shards
     if (shard !== undefined && (isMember(shard, id) || isObserver(shard, id))) return shard
     const problem = shard?.problems.find(({ poolerId }) => poolerId === id)
     const why = problem?.description ?? `${id} is not heard of yet`

@@ -1,5 +1,4 @@
 // `cluster recovery pause|resume|trigger|status`: an operator's hand on the orchestrators.
-import { hostname, userInfo } from 'node:os'
 import type { ShardStatus } from '../../proto/gen/orch.ts'
 import { formatNumber } from '../../shared/consensus/rule.ts'
 import { boolean, duration, list, string } from '../../shared/config/fields.ts'
@@ -12,11 +11,12 @@ import { DIR_FIELD, JSON_FIELD, policyProblem } from '../local/start-options.ts'
 import {
   type OrchAnswer,
   Orchestrators,
+  refusing,
   requireRunning,
   speaks,
   tokenOf,
-  withoutMethod,
 } from '../local/orchestrators.ts'
+import { operator } from '../local/operator.ts'
 import { recoveryLines, recoveryView, type RecoveryView } from '../local/recovery-view.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
 import type { Command } from '../main.ts'
@@ -264,23 +264,6 @@ function requireShards(
   if (answers.some(({ shards }) => shards.length > 0)) return
   const name = shard === '' ? database : `${database}/${shard}`
   throw new RefusedError(`no orchestrator knows ${name} (multigres cluster status shows what is)`)
-}
-
-/** @throws RefusedError with what the orchestrator said. */
-async function refusing<T>(call: Promise<T>, what = ''): Promise<T> {
-  try {
-    return await call
-  } catch (error) {
-    const why = withoutMethod(error)
-    throw new RefusedError(what === '' ? why : `${what}: ${why}`, { cause: error })
-  }
-}
-
-/** For people: who asks. */
-function operator(): string {
-  const { username, uid } = userInfo()
-  const name = username === 'unknown' ? (uid === 0 ? 'root' : `user ${uid}`) : username
-  return `${name} on ${hostname()}`
 }
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`)

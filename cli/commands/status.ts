@@ -1,6 +1,7 @@
 // `cluster status`: who leads, who follows and where everything listens.
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { wallTimeMs } from '../../shared/time/clock.ts'
 import { messageOf } from '../errors.ts'
 import { readCommandFlags } from '../flags.ts'
 import { commandHelp } from '../help.ts'
@@ -38,13 +39,21 @@ export const command: Command = {
   async run(argv) {
     const { values } = readCommandFlags(FIELDS, argv)
     const dir = resolve(values.dir)
-    const made = readMarker(dir) !== undefined
-    const state = made ? await findState(clusterPaths(dir)) : undefined
-    const view = isSupervised(state) ? await ask(dir, state) : NOT_RUNNING
-    const text = values.json ? JSON.stringify(view) : forPeople(dir, view, state?.phase)
+    const { view, phase } = await statusOf(dir)
+    const text = values.json ? JSON.stringify(view) : forPeople(dir, view, phase)
     process.stdout.write(`${text}\n`)
     return 0
   },
+}
+
+/** What `--json` prints of the cluster in `dir`, and how far its start is. @throws RefusedError. */
+export async function statusOf(
+  dir: string,
+): Promise<{ readonly view: StatusView; readonly phase: string | undefined }> {
+  const made = readMarker(dir) !== undefined
+  const state = made ? await findState(clusterPaths(dir)) : undefined
+  const view = isSupervised(state) ? await ask(dir, state) : NOT_RUNNING
+  return { view, phase: state?.phase }
 }
 
 async function ask(dir: string, state: ClusterState): Promise<StatusView> {
@@ -87,7 +96,7 @@ function shardLines(shard: ShardView): string[] {
   const { problems, progress, recovery } = shard
   const held = recovery !== null && (recovery.paused || recovery.stopped !== null)
   const notes = [
-    ...(progress === null ? [] : [progressLine(progress)]),
+    ...(progress === null ? [] : [progressLine(progress, wallTimeMs())]),
     ...(held ? [`orchestrators: ${stateLine(recovery)}`] : []),
     ...problems.filter(({ member }) => member !== null).map(problemLine),
   ].map((line) => `  ${line}`)

@@ -90,6 +90,13 @@ export function writeMarker(dir: string, marker: Marker): void {
   }
 }
 
+/** Has the next start find another value of one flag. @throws RefusedError. */
+export function keepFlag(dir: string, name: string, value: string): void {
+  const marker = readMarker(dir)
+  if (marker !== undefined)
+    writeMarker(dir, { ...marker, flags: { ...marker.flags, [name]: value } })
+}
+
 /**
  * Refuses another user's cluster: root would take it, and everything in it, away from that one.
  * @throws RefusedError.

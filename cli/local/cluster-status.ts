@@ -178,9 +178,13 @@ function poolerView(
 }
 
 function reasonOf({ serving, blocked, diverged, action, postgres }: StatusReply): string {
-  // Without a Postgres nothing else matters; who leads is told by another line.
+  // What nobody mends comes first; without a Postgres nothing else matters; that another leads is
+  // said by who has nothing else to say.
+  const alone = blocked.startsWith('quarantined') ? blocked : ''
   const down = postgres?.pid ? '' : postgres?.message
-  const said = [down, serving?.reason, blocked, diverged, action?.name, postgres?.message]
+  const apart = serving?.role === 'leader' ? '' : diverged
+  const doing = [action?.name ?? '', action?.detail ?? ''].filter((text) => text !== '').join(': ')
+  const said = [alone, doing, down, apart, serving?.reason, blocked, diverged, postgres?.message]
   return said.find((text) => text !== undefined && text !== '') ?? ''
 }
 

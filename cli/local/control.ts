@@ -12,8 +12,10 @@ const LINE_BYTES_MAX = 64 * 1024
 export type ControlRequest =
   | { readonly op: 'add node'; readonly cell: string | undefined }
   | { readonly op: 'remove node'; readonly id: string; readonly clean: boolean }
+  /** Decided already: it is what the next start is to find. */
+  | { readonly op: 'keep durability'; readonly durability: string }
 
-/** What came of it. `id` is the pooler's. */
+/** What came of it. `id` is the pooler's; empty where it is about none. */
 export type ControlReply = { readonly id: string; readonly cell: string } | { error: string }
 
 /** Where the supervisor of `plan` listens. */

@@ -6,7 +6,7 @@
 import { rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { RefusedError } from '../errors.ts'
-import { readMarker } from './cluster-dir.ts'
+import { keepFlag, readMarker } from './cluster-dir.ts'
 import type { ControlReply, ControlRequest } from './control.ts'
 import { seatsOf, type PoolerPlan } from './plan.ts'
 import type { PreparedCluster } from './prepare.ts'
@@ -31,6 +31,10 @@ export class Nodes {
   /** Does what was asked for. @throws RefusedError. */
   async handle(request: ControlRequest): Promise<ControlReply> {
     if (request.op === 'add node') return this.#add(request.cell)
+    if (request.op === 'keep durability') {
+      keepFlag(this.#cluster.paths.dir, 'durability', request.durability)
+      return nameOf(undefined)
+    }
     return await this.#remove(request.id, request.clean)
   }
 

@@ -76,6 +76,13 @@ export class Orchestrators implements Disposable {
     throw new RefusedError(`no orchestrator answers (${why.join('; ') || 'there is none'})`)
   }
 
+  /** The one that knows most. @throws RefusedError when none answers. */
+  async best(request: { database: string; shard: string }): Promise<OrchSpeaks> {
+    const [first] = await this.requireAnswering(request)
+    if (first === undefined) throw new RefusedError('no orchestrator answers')
+    return first
+  }
+
   [Symbol.dispose](): void {
     for (const client of this.clients.values()) client.close()
   }
@@ -93,4 +100,14 @@ export function withoutMethod(error: unknown): string {
   if (!(error instanceof RpcError) || error.sqlstate !== undefined) return text
   if (error.code === Code.DEADLINE_EXCEEDED) return 'does not answer in time'
   return error.code === Code.UNAVAILABLE ? 'nothing listens there' : text
+}
+
+/** @throws RefusedError with what the orchestrator said. */
+export async function refusing<T>(call: Promise<T>, what = ''): Promise<T> {
+  try {
+    return await call
+  } catch (error) {
+    const why = withoutMethod(error)
+    throw new RefusedError(what === '' ? why : `${what}: ${why}`, { cause: error })
+  }
 }

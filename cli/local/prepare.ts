@@ -129,9 +129,10 @@ export async function prepareCluster(
       keep: (nextSeat) => {
         makeFolders(paths, built.plan, home.runAs)
         const poolers = String(seats.length)
+        const known = readMarker(paths.dir)?.flags ?? kept.flags // some change while it runs
         writeMarker(paths.dir, {
           ...kept,
-          flags: { ...kept.flags, poolers },
+          flags: { ...known, poolers },
           ports: chosen,
           seats,
           nextSeat,

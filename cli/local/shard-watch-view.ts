@@ -67,8 +67,8 @@ function progressView(progress: Progress, by: string): ProgressView {
   }
 }
 
-/** For people. */
-export function progressLine(view: ProgressView): string {
+/** For people; `nowMs` by the wall clock. */
+export function progressLine(view: ProgressView, nowMs: number): string {
   const { phase, attempt, since, reason, term, candidate } = view
   const who = candidate === null ? '' : ` ${candidate}`
   const which = [
@@ -76,5 +76,7 @@ export function progressLine(view: ProgressView): string {
     ...(attempt === 0 ? [] : [`attempt ${attempt}`]),
   ].join(', ')
   const head = `${phase}${who}${which === '' ? '' : ` (${which})`}`
-  return `${head}; nobody serves since ${since}: ${reason}`
+  const forMs = since === null ? 0 : Math.max(0, nowMs - Date.parse(since))
+  const long = `for ${(forMs / 1000).toFixed(1)} s, since ${since}`
+  return `NO LEADER SERVES, ${long}. ${head}: ${reason}`
 }

@@ -65,7 +65,8 @@ function analyzeMember(
   }
   if (isEmpty(member)) return clone(member, leader, false)
   if (status.blocked.startsWith('quarantined')) {
-    return notice('MEMBER_QUARANTINED', `${id} is ${status.blocked}`, id)
+    const how = `multigres cluster node repair ${id}`
+    return notice('MEMBER_QUARANTINED', `${id} is left alone, ${status.blocked} (${how})`, id)
   }
   if (status.diverged !== '') return boundByPromise(member, leader) ?? clone(member, leader, true)
   if (isStandby(member) || isPrimary(member)) return analyzeRunning(member, leader, timers)

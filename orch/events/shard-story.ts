@@ -98,7 +98,7 @@ export class ShardStory {
       const atMs = Number(event.atUnixMs)
       if (event.kind === 'leader.serves') {
         guard.served(event.member, atMs)
-        this.#leads = `${event.member} ${event.rule}` // told already, should it still serve
+        this.#leads = reignOf(event.member, event.rule) // told already, should it still serve
       }
       if (event.kind === 'postgres.crashed') {
         guard.crashed(event.member, event.reason, atMs)
@@ -129,12 +129,12 @@ export class ShardStory {
       return
     }
     const { leader, rule } = serving
-    const name = `${leader} ${rule}`
+    const reign = reignOf(leader, rule)
     const unled = this.#unled
     this.#unled = undefined
-    if (name === this.#leads) return
+    if (reign === this.#leads) return
     const before = this.#leads.split(' ')[0] ?? ''
-    this.#leads = name
+    this.#leads = reign
     const tookMs = unled && now() - unled.atMs
     const again = before === leader ? ' again' : ''
     const after = before === '' || before === leader ? '' : ` in place of ${before}`
@@ -150,6 +150,9 @@ export class ShardStory {
     this.#options.guard.served(leader, wallTimeMs())
   }
 }
+
+/** What a leader changes about its rule within its term is no other reign. */
+const reignOf = (leader: string, rule: string): string => `${leader} ${rule.split('.')[0]}`
 
 const atThisMoment = () => ({ atMs: now(), unixMs: Math.round(wallTimeMs()) })
 

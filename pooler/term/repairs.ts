@@ -13,7 +13,7 @@ const LASTING_MS = 600_000
 /** What is to be done about a Postgres that is down. */
 export type Remedy = 'start' | 'give up its data' | 'quarantine' | 'nothing'
 
-/** The attempts of one pooler; a pooler that starts anew counts anew. */
+/** The attempts of one pooler; one that starts anew or is lifted counts anew. */
 export class Repairs {
   #starts = 0
   #copies = 0

@@ -10,6 +10,7 @@ import type {
   ResignReply,
   ResignRequest,
   RecruitRequest,
+  RepairRequest,
   SetPrimaryReply,
   SetPrimaryRequest,
   StatusReply,
@@ -36,6 +37,7 @@ import { initialize } from './initialize.ts'
 import type { Member } from './member.ts'
 import { promote } from './promote.ts'
 import { recruit } from './recruit.ts'
+import { repair } from './repair.ts'
 import { resign } from './resign.ts'
 
 /** What the service needs besides the member. */
@@ -105,6 +107,11 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
     resign: unary(async ({ header, rule, drainMs }: ResignRequest): Promise<ResignReply> => {
       check(header)
       return await resign(member, { rule: numberFromWire(rule), drainMs })
+    }),
+    repair: unary(async ({ header, copy, by }: RepairRequest): Promise<StatusReply> => {
+      check(header)
+      await repair(member, { copy, by })
+      return status()
     }),
     updateConsensusRule: unary(
       async (request: UpdateConsensusRuleRequest): Promise<StatusReply> => {

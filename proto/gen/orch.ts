@@ -189,6 +189,39 @@ export interface ForgetMemberRequest {
 export interface ForgetMemberReply {
 }
 
+export interface RepairMemberRequest {
+  database: string;
+  shard: string;
+  poolerId: string;
+  /** its data is given up at once, so that it is copied from the leader */
+  copy: boolean;
+  /** who wants it, for people */
+  by: string;
+  reason: string;
+}
+
+export interface RepairMemberReply {
+  /** why it was left alone; empty: it was not */
+  was: string;
+}
+
+export interface ChangeDurabilityRequest {
+  database: string;
+  shard: string;
+  durability: string;
+  /** also where no loss of a member would be survived */
+  force: boolean;
+  /** who wants it, for people */
+  by: string;
+  reason: string;
+}
+
+export interface ChangeDurabilityReply {
+  before: string;
+  /** the decided one */
+  rule: Rule | undefined;
+}
+
 export interface GetShardStatusRequest {
   /** empty: all */
   database: string;
@@ -1869,6 +1902,358 @@ export const ForgetMemberReply: MessageFns<ForgetMemberReply> = {
   },
 };
 
+function createBaseRepairMemberRequest(): RepairMemberRequest {
+  return { database: "", shard: "", poolerId: "", copy: false, by: "", reason: "" };
+}
+
+export const RepairMemberRequest: MessageFns<RepairMemberRequest> = {
+  encode(message: RepairMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.poolerId !== "") {
+      writer.uint32(26).string(message.poolerId);
+    }
+    if (message.copy !== false) {
+      writer.uint32(32).bool(message.copy);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.poolerId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.copy = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RepairMemberRequest>, I>>(base?: I): RepairMemberRequest {
+    return RepairMemberRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RepairMemberRequest>, I>>(object: I): RepairMemberRequest {
+    const message = createBaseRepairMemberRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.poolerId = object.poolerId ?? "";
+    message.copy = object.copy ?? false;
+    message.by = object.by ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseRepairMemberReply(): RepairMemberReply {
+  return { was: "" };
+}
+
+export const RepairMemberReply: MessageFns<RepairMemberReply> = {
+  encode(message: RepairMemberReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.was !== "") {
+      writer.uint32(10).string(message.was);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairMemberReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairMemberReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.was = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RepairMemberReply>, I>>(base?: I): RepairMemberReply {
+    return RepairMemberReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RepairMemberReply>, I>>(object: I): RepairMemberReply {
+    const message = createBaseRepairMemberReply();
+    message.was = object.was ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeDurabilityRequest(): ChangeDurabilityRequest {
+  return { database: "", shard: "", durability: "", force: false, by: "", reason: "" };
+}
+
+export const ChangeDurabilityRequest: MessageFns<ChangeDurabilityRequest> = {
+  encode(message: ChangeDurabilityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.database !== "") {
+      writer.uint32(10).string(message.database);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.durability !== "") {
+      writer.uint32(26).string(message.durability);
+    }
+    if (message.force !== false) {
+      writer.uint32(32).bool(message.force);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeDurabilityRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeDurabilityRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.durability = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangeDurabilityRequest>, I>>(base?: I): ChangeDurabilityRequest {
+    return ChangeDurabilityRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeDurabilityRequest>, I>>(object: I): ChangeDurabilityRequest {
+    const message = createBaseChangeDurabilityRequest();
+    message.database = object.database ?? "";
+    message.shard = object.shard ?? "";
+    message.durability = object.durability ?? "";
+    message.force = object.force ?? false;
+    message.by = object.by ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeDurabilityReply(): ChangeDurabilityReply {
+  return { before: "", rule: undefined };
+}
+
+export const ChangeDurabilityReply: MessageFns<ChangeDurabilityReply> = {
+  encode(message: ChangeDurabilityReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.before !== "") {
+      writer.uint32(10).string(message.before);
+    }
+    if (message.rule !== undefined) {
+      Rule.encode(message.rule, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeDurabilityReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeDurabilityReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.before = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rule = Rule.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangeDurabilityReply>, I>>(base?: I): ChangeDurabilityReply {
+    return ChangeDurabilityReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeDurabilityReply>, I>>(object: I): ChangeDurabilityReply {
+    const message = createBaseChangeDurabilityReply();
+    message.before = object.before ?? "";
+    message.rule = (object.rule !== undefined && object.rule !== null) ? Rule.fromPartial(object.rule) : undefined;
+    return message;
+  },
+};
+
 function createBaseGetShardStatusRequest(): GetShardStatusRequest {
   return { database: "", shard: "" };
 }
@@ -2455,6 +2840,28 @@ export const OrchService = {
     responseSerialize: (value: ForgetMemberReply): Buffer => Buffer.from(ForgetMemberReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ForgetMemberReply => ForgetMemberReply.decode(value),
   },
+  /** Has a member tried again that is left alone, or copied anew. */
+  repairMember: {
+    path: "/multigres.orch.Orch/RepairMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RepairMemberRequest): Buffer => Buffer.from(RepairMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RepairMemberRequest => RepairMemberRequest.decode(value),
+    responseSerialize: (value: RepairMemberReply): Buffer => Buffer.from(RepairMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RepairMemberReply => RepairMemberReply.decode(value),
+  },
+  /** Another durability policy, while the leader serves. */
+  changeDurability: {
+    path: "/multigres.orch.Orch/ChangeDurability" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeDurabilityRequest): Buffer =>
+      Buffer.from(ChangeDurabilityRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeDurabilityRequest => ChangeDurabilityRequest.decode(value),
+    responseSerialize: (value: ChangeDurabilityReply): Buffer =>
+      Buffer.from(ChangeDurabilityReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeDurabilityReply => ChangeDurabilityReply.decode(value),
+  },
   /** What happened: first all that is kept, then, when asked to follow, what happens. */
   events: {
     path: "/multigres.orch.Orch/Events" as const,
@@ -2507,6 +2914,10 @@ export interface OrchServer extends UntypedServiceImplementation {
   removeMember: handleUnaryCall<RemoveMemberRequest, RemoveMemberReply>;
   /** Deletes the record of a member that was removed and runs no more. */
   forgetMember: handleUnaryCall<ForgetMemberRequest, ForgetMemberReply>;
+  /** Has a member tried again that is left alone, or copied anew. */
+  repairMember: handleUnaryCall<RepairMemberRequest, RepairMemberReply>;
+  /** Another durability policy, while the leader serves. */
+  changeDurability: handleUnaryCall<ChangeDurabilityRequest, ChangeDurabilityReply>;
   /** What happened: first all that is kept, then, when asked to follow, what happens. */
   events: handleServerStreamingCall<EventsRequest, EventBatch>;
   /** Durable in the topology, so that it holds for every orchestrator, also for later ones. */
@@ -2580,6 +2991,38 @@ export interface OrchClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ForgetMemberReply) => void,
+  ): ClientUnaryCall;
+  /** Has a member tried again that is left alone, or copied anew. */
+  repairMember(
+    request: RepairMemberRequest,
+    callback: (error: ServiceError | null, response: RepairMemberReply) => void,
+  ): ClientUnaryCall;
+  repairMember(
+    request: RepairMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RepairMemberReply) => void,
+  ): ClientUnaryCall;
+  repairMember(
+    request: RepairMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RepairMemberReply) => void,
+  ): ClientUnaryCall;
+  /** Another durability policy, while the leader serves. */
+  changeDurability(
+    request: ChangeDurabilityRequest,
+    callback: (error: ServiceError | null, response: ChangeDurabilityReply) => void,
+  ): ClientUnaryCall;
+  changeDurability(
+    request: ChangeDurabilityRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChangeDurabilityReply) => void,
+  ): ClientUnaryCall;
+  changeDurability(
+    request: ChangeDurabilityRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeDurabilityReply) => void,
   ): ClientUnaryCall;
   /** What happened: first all that is kept, then, when asked to follow, what happens. */
   events(request: EventsRequest, options?: Partial<CallOptions>): ClientReadableStream<EventBatch>;

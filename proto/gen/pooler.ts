@@ -47,6 +47,16 @@ export interface UpdateConsensusRuleRequest {
   reason: string;
 }
 
+export interface RepairRequest {
+  header:
+    | CallHeader
+    | undefined;
+  /** its data is given up at once, so that it is copied from the leader */
+  copy: boolean;
+  /** who wants it, for people */
+  by: string;
+}
+
 export interface ResignRequest {
   header:
     | CallHeader
@@ -456,6 +466,87 @@ export const UpdateConsensusRuleRequest: MessageFns<UpdateConsensusRuleRequest> 
       : undefined;
     message.rule = (object.rule !== undefined && object.rule !== null) ? Rule.fromPartial(object.rule) : undefined;
     message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseRepairRequest(): RepairRequest {
+  return { header: undefined, copy: false, by: "" };
+}
+
+export const RepairRequest: MessageFns<RepairRequest> = {
+  encode(message: RepairRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      CallHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.copy !== false) {
+      writer.uint32(16).bool(message.copy);
+    }
+    if (message.by !== "") {
+      writer.uint32(26).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = CallHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.copy = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RepairRequest>, I>>(base?: I): RepairRequest {
+    return RepairRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RepairRequest>, I>>(object: I): RepairRequest {
+    const message = createBaseRepairRequest();
+    message.header = (object.header !== undefined && object.header !== null)
+      ? CallHeader.fromPartial(object.header)
+      : undefined;
+    message.copy = object.copy ?? false;
+    message.by = object.by ?? "";
     return message;
   },
 };
@@ -2928,7 +3019,7 @@ export const PoolerService = {
     responseSerialize: (value: ResignReply): Buffer => Buffer.from(ResignReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResignReply => ResignReply.decode(value),
   },
-  /** The leader changes who is in its cohort, within its term, while it serves. */
+  /** The leader changes its cohort, or its durability policy, within its term, while it serves. */
   updateConsensusRule: {
     path: "/multigres.pooler.Pooler/UpdateConsensusRule" as const,
     requestStream: false as const,
@@ -2936,6 +3027,16 @@ export const PoolerService = {
     requestSerialize: (value: UpdateConsensusRuleRequest): Buffer =>
       Buffer.from(UpdateConsensusRuleRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): UpdateConsensusRuleRequest => UpdateConsensusRuleRequest.decode(value),
+    responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
+  },
+  /** An operator wants a member tried again that is left alone, or its data given up for a copy. */
+  repair: {
+    path: "/multigres.pooler.Pooler/Repair" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RepairRequest): Buffer => Buffer.from(RepairRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RepairRequest => RepairRequest.decode(value),
     responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
   },
@@ -2986,8 +3087,10 @@ export interface PoolerServer extends UntypedServiceImplementation {
    * WAL delivered to who streams. Whoever asked appoints the next one.
    */
   resign: handleUnaryCall<ResignRequest, ResignReply>;
-  /** The leader changes who is in its cohort, within its term, while it serves. */
+  /** The leader changes its cohort, or its durability policy, within its term, while it serves. */
   updateConsensusRule: handleUnaryCall<UpdateConsensusRuleRequest, StatusReply>;
+  /** An operator wants a member tried again that is left alone, or its data given up for a copy. */
+  repair: handleUnaryCall<RepairRequest, StatusReply>;
   /** The leader asks whether it may go on answering clients; needs no Postgres. */
   grant: handleUnaryCall<GrantRequest, GrantReply>;
   status: handleUnaryCall<StatusRequest, StatusReply>;
@@ -3095,7 +3198,7 @@ export interface PoolerClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ResignReply) => void,
   ): ClientUnaryCall;
-  /** The leader changes who is in its cohort, within its term, while it serves. */
+  /** The leader changes its cohort, or its durability policy, within its term, while it serves. */
   updateConsensusRule(
     request: UpdateConsensusRuleRequest,
     callback: (error: ServiceError | null, response: StatusReply) => void,
@@ -3107,6 +3210,22 @@ export interface PoolerClient extends Client {
   ): ClientUnaryCall;
   updateConsensusRule(
     request: UpdateConsensusRuleRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  /** An operator wants a member tried again that is left alone, or its data given up for a copy. */
+  repair(
+    request: RepairRequest,
+    callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  repair(
+    request: RepairRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  repair(
+    request: RepairRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusReply) => void,
