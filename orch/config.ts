@@ -16,6 +16,12 @@ export const orchFields = {
     optional: true,
     help: 'Folder for what it last knew of the poolers, read while the topology is away.',
   }),
+  nice: integer({
+    default: -10,
+    min: -20,
+    max: 19,
+    help: 'Its priority, where the system allows it: -20 runs before all others, 19 after.',
+  }),
   leaseMs: duration({
     default: '1s',
     min: '100ms',

@@ -6,6 +6,7 @@ import {
   type RunningService,
   type ServiceContext,
 } from '../shared/lifecycle/run-service.ts'
+import { takePriority } from '../shared/lifecycle/priority.ts'
 import { LockService } from '../shared/locks/lock-service.ts'
 import { startRpcServer } from '../shared/rpc/server.ts'
 import { OrchDirectory } from '../shared/topology/directory.ts'
@@ -28,7 +29,8 @@ export function main(argv: readonly string[], env: Env): Promise<number> {
 
 async function start(context: ServiceContext<typeof orchFields>): Promise<RunningService> {
   const { config, log, metrics, owned, secrets, http } = context
-  const { id, cell, listen, grpcPort, leaseMs, stateDir, watch } = config.values
+  const { id, cell, listen, grpcPort, leaseMs, nice, stateDir, watch } = config.values
+  takePriority(nice, log)
   const { token } = secrets
   const topology = owned.use(await connectTopology(config.values.topology, { log }))
   const rpc = owned.use(await startRpcServer({ address: `${listen}:${grpcPort}`, token, log }))

@@ -17,6 +17,12 @@ export const poolerFields = {
     help: 'Folder (mode 0700) for the data port’s unix socket, named as PostgreSQL names its own.',
   }),
   ...termFields,
+  nice: integer({
+    default: -10,
+    min: -20,
+    max: 19,
+    help: 'Its priority, where the system allows it: -20 runs before all others, 19 after.',
+  }),
 
   poolSize: integer({
     default: 16,

@@ -8,6 +8,7 @@ import {
   type ServiceContext,
 } from '../shared/lifecycle/run-service.ts'
 import { runInTurns } from '../shared/lifecycle/scheduling.ts'
+import { takePriority } from '../shared/lifecycle/priority.ts'
 import { startRpcServer } from '../shared/rpc/server.ts'
 import { wallTimeMs } from '../shared/time/clock.ts'
 import type { PoolerRecord } from '../shared/topology/records.ts'
@@ -29,7 +30,8 @@ export function main(argv: readonly string[], env: Env): Promise<number> {
 
 async function start(context: ServiceContext<typeof poolerFields>): Promise<RunningService> {
   const { config, log, metrics, owned, secrets, stopping } = context
-  const { listen, grpcPort, topology: spec } = config.values
+  const { listen, grpcPort, topology: spec, nice } = config.values
+  takePriority(nice, log)
   runInTurns()
   const serving = new ServingStateCell()
   const topology = owned.use(await connectTopology(spec, { log }))
