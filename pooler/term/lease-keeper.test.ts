@@ -4,7 +4,7 @@ import { PoolerService } from '../../proto/gen/pooler.ts'
 import type { Rule } from '../../shared/consensus/rule.ts'
 import { nullLogger } from '../../shared/log/logger.ts'
 import { startRpcServer, unary } from '../../shared/rpc/server.ts'
-import { sleep } from '../../shared/time/clock.ts'
+import { pause } from '../../test/support/pace.ts'
 import { until } from '../../test/support/until.ts'
 import { Lease } from './lease.ts'
 import { LeaseKeeper, type LeaseKeeperOptions } from './lease-keeper.ts'
@@ -27,7 +27,7 @@ test('an answer is not waited for before the next request', async () => {
   const options = { address: '127.0.0.1:0', token: undefined, log: nullLogger }
   await using server = await startRpcServer(options)
   const grant = unary(async () => {
-    await sleep(ANSWER_MS)
+    await pause(ANSWER_MS)
     answered += 1
     return { granted: true, reason: '' }
   })
