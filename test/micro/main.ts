@@ -19,7 +19,7 @@ const CASES = 'test/micro/cases.ts'
 /** Of one case in one process, both trees together. */
 const MS = 150
 /** So often what seems worse is measured anew, in as many rounds as all was before. */
-const REPEATS_MAX = 3
+const REPEATS_MAX = 2
 
 const { values: flags } = parseArgs({
   args: Bun.argv.slice(2),
