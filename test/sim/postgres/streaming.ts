@@ -225,8 +225,11 @@ export class Receiver {
     world.after(RECEIVER_TIMEOUT_MS, this.process, () => {
       if (this.closed) return
       const silent = world.time - this.#heardAt > RECEIVER_TIMEOUT_MS
-      const reachable = this.standby.network.passes(this.source.machine, this.standby.machine)
-      if (silent && (!reachable || !this.source.running)) this.lost()
+      const { source, standby } = this
+      const reachable = standby.network.passes(source.machine, standby.machine)
+      // The word that the sender is gone may have been lost on a way that was cut.
+      const served = this.#sender !== undefined && source.senders.has(this.#sender)
+      if (silent && (!reachable || !source.running || !served)) this.lost()
       else this.#watch()
     })
   }
