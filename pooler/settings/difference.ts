@@ -12,7 +12,7 @@
 //   its own: under default_transaction_deferrable it would wait for every writer.
 import { query } from '../../shared/pgwire/frontend.ts'
 import { literal, settingName } from './quoting.ts'
-import type { SettingPair, SettingsSet } from './settings-set.ts'
+import { roleOid, type SettingPair, type SettingsSet } from './settings-set.ts'
 
 /** SET quotes each argument of these. */
 const LISTS = new Set([
@@ -61,7 +61,7 @@ function statements(
     ...(timed ? ['SET statement_timeout = 0'] : []),
     ...(elevated ? ['RESET session_authorization', 'RESET role'] : []),
     ...body,
-    ...AUTHORITIES.filter((name) => to.get(name) !== undefined).map((name) => assignment(to, name)),
+    ...AUTHORITIES.flatMap((name) => authority(to, name)),
     ...(timed ? [assignment(to, TIMEOUT)] : []),
   ]
 }
@@ -83,6 +83,16 @@ function middle(set: readonly SettingPair[], reset: readonly SettingPair[]): str
     texts.push(BEGIN, `SELECT ${calls.join()}`, 'COMMIT')
   }
   return texts
+}
+
+/** By oid: a role that was renamed is the same one, and one that was dropped is an error. */
+function authority(to: SettingsSet, name: string): string[] {
+  const value = to.get(name)
+  if (value === undefined) return []
+  const oid = roleOid(value)
+  if (oid === undefined) return [assignment(to, name)]
+  const role = `pg_catalog.pg_get_userbyid('${oid}'::pg_catalog.oid)`
+  return [BEGIN, `SELECT pg_catalog.set_config('${name}', ${role}, false)`, 'COMMIT']
 }
 
 function assignment(to: SettingsSet, name: string): string {

@@ -11,7 +11,7 @@
 import { Pin } from '../../shared/link/frame.ts'
 import { bind, close, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
 import { literal } from './quoting.ts'
-import { isCustomName, type SettingPair } from './settings-set.ts'
+import { isCustomName, roleValue, type SettingPair } from './settings-set.ts'
 
 /** What to look at. */
 export type LookRequest = {
@@ -39,6 +39,10 @@ export type LookAnswer = {
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE'
 const TIMEOUT = 'statement_timeout'
 const AUTHORITIES = ['session_authorization', 'role']
+/** Who that really is, whatever has its name now. */
+const AUTHORITY_OIDS = ['session_user', 'current_user'].map(
+  (user) => `pg_catalog.to_regrole(pg_catalog.quote_ident(${user}))::pg_catalog.oid`,
+)
 /** Read in their own way, or no settings of a session: they are the transaction's. */
 const APART = new Set([
   TIMEOUT,
@@ -141,13 +145,17 @@ export function readLook(request: LookRequest, rows: readonly LookRow[]): LookAn
   return { settings, pins }
 }
 
+/** In the row, behind the tag and the authorities' oids. */
+const VALUES_AT = 1 + AUTHORITIES.length
+
 function readNamed(request: LookRequest, row: LookRow, settings: SettingPair[]): void {
   const names = columnsOf(request)
   for (const [at, name] of names.entries()) {
-    const value = row[at + 1]
+    const value = row[at + VALUES_AT]
     if (value === null || value === undefined) continue
-    if (!isCustomName(name) && value === row[at + 1 + names.length]) continue
-    settings.push([name, unhex(value)])
+    if (!isCustomName(name) && value === row[at + VALUES_AT + names.length]) continue
+    const oid = at < AUTHORITIES.length ? row[at + 1] : undefined
+    settings.push([name, oid ? roleValue(unhex(value), oid) : unhex(value)])
   }
 }
 
@@ -177,7 +185,7 @@ function namedQuestion(request: LookRequest): string {
       : `CASE WHEN ${current(name)} IS NOT NULL THEN
          ${hexOf(`pg_catalog.set_config(${literal(name)}, NULL, true)`)} END`,
   )
-  return `SELECT '${Tag.Named}', ${[...values, ...resets].join()}`
+  return `SELECT '${Tag.Named}', ${[...AUTHORITY_OIDS, ...values, ...resets].join()}`
 }
 
 function wholeQuestion(): string {

@@ -8,6 +8,20 @@
 /** A setting's name, lower case, and its value as current_setting shows it. */
 export type SettingPair = readonly [string, string]
 
+// A role is known by its oid: another may have its name by the time it is set again.
+const OID_BEHIND = '\u0001'
+
+/** The value of role or session_authorization as a set lists it. */
+export function roleValue(name: string, oid: string): string {
+  return name === 'none' ? name : `${name}${OID_BEHIND}${oid}`
+}
+
+/** The oid in such a value; undefined when there is none, as for none. */
+export function roleOid(value: string): string | undefined {
+  const oid = value.split(OID_BEHIND)[1]
+  return oid !== undefined && /^\d+$/.test(oid) ? oid : undefined
+}
+
 /** Settings sorted by name. Made by `SettingsTable` alone. */
 export class SettingsSet {
   readonly pairs: readonly SettingPair[]
