@@ -3,6 +3,7 @@ import { PgctldService, StopMode, type StatusReply } from '../proto/gen/pgctld.t
 import type { RpcServer } from '../shared/rpc/server.ts'
 import { serverStream, unary } from '../shared/rpc/server.ts'
 import { cloneFrom } from './clone/clone.ts'
+import { rewindTo } from './clone/rewind.ts'
 import type { ManagedPostgres, StopRequest } from './postgres/managed-postgres.ts'
 
 /** How long calls may take that do not say. Read at each call. */
@@ -42,6 +43,9 @@ export function addPgctldService(server: RpcServer, parts: ServiceParts): void {
     status: unary(status),
     clone: serverStream((request, { signal }) =>
       cloneFrom(postgres, request, AbortSignal.any([signal, stopping])),
+    ),
+    rewind: serverStream((request, { signal }) =>
+      rewindTo(postgres, request, AbortSignal.any([signal, stopping])),
     ),
     promote: unary(({ timeline, timeoutMs }) =>
       then(postgres.promote(timeline, timeoutMs || timeouts.startTimeoutMs)),

@@ -2,7 +2,6 @@
 import type { CloneProgress, CloneRequest } from '../../proto/gen/pgctld.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { ServerError } from '../../shared/pgwire/server-error.ts'
-import { sleep } from '../../shared/time/clock.ts'
 import { changeAutoConf } from '../conf/auto-conf.ts'
 import { writeConf } from '../conf/write-conf.ts'
 import { keepContent } from '../files/durable.ts'
@@ -10,52 +9,23 @@ import type { ManagedPostgres } from '../postgres/managed-postgres.ts'
 import { makeDataDirectory } from '../postgres/new-directory.ts'
 import { confInput } from '../postgres/postgres-options.ts'
 import { syncTree } from '../postgres/sync-tree.ts'
+import { told, type Work } from './progress.ts'
 import { receiveBackup, type Progress } from './receive.ts'
 
-const REPORT_EVERY_MS = 250
-
 /** What of the source's own settings a copy must not follow. */
-const NOT_OF_THE_SOURCE = { primary_conninfo: '', primary_slot_name: '' } as const
+export const NOT_OF_THE_SOURCE = { primary_conninfo: '', primary_slot_name: '' } as const
 
 /**
  * Clones and tells how far it is; the last item has the status. Leaving the loop, or `signal`,
  * cancels the clone and removes what it made.
  * @throws PgError naming source and directory; nothing is left then.
  */
-export async function* cloneFrom(
+export function cloneFrom(
   postgres: ManagedPostgres,
   request: CloneRequest,
   signal: AbortSignal,
 ): AsyncGenerator<CloneProgress> {
-  const left = new AbortController()
-  const either = AbortSignal.any([signal, left.signal])
-  let progress: Progress = { phase: 'connecting', bytesDone: 0, bytesTotal: 0 }
-  let over = false
-  const work = clone(postgres, request, { signal: either, onProgress: (next) => (progress = next) })
-  // `work` itself, with its error, is awaited below.
-  const ended = work.catch(() => undefined).finally(() => (over = true))
-  try {
-    for (;;) {
-      yield reply(progress)
-      await Promise.race([ended, sleep(REPORT_EVERY_MS)])
-      if (over) break
-    }
-    await work
-    const { bytesDone } = progress
-    yield {
-      ...reply({ ...progress, bytesTotal: bytesDone }),
-      phase: 'done',
-      status: postgres.status(),
-    }
-  } finally {
-    left.abort(new PgError('query_canceled', 'the clone was canceled'))
-    await ended
-  }
-}
-
-interface Work {
-  readonly signal: AbortSignal
-  readonly onProgress: (progress: Progress) => void
+  return told(postgres, signal, (work) => clone(postgres, request, work))
 }
 
 async function clone(
@@ -102,13 +72,4 @@ function explained(cause: unknown, what: string): PgError {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code
   const full = code === 'ENOSPC' || code === 'EDQUOT'
   return new PgError(full ? 'disk_full' : 'io_error', `${what}: ${why}`, { cause })
-}
-
-function reply(progress: Progress): CloneProgress {
-  return {
-    phase: progress.phase,
-    bytesDone: BigInt(progress.bytesDone),
-    bytesTotal: BigInt(progress.bytesTotal),
-    status: undefined,
-  }
 }

@@ -23,7 +23,7 @@ export interface ReceiveOptions {
 
 /** How far it is. `bytesTotal` is the source's estimate, WAL apart. */
 export interface Progress {
-  readonly phase: 'connecting' | 'checkpoint' | 'streaming' | 'verifying' | 'syncing'
+  readonly phase: 'connecting' | 'checkpoint' | 'streaming' | 'verifying' | 'rewinding' | 'syncing'
   readonly bytesDone: number
   readonly bytesTotal: number
 }

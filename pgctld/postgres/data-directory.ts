@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { INCLUDE_FILE } from '../conf/write-conf.ts'
 import { dataMajor, type Installation } from './installation.ts'
 import { readPgControl, type PgControl } from './pg-control.ts'
+import { isHalfRewound } from './rewind-marker.ts'
 import type { RunAs } from './run-as.ts'
 
 /** Which directory, and what Postgres is to run in it. */
@@ -33,13 +34,15 @@ export function inspectDataDirectory(options: InspectOptions): DataDirectory {
 
 /** True for a data directory that pgctld made, whatever has become of it. */
 export function isOurs(dataDir: string): boolean {
-  return existsSync(join(dataDir, INCLUDE_FILE))
+  return existsSync(join(dataDir, INCLUDE_FILE)) || isHalfRewound(dataDir)
 }
 
 function inspect({ dataDir, installation, runAs }: InspectOptions): DataDirectory {
   const stat = statSync(dataDir, { throwIfNoEntry: false })
   if (stat === undefined) return { kind: 'absent' }
   if (!stat.isDirectory()) return unusable(`${dataDir} is not a directory`)
+  if (isHalfRewound(dataDir))
+    return unusable(`a rewind of ${dataDir} did not end: it needs a clone`)
   const major = dataMajor(dataDir)
   if (major === undefined) {
     const content = readdirSync(dataDir)

@@ -17,6 +17,8 @@ export type PostmasterFound =
   | { readonly kind: 'stale'; readonly why: string }
 
 const PROGRAM = 'postgres'
+/** What may change a data directory, and outlive who has begun it. */
+const PROGRAMS = [PROGRAM, 'pg_rewind']
 
 /**
  * Looks for the postmaster of `dataDir`.
@@ -43,12 +45,12 @@ export function findPostmaster(dataDir: string, runAs: RunAs): PostmasterFound {
 }
 
 /**
- * Every Postgres process that works in `dataDir`. Backends outlive a killed postmaster, by seconds
+ * Every Postgres process that works in `dataDir`, a pg_rewind among them. Backends outlive a killed postmaster, by seconds
  * when a query runs, and no new postmaster starts while they hold the old shared memory.
  */
 export function processesOf(dataDir: string, runAs: RunAs): ProcessView[] {
   const directory = realpathSync(dataDir)
-  const all = [...allProcesses()].filter((process) => process.command === PROGRAM)
+  const all = [...allProcesses()].filter((process) => PROGRAMS.includes(process.command))
   const pids = all.map((process) => process.pid)
   const works = workingDirectories(pids, runAs)
   return all.filter((process) => works.get(process.pid) === directory)

@@ -24,6 +24,7 @@ import { readPostmasterPid } from './postmaster-pid.ts'
 import { Postmaster } from './postmaster.ts'
 import { prepareStart } from './prepare-start.ts'
 import { beginPromotion, finishPromotion } from './promote.ts'
+import { endRewind } from './rewind-marker.ts'
 import { describeStatus } from './status.ts'
 import { stopPostmaster, type StopOutcome } from './stop.ts'
 
@@ -165,7 +166,7 @@ export class ManagedPostgres implements Disposable {
   }
 
   /**
-   * Runs `action` as the only change, for what fills the data directory (a clone). With `replace`
+   * Runs `action` as the only change, for what fills the data directory (a clone, a rewind). With `replace`
    * one that is there is no hindrance, as long as nothing runs in it.
    */
   async fill(
@@ -178,6 +179,7 @@ export class ManagedPostgres implements Disposable {
       else this.#requireVacant()
       requireReachable(this.options.dataDir, this.options.runAs)
       await action()
+      endRewind(this.options.dataDir)
       writePassfile(this.options.dataDir, confInput(this.options))
     })
   }

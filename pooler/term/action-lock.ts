@@ -3,8 +3,8 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { now, timer } from '../../shared/time/clock.ts'
 
-/** What runs now. `detail` is free text about its progress. */
-export type Action = { readonly name: string; readonly sinceMs: number; detail: string }
+/** What runs now, under a name that may change. `detail` is free text about its progress. */
+export type Action = { name: string; readonly sinceMs: number; detail: string }
 
 const WAITERS_MAX = 8
 

@@ -12,15 +12,14 @@ import {
   UNSET_NUMBER,
 } from '../../shared/consensus/rule.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { formatConninfo } from '../replication/conninfo.ts'
 import { readLeaderWal } from '../replication/leader-wal.ts'
-import { Deadline } from './deadline.ts'
 import type { Action } from './action-lock.ts'
 import { timelineOf, whyNotHelped } from './follow.ts'
 import type { Member } from './member.ts'
 import type { WalFloor } from './promise-state.ts'
 import { requirePromises } from './recruit.ts'
-import { answering, ensureRunning, LONE_STANDBY } from './run-standby.ts'
+import { rewound } from './rewind.ts'
+import { answering, LONE_STANDBY, startFollowing } from './run-standby.ts'
 
 const LOCK_WAIT_MS = 0 // a member that is busy is not cloned: who asked will look again
 const STOP_TIMEOUT_MS = 30_000
@@ -53,11 +52,12 @@ export function cloneFrom(member: Member, order: CloneOrder, begun: () => void):
     if (floor !== undefined) await promises.update({ recruitBlockedUntil: floor })
     begun()
     if (member.hasData) await member.pgctld.stop(STOP_TIMEOUT_MS)
+    if (await rewound(member, order, action)) return
     await copy(member, order, action)
-    const deadline = new Deadline('start of the clone', START_TIMEOUT_MS)
-    await member.pgctld.start(settings(member, order), START_TIMEOUT_MS)
-    await ensureRunning(member, deadline)
     const { sourceId: leaderId, host, port } = order
+    // A copy of the leader is its prefix by construction, so it may stream from it at once.
+    const name = member.streamNameBy(order.rule)
+    await startFollowing(member, { host, port, name }, START_TIMEOUT_MS)
     member.proven = { leaderId, host, port }
     member.diverged = ''
     member.log.info('cloned', { from: leaderId })
@@ -107,20 +107,10 @@ async function copy(member: Member, order: CloneOrder, action: Action): Promise<
     host,
     port,
     applicationName: 'multigres_clone', // in nobody's list of synchronous standbys
-    settings: settings(member, order),
+    settings: LONE_STANDBY,
     replace,
   }
   await member.pgctld.clone(request, ({ phase, bytesDone, bytesTotal }) => {
     action.detail = `${phase}: ${bytesDone / MEBIBYTE} of ${bytesTotal / MEBIBYTE} MB`
   })
-}
-
-/** A copy of the leader is its prefix by construction, so it may stream from it at once. */
-function settings(member: Member, { host, port, rule }: CloneOrder) {
-  const passfile = member.seen.pg?.passfile ?? ''
-  const applicationName = member.streamNameBy(rule)
-  return {
-    ...LONE_STANDBY,
-    primary_conninfo: formatConninfo({ host, port, applicationName, passfile }),
-  }
 }

@@ -11,7 +11,12 @@ import {
 } from '../../shared/consensus/rule.ts'
 import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
 import { ServerError } from '../../shared/pgwire/server-error.ts'
-import { readLeaderWal, readOwnEnd, whyNoStream } from '../replication/leader-wal.ts'
+import {
+  type IdentifiedEnd,
+  readLeaderWal,
+  readOwnEnd,
+  whyNoStream,
+} from '../replication/leader-wal.ts'
 import { whyNoPrefix } from '../replication/prefix-proof.ts'
 import { Deadline } from './deadline.ts'
 import type { Member } from './member.ts'
@@ -137,20 +142,23 @@ async function compare(
     if (found !== undefined || !member.lock.contended) return found
     throw new PgError('serialization_failure', 'gave way to another action on this pooler')
   })
-  const { socketDir = '', port: ownPort = 0 } = member.seen.pg ?? {}
-  const own = await readOwnEnd({
-    socketPath: `${socketDir}/.s.PGSQL.${ownPort}`,
-    user: SYSTEM_ROLE,
-  })
+  const own = await ownEnd(member)
   if (own.systemId !== leader.systemId) {
     const reason = `system identifier ${own.systemId}, the leader's is ${leader.systemId}`
     return { outcome: 'foreign', reason }
   }
   // Pointed at it already, and sent again: the stream did not come about.
   const again = isPointedAt(seen, order)
-  const reason =
-    whyNoPrefix(own, leader) ?? (again ? await whyNoStream({ host, port, secret }, own) : undefined)
+  const apart = whyNoPrefix(own, leader)
+  member.forked = apart ?? ''
+  const reason = apart ?? (again ? await whyNoStream({ host, port, secret }, own) : undefined)
   return reason === undefined ? { outcome: 'following' } : { outcome: 'diverged', reason }
+}
+
+/** Where the WAL of this member's running Postgres ends. */
+export function ownEnd(member: Member): Promise<IdentifiedEnd> {
+  const { socketDir = '', port = 0 } = member.seen.pg ?? {}
+  return readOwnEnd({ socketPath: `${socketDir}/.s.PGSQL.${port}`, user: SYSTEM_ROLE })
 }
 
 function isPointedAt({ view }: Answering, { host, port }: FollowOrder): boolean {

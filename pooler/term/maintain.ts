@@ -21,7 +21,7 @@ const RESTART_BUDGET_MS = 30_000
 const REPAIR_BUDGET_MS = 5000
 
 /** What pgctld says of a data directory of its own that cannot be read any more. */
-const DAMAGED = /pg_control/
+const DAMAGED = /pg_control|a rewind of/
 /** What a session hears when a file that it needs is damaged or gone. */
 const UNREADABLE = /could not (open|read|access) |invalid page|contains (unexpected|incorrect)/
 /** A file may be unreadable for a moment while somebody copies or checks it. */

@@ -82,6 +82,8 @@ export class Member implements AsyncDisposable {
   proven: Proven | undefined
   /** Why this WAL is no prefix of its leader's; empty when it is, or was not compared. */
   diverged = ''
+  /** The same, where its data is sound and only went on past a fork: a rewind may mend that. */
+  forked = ''
   foreign = false
   /** An appointment under way: its rule, before it is in the WAL. */
   appointing: Rule | undefined

@@ -1,6 +1,11 @@
 // This pooler's pgctld over gRPC, as far as consensus needs it.
 import { PgctldClient, State, StopMode } from '../../proto/gen/pgctld.ts'
-import type { CloneProgress, CloneRequest, StatusReply } from '../../proto/gen/pgctld.ts'
+import type {
+  CloneProgress,
+  CloneRequest,
+  RewindRequest,
+  StatusReply,
+} from '../../proto/gen/pgctld.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { callStream, callUnary, rpcClient } from '../../shared/rpc/client.ts'
 
@@ -11,6 +16,8 @@ const STATUS_TIMEOUT_MS = 2000
 const INIT_TIMEOUT_MS = 300_000
 /** What a call may take longer than the time that it asks pgctld for. */
 const MARGIN_MS = 2000
+
+type OnProgress = (progress: CloneProgress) => void
 
 /** The calls. Every one throws RpcError. */
 export class Pgctld implements Disposable {
@@ -55,21 +62,37 @@ export class Pgctld implements Disposable {
     return callUnary(this.#client, 'promote', request, { timeoutMs: timeoutMs + MARGIN_MS })
   }
 
+  /** Whether its Postgres came with pg_rewind. */
+  async hasPgRewind(): Promise<boolean> {
+    const version = await callUnary(this.#client, 'version', {}, { timeoutMs: STATUS_TIMEOUT_MS })
+    return version.hasPgRewind
+  }
+
   /** Runs to the end, however long: a clone once begun is not ended by a deadline of ours. */
-  async clone(
-    request: CloneRequest,
-    onProgress: (progress: CloneProgress) => void,
-  ): Promise<StatusReply> {
-    for await (const progress of callStream(this.#client, 'clone', request)) {
-      onProgress(progress)
-      if (progress.status !== undefined) return progress.status
-    }
-    throw new PgError('io_error', 'the clone ended without a result')
+  clone(request: CloneRequest, onProgress: OnProgress): Promise<StatusReply> {
+    return toTheEnd('clone', callStream(this.#client, 'clone', request), onProgress)
+  }
+
+  /** As `clone`. After a failure the data directory is as it was, or UNUSABLE. */
+  rewind(request: RewindRequest, onProgress: OnProgress): Promise<StatusReply> {
+    return toTheEnd('rewind', callStream(this.#client, 'rewind', request), onProgress)
   }
 
   [Symbol.dispose](): void {
     this.#client.close()
   }
+}
+
+async function toTheEnd(
+  name: string,
+  stream: AsyncIterable<CloneProgress>,
+  onProgress: OnProgress,
+): Promise<StatusReply> {
+  for await (const progress of stream) {
+    onProgress(progress)
+    if (progress.status !== undefined) return progress.status
+  }
+  throw new PgError('io_error', `the ${name} ended without a result`)
 }
 
 /** `PID/START` of the running postmaster: another value is another Postgres. Empty without one. */

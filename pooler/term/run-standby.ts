@@ -4,7 +4,8 @@
 import { State } from '../../proto/gen/pgctld.ts'
 import { GUARD_STANDBY_NAMES } from '../../shared/consensus/standby-names.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import type { Deadline } from './deadline.ts'
+import { formatConninfo, type PrimaryAddress } from '../replication/conninfo.ts'
+import { Deadline } from './deadline.ts'
 import type { Member, Seen } from './member.ts'
 import type { Settings } from './pgctld-client.ts'
 import type { Standing } from './rule-store.ts'
@@ -56,6 +57,21 @@ export async function startStandby(member: Member): Promise<void> {
   member.proven = undefined
   await member.pgctld.start(LONE_STANDBY, START_TIMEOUT_MS)
   await member.observeAnew()
+}
+
+/**
+ * Starts one whose data is a copy of the leader's, or was taken back to it: it streams from there
+ * as `name`, which it may need to become consistent. Under the lock.
+ */
+export async function startFollowing(
+  member: Member,
+  { host, port, name }: PrimaryAddress & { readonly name: string },
+  timeoutMs: number,
+): Promise<void> {
+  const passfile = member.seen.pg?.passfile ?? ''
+  const conninfo = formatConninfo({ host, port, applicationName: name, passfile })
+  await member.pgctld.start({ ...LONE_STANDBY, primary_conninfo: conninfo }, timeoutMs)
+  await ensureRunning(member, new Deadline('start of the copy', timeoutMs))
 }
 
 /** Stops it, whatever it was, and starts it as a standby that follows nobody. Under the lock. */

@@ -44,6 +44,7 @@ export function initSql(options: InitSqlOptions): string[] {
     ),
     `CREATE SCHEMA multigres AUTHORIZATION ${SYSTEM_ROLE}`,
     'REVOKE ALL ON SCHEMA multigres FROM PUBLIC',
+    REWIND_SQL,
     CURRENT_RULE_SQL,
     RULE_HISTORY_SQL,
     HEARTBEAT_SQL,
@@ -67,6 +68,13 @@ function roleSql(role: string, attributes: string): string[] {
 }
 
 const oneLine = (text: string): string => text.replace(/\s+/g, ' ').trim()
+
+// What pg_rewind reads its source with: files of the data directory, all of which are in every base
+// backup, too.
+const REWIND_SQL = oneLine(`
+  GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean),
+    pg_catalog.pg_stat_file(text, boolean), pg_catalog.pg_read_binary_file(text),
+    pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) TO ${REPLICATION_ROLE}`)
 
 // Partly filled groups are impossible states, so Postgres itself refuses them.
 const CURRENT_RULE_SQL = oneLine(`

@@ -238,8 +238,19 @@ export interface CloneRequest_SettingsEntry {
   value: string;
 }
 
+export interface RewindRequest {
+  host: string;
+  port: number;
+  settings: { [key: string]: string };
+}
+
+export interface RewindRequest_SettingsEntry {
+  key: string;
+  value: string;
+}
+
 export interface CloneProgress {
-  /** connecting, checkpoint, streaming, verifying, syncing, done */
+  /** connecting, checkpoint, streaming, verifying, rewinding, syncing, done */
   phase: string;
   bytesDone: bigint;
   /** an estimate until streaming ends */
@@ -1292,6 +1303,163 @@ export const CloneRequest_SettingsEntry: MessageFns<CloneRequest_SettingsEntry> 
   },
 };
 
+function createBaseRewindRequest(): RewindRequest {
+  return { host: "", port: 0, settings: {} };
+}
+
+export const RewindRequest: MessageFns<RewindRequest> = {
+  encode(message: RewindRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    globalThis.Object.entries(message.settings).forEach(([key, value]: [string, string]) => {
+      RewindRequest_SettingsEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RewindRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRewindRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = RewindRequest_SettingsEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.settings[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RewindRequest>, I>>(base?: I): RewindRequest {
+    return RewindRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RewindRequest>, I>>(object: I): RewindRequest {
+    const message = createBaseRewindRequest();
+    message.host = object.host ?? "";
+    message.port = object.port ?? 0;
+    message.settings = (globalThis.Object.entries(object.settings ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseRewindRequest_SettingsEntry(): RewindRequest_SettingsEntry {
+  return { key: "", value: "" };
+}
+
+export const RewindRequest_SettingsEntry: MessageFns<RewindRequest_SettingsEntry> = {
+  encode(message: RewindRequest_SettingsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RewindRequest_SettingsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRewindRequest_SettingsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RewindRequest_SettingsEntry>, I>>(base?: I): RewindRequest_SettingsEntry {
+    return RewindRequest_SettingsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RewindRequest_SettingsEntry>, I>>(object: I): RewindRequest_SettingsEntry {
+    const message = createBaseRewindRequest_SettingsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 function createBaseCloneProgress(): CloneProgress {
   return { phase: "", bytesDone: 0n, bytesTotal: 0n, status: undefined };
 }
@@ -1651,6 +1819,19 @@ export const PgctldService = {
     responseSerialize: (value: CloneProgress): Buffer => Buffer.from(CloneProgress.encode(value).finish()),
     responseDeserialize: (value: Buffer): CloneProgress => CloneProgress.decode(value),
   },
+  /**
+   * Takes a data directory that has diverged back to another Postgres's history, by pg_rewind.
+   * Postgres must be stopped, in good order. What does not end leaves it UNUSABLE: to be cloned.
+   */
+  rewind: {
+    path: "/multigres.pgctld.Pgctld/Rewind" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: RewindRequest): Buffer => Buffer.from(RewindRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RewindRequest => RewindRequest.decode(value),
+    responseSerialize: (value: CloneProgress): Buffer => Buffer.from(CloneProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CloneProgress => CloneProgress.decode(value),
+  },
   /** Reserves every timeline below `timeline` and ends recovery, so that the new one is exactly it. */
   promote: {
     path: "/multigres.pgctld.Pgctld/Promote" as const,
@@ -1684,6 +1865,11 @@ export interface PgctldServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, StatusReply>;
   /** Streams BASE_BACKUP from another Postgres into the (empty or absent) data directory. */
   clone: handleServerStreamingCall<CloneRequest, CloneProgress>;
+  /**
+   * Takes a data directory that has diverged back to another Postgres's history, by pg_rewind.
+   * Postgres must be stopped, in good order. What does not end leaves it UNUSABLE: to be cloned.
+   */
+  rewind: handleServerStreamingCall<RewindRequest, CloneProgress>;
   /** Reserves every timeline below `timeline` and ends recovery, so that the new one is exactly it. */
   promote: handleUnaryCall<PromoteRequest, StatusReply>;
   version: handleUnaryCall<VersionRequest, VersionReply>;
@@ -1778,6 +1964,16 @@ export interface PgctldClient extends Client {
   clone(request: CloneRequest, options?: Partial<CallOptions>): ClientReadableStream<CloneProgress>;
   clone(
     request: CloneRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<CloneProgress>;
+  /**
+   * Takes a data directory that has diverged back to another Postgres's history, by pg_rewind.
+   * Postgres must be stopped, in good order. What does not end leaves it UNUSABLE: to be cloned.
+   */
+  rewind(request: RewindRequest, options?: Partial<CallOptions>): ClientReadableStream<CloneProgress>;
+  rewind(
+    request: RewindRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<CloneProgress>;

@@ -36,6 +36,9 @@ async function serve(options: { address: string; token?: string }): Promise<RpcS
     throw new Error('a bug of ours')
   })
   started.add(PgctldService, {
+    rewind: serverStream(() => {
+      throw new Error('a bug of ours')
+    }),
     version: unary(async (_request, { deadlineMs }) => {
       return {
         postgresVersion: `${Math.round(deadlineMs / 1000)}`,

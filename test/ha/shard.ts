@@ -39,6 +39,10 @@ export type ShardOptions = {
   readonly orchs?: number
   /** Length of the leader's lease; the product's own without. */
   readonly leaseMs?: number
+  /** Folder of Postgres's programs; the npm package's without. */
+  readonly binDir?: string
+  /** Lines of postgresql.conf. */
+  readonly settings?: readonly string[]
 }
 
 /** One process of the shard, started and stopped at will. */
@@ -171,7 +175,8 @@ export class TestShard implements AsyncDisposable {
   async addNode(cell = 'zone1'): Promise<Node> {
     const id = `${cell}_pooler${this.#nodes.length + 1}`
     const { dir, spec } = this
-    const node = await makeNode({ dir, spec, secretsDir: join(dir, 'secrets'), cell, id })
+    const secretsDir = join(dir, 'secrets')
+    const node = await makeNode({ dir, spec, secretsDir, cell, id, pgctldFlags: [] })
     this.#nodes = [...this.#nodes, node]
     node.start()
     return node
@@ -295,7 +300,11 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
     cells = 1,
     orchs: count = 1,
     leaseMs = 1000,
+    binDir = 'embedded',
+    settings = [],
   } = options
+  const lines = settings.map((line) => `--postgres-set=${line}`)
+  const pgctldFlags = [`--bin-dir=${binDir}`, ...lines]
   const dir = mkdtempSync(join(tmpdir(), 'mg-ha-'))
   chmodSync(dir, 0o755)
   const secretsDir = join(dir, 'secrets')
@@ -308,7 +317,8 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
   const nodes: Node[] = []
   for (let index = 1; index <= poolers; index++) {
     const cell = `zone${((index - 1) % cells) + 1}`
-    nodes.push(await makeNode({ dir, spec, secretsDir, cell, id: `${cell}_pooler${index}` }))
+    const id = `${cell}_pooler${index}`
+    nodes.push(await makeNode({ dir, spec, secretsDir, cell, id, pgctldFlags }))
   }
   const orchs: Service[] = []
   let address = ''
@@ -355,8 +365,9 @@ async function makeNode(options: {
   secretsDir: string
   cell: string
   id: string
+  pgctldFlags: readonly string[]
 }): Promise<Node> {
-  const { dir, spec, secretsDir, cell, id } = options
+  const { dir, spec, secretsDir, cell, id, pgctldFlags } = options
   const [pgHttp, pgGrpc, pg, http, grpc, data] = (await freePorts(6)).map(String)
   const home = join(dir, id)
   mkdirSync(home, { mode: 0o755 })
@@ -375,6 +386,7 @@ async function makeNode(options: {
     `--data-dir=${dataDir}`,
     `--postgres-port=${pg}`,
     '--postgres-set=shared_buffers=16MB',
+    ...pgctldFlags,
   ]
   const poolerArgv = [
     'pooler/main.ts',
