@@ -2,8 +2,11 @@
 import type { Tell } from '../../shared/events/cluster-event.ts'
 import type { Problem, ProblemCode } from '../analyze/problem.ts'
 
-/** A member's trouble is told once it lasts: what mends itself at once is no news. */
-const MEMBER_TROUBLE_MS = 500
+/** What keeps no client waiting is told once it lasts: what mends itself at once is no news. */
+const QUIET_TROUBLE_MS = 500
+
+const isQuiet = ({ code, member }: Problem): boolean =>
+  member !== '' || code === 'CLAIM_NOT_DECIDED'
 
 type Known = {
   readonly sinceMs: number
@@ -45,7 +48,8 @@ export class ProblemStory {
     }
   }
 
-  #observe(key: string, { code, member, description }: Problem, nowMs: number): void {
+  #observe(key: string, problem: Problem, nowMs: number): void {
+    const { code, member, description } = problem
     const known = this.#known.get(key) ?? { sinceMs: nowMs, code, description, told: false }
     this.#known.set(key, known)
     const changed = sameness(known.description) !== sameness(description)
@@ -53,7 +57,7 @@ export class ProblemStory {
     known.code = code
     const text = `${code}: ${description}`
     if (!known.told) {
-      if (member !== '' && nowMs - known.sinceMs < MEMBER_TROUBLE_MS) return
+      if (isQuiet(problem) && nowMs - known.sinceMs < QUIET_TROUBLE_MS) return
       known.told = true
       this.#tell('problem.found', { text, member, reason: code, seen: true })
     } else if (changed && !description.endsWith('is under way'))
