@@ -4,6 +4,8 @@ import type { Logger } from '../../shared/log/logger.ts'
 import { DatabaseWatch, type WatchHost } from './database-watch.ts'
 
 const POLL_MS = 1000
+/** The same where they could not be read yet: every text is suspicious until they are. */
+const RETRY_MS = 100
 /** A database that is dropped or copied has this long to be without our connection. */
 const AWAY_MS = 5000
 /** Connections that are kept between two readings. */
@@ -58,7 +60,8 @@ export class Watches {
     let connections = 0
     for (const watch of this.#all.values()) {
       if (watch.connected) connections++
-      if (nowMs - watch.polledMs < POLL_MS || nowMs < watch.awayUntilMs) continue
+      const everyMs = watch.ready ? POLL_MS : RETRY_MS
+      if (nowMs - watch.polledMs < everyMs || nowMs < watch.awayUntilMs) continue
       watch.polledMs = nowMs
       if (this.#host.sessionsOf(watch.database) === 0) this.#forget(watch)
       else void this.#poll(watch, connections > CONNECTIONS_MAX)
