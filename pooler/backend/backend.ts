@@ -21,6 +21,7 @@ import type { BackendHost, BackendOwner } from './backend-parties.ts'
 import type { Withheld } from './barrier.ts'
 import { sendCancel } from './cancel-connection.ts'
 import { CLOSED_UNEXPECTEDLY, endsSession, lossOf, type Loss } from './loss.ts'
+import type { Definition } from './definition.ts'
 import { Forwarder } from './forwarder.ts'
 import { OutBuffer, type ByteSink } from './out-buffer.ts'
 import type { ParameterVector } from './parameters.ts'
@@ -95,6 +96,7 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
   readonly forwarder: Forwarder = new Forwarder(this)
   /** The running batch may have made or dropped prepared statements behind our back. */
   forgetPrepared = false
+  readonly forgotten: Definition[] = []
   /** A batch is under way: between beginBatch and its ReadyForQuery. */
   running = false
   /** Counts batches, to tell one from the next. */
@@ -530,6 +532,10 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
     if (this.forgetPrepared) {
       this.forgetPrepared = false
       this.prepared.clear()
+    }
+    if (this.forgotten.length > 0) {
+      for (const definition of this.forgotten) this.prepared.drop(definition)
+      this.forgotten.length = 0
     }
     if (this.#parametersChanged) this.#intern()
     return false

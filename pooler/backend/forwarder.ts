@@ -23,6 +23,8 @@ export interface ForwardTarget {
   readonly replies: ReplyOrder
   /** Set when the batch may change prepared statements behind our back. */
   forgetPrepared: boolean
+  /** The same of these. */
+  readonly forgotten: Definition[]
   write(bytes: Buffer, start: number, end: number): void
   cork(): void
   uncork(): void
@@ -122,7 +124,8 @@ export class Forwarder {
       const id = bytes.readUInt32BE(at + 4)
       switch (bytes[at] as number) {
         case Op.Forget:
-          this.#target.forgetPrepared = true
+          if (id === 0) this.#target.forgetPrepared = true
+          else this.#target.forgotten.push(definitionOf(context, id))
           break
         case Op.Parse:
           if (id !== 0) work = true

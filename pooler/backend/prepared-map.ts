@@ -41,6 +41,12 @@ export class PreparedMap {
     if (entry?.definition === definition && !entry.complete) this.#entries.delete(definition.name)
   }
 
+  /** It may not be what its text says: it is parsed anew when it is needed. */
+  drop(definition: Definition): void {
+    const entry = this.#entries.get(definition.name)
+    if (entry?.definition === definition) this.#entries.delete(definition.name)
+  }
+
   /** Forgets the entry used longest ago when there are `max`; the backend must close it. */
   makeRoom(max: number): Definition | undefined {
     if (this.#entries.size < max) return undefined

@@ -124,7 +124,7 @@ export const Op = {
   Need: 2,
   /** A Parse that the gateway replays: its ParseComplete is not the client's. */
   Injected: 3,
-  /** After this batch the backend's prepared statements are unknown. */
+  /** After this batch the backend's prepared statements are unknown; with an id, this one is. */
   Forget: 4,
   /** A Close of the gateway's own: its CloseComplete is not the client's. */
   InjectedClose: 5,
