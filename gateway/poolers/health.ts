@@ -15,6 +15,8 @@ export type Health = {
   lsn: bigint
   /** How old that was when it was told. */
   lsnAgeMs: number
+  /** Number of the look that found it; they grow. */
+  lsnLook: number
   pools: unknown
 }
 
@@ -30,6 +32,7 @@ type Frame = {
   lag_bytes?: number
   lsn?: string
   lsn_age_ms?: number
+  lsn_look?: number
   pools?: unknown
 }
 
@@ -49,6 +52,7 @@ export function readHealth(json: string): Health {
       lagBytes: raw.lag_bytes ?? 0,
       lsn: BigInt(raw.lsn ?? 0),
       lsnAgeMs: raw.lsn_age_ms ?? 0,
+      lsnLook: raw.lsn_look ?? 0,
       pools,
     }
   } catch (cause) {

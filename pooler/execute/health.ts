@@ -17,6 +17,8 @@ export type Health = Identity & {
   lsn: string
   /** How long ago that was so. */
   lsn_age_ms: number
+  /** Number of the look that found it: one begins when the one before has ended. */
+  lsn_look: number
   pools: { database: string; user: string; size: number; idle: number; waiting: number }[]
 }
 
@@ -28,7 +30,7 @@ const REASON_CHARS_MAX = 300
 /** How this node stands now. */
 export function healthOf(executor: Executor): Health {
   const { role, term, subterm, serving, reason, notReadable, lagBytes } = executor.gate.state
-  const { lsn, ageMs } = executor.walPosition
+  const { lsn, ageMs, number } = executor.walPosition
   const { draining } = executor.gate
   const pools: Health['pools'] = []
   for (const { key, size, idle, waiting } of executor.pools.pools.values()) {
@@ -47,6 +49,7 @@ export function healthOf(executor: Executor): Health {
     lag_bytes: lagBytes,
     lsn: lsn.toString(),
     lsn_age_ms: Math.round(ageMs),
+    lsn_look: number,
     pools,
   }
 }

@@ -14,6 +14,9 @@ export const WAL_POSITION_SQL = `select case when pg_catalog.pg_is_in_recovery()
 export class WalPosition {
   /** 0n while it is not known. */
   lsn = 0n
+  /** Which look found it. One begins when the one before has ended. */
+  number = 0
+  #looks = 0
   #askedMs = 0 // when the question was put that `lsn` answers: nothing later is in it
   #asking = false
   #forgotten = 0
@@ -40,11 +43,13 @@ export class WalPosition {
     this.#asking = true
     const askedMs = now()
     const forgotten = this.#forgotten
+    const number = ++this.#looks
     try {
       const [row] = await this.#admin.query('wal_position', [])
       if (forgotten !== this.#forgotten) return
       this.lsn = parseLsn(row?.[0] ?? '0/0')
       this.#askedMs = askedMs
+      this.number = number
     } catch (error) {
       if (!(error instanceof PgError)) throw error // Postgres is away: the standing says so
     } finally {
