@@ -25,10 +25,13 @@ export class WatchLookup {
   readonly everyText: number
   readonly catalogTexts: number
   readonly union: number
+  /** Every text says another thing on another server. */
+  readonly onServer: boolean
   readonly #facets: ReadonlyMap<number, number>
 
   constructor(list: WatchList) {
     this.version = list.version
+    this.onServer = (list.everyText & Facet.OnServer) !== 0
     this.stamp = (list.version << WATCH_VERSION_SHIFT) >>> 0
     this.everyText = traitsOf(list.everyText)
     this.catalogTexts = traitsOf(list.catalogTexts)
@@ -41,6 +44,11 @@ export class WatchLookup {
   /** Facets of a word by its hash: of texts that write below, of all texts above; 0 for none. */
   facetsOf(hash: number): number {
     return this.#facets.get(hash) ?? 0
+  }
+
+  /** Whether what reads a name by its hash says another thing on another server. */
+  isOnServer(hash: number): boolean {
+    return ((this.facetsOf(hash) >>> 16) & Facet.OnServer) !== 0
   }
 
   /** Traits of a text whose words have `facets` together; `writes`: it may write itself. */

@@ -2,11 +2,13 @@
 
 import {
   calledHash,
+  Facet,
   nameHash,
   WATCHED_NAMES_MAX,
   type WatchedNames,
   type WatchList,
 } from '../../shared/link/watch.ts'
+import { READ_FUNCTIONS } from '../../shared/link/read-functions.ts'
 import type { Scan } from './source-scan.ts'
 
 /**
@@ -20,6 +22,8 @@ export type WatchedObject = {
   readonly name: number
   readonly runs: Runs
   readonly scan: Scan
+  /** A function that no text names which surely reads: see read-functions.ts. */
+  readonly unread?: boolean
 }
 
 /** Functions that run where no text names them. */
@@ -43,12 +47,27 @@ export function closeOver(objects: readonly WatchedObject[], nameless: Nameless)
   }
   const all = (scans: readonly Scan[]): number =>
     scans.reduce((facets, scan) => facets | through(scan, names), 0)
-  return bounded({
-    version: 0,
-    names,
-    everyText: all(nameless.any),
-    catalogTexts: all(nameless.catalog),
-  })
+  const everyText = all(nameless.any)
+  const catalogTexts = all(nameless.catalog) & ~Facet.OnServer
+  forgetUnreached(objects, names)
+  return bounded({ version: 0, names, everyText, catalogTexts })
+}
+
+/**
+ * What depends on the server matters of texts that surely read, and those call no functions but
+ * Postgres's: of all others it would make the list long for nothing.
+ */
+function forgetUnreached(objects: readonly WatchedObject[], names: Map<number, number>): void {
+  const reached = new Set<number>()
+  for (const { name, runs, unread } of objects) {
+    if (runs !== 'writes' && unread !== true) reached.add(name)
+  }
+  for (const [name, facets] of names) {
+    const above = reached.has(name) ? Facet.OnServer << HALF : 0
+    const kept = (facets & ~(Facet.OnServer | (Facet.OnServer << HALF))) | (facets & above)
+    if (kept === 0) names.delete(name)
+    else names.set(name, kept)
+  }
 }
 
 /** What running an object leaves, by itself and by what it names. */
@@ -116,5 +135,6 @@ export function watchedObject(
   { scan, called = false }: { scan: Scan; called?: boolean },
 ): WatchedObject {
   const hash = nameHash(name)
-  return { name: called ? calledHash(hash) : hash, runs, scan }
+  const unread = called && !READ_FUNCTIONS.has(name)
+  return { name: called ? calledHash(hash) : hash, runs, scan, unread }
 }

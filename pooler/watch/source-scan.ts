@@ -18,6 +18,8 @@ export function emptyScan(): Scan {
   return { facets: 0, settings: new Set(), words: new Set() }
 }
 
+/** What says another thing on another server, or does something outside of the database. */
+const ON_SERVER = /^(?:pg_(?!catalog$|typeof$|get_|temp$|toast$)|txid_|inet_|dblink|lo_|plpy)/
 const LOCKS = ['', '_shared']
 const NAMES: ReadonlyMap<string, number> = new Map([
   ['nextval', Facet.Advances],
@@ -82,6 +84,7 @@ export function scanSource(source: string, scan: Scan, depth = 0): void {
     scan.words.add(hash)
     if (tokens[at + 1]?.text === '(') scan.words.add(calledHash(hash))
     scan.facets |= NAMES.get(text) ?? 0
+    if (ON_SERVER.test(text)) scan.facets |= Facet.OnServer
     if (text === 'set_config') setConfig(tokens, at, scan)
     else if (text === 'execute') execute(tokens, at, scan, depth)
     else if (text === 'hold' && tokens[at - 1]?.text === 'with') scan.facets |= Facet.Cursor

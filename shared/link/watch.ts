@@ -28,6 +28,11 @@ export const Facet = {
   Unknown: 1 << 12,
   /** It may change the catalogs, and with them the list. */
   Catalog: 1 << 13,
+  /**
+   * What a query finds by it depends on the server it runs on, or is done beside it. Only of what a
+   * text may reach that calls nothing but `READ_FUNCTIONS`.
+   */
+  OnServer: 1 << 14,
 } as const
 
 const SEEN =
