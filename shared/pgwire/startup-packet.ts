@@ -1,6 +1,7 @@
 // The packets before a session has message types: what a frontend sends first, and again after an
 // answer to SSLRequest or GSSENCRequest. Bounds and texts are those of PostgreSQL 18, tried on it.
 // Source: PostgreSQL manual, "Message Formats" and "Start-up".
+import { isUtf8 } from 'node:buffer'
 import { PgError } from '../errors/pg-error.ts'
 import { ProtocolVersion, RequestCode } from './message-types.ts'
 
@@ -165,7 +166,9 @@ function decodeStartupMessage(packet: Buffer): StartupMessage {
     const nameEnd = packet.indexOf(0, at)
     const valueEnd = nameEnd < 0 ? -1 : packet.indexOf(0, nameEnd + 1)
     if (valueEnd < 0) break // refused just below, as Postgres does
-    takeParameter(startup, utf8(packet, at, nameEnd), utf8(packet, nameEnd + 1, valueEnd))
+    const name = utf8(packet, at, nameEnd)
+    const read = name === APPLICATION_NAME ? spelled : utf8
+    takeParameter(startup, name, read(packet, nameEnd + 1, valueEnd))
     at = valueEnd + 1
   }
   if (at !== packet.length - 1) {
@@ -214,6 +217,18 @@ function truncated(name: string): string {
   let end = NAME_BYTES_MAX
   while ((bytes[end]! & 0xc0) === 0x80) end -= 1
   return bytes.toString('utf8', 0, end)
+}
+
+const APPLICATION_NAME = 'application_name'
+
+/** A text for people: what is no UTF-8 of it is spelled as Postgres spells it (pg_clean_ascii). */
+function spelled(bytes: Buffer, start: number, end: number): string {
+  const value = bytes.subarray(start, end)
+  if (isUtf8(value)) return value.toString()
+  const plain = (byte: number): boolean => byte >= 0x20 && byte <= 0x7e
+  const spell = (byte: number): string =>
+    plain(byte) ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`
+  return Array.from(value, spell).join('')
 }
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
