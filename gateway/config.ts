@@ -4,6 +4,7 @@ import {
   duration,
   integer,
   list,
+  oneOf,
   path,
   port,
   size,
@@ -109,6 +110,19 @@ export const gatewayFields = {
     live: true,
     group: clients,
     help: 'The same of databases.',
+  }),
+  listenLoss: oneOf({
+    values: ['close', 'notice'],
+    default: 'close',
+    live: true,
+    group: clients,
+    help: 'A session that may have missed notifications is closed, or listens anew with a notice.',
+  }),
+  splitReadsUsers: list({
+    default: '',
+    live: true,
+    group: clients,
+    help: 'Users whose queries outside of transactions are read from followers where they can be.',
   }),
   adminUsers: list({
     default: '',

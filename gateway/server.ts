@@ -152,7 +152,7 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
       'gateway_batch_duration_seconds',
       'From a batch sent to its ReadyForQuery, of one batch in sixteen.',
     )
-    this.#sessionHost = this.#makeSessionHost(this.router, this.hold)
+    this.#sessionHost = this.#makeSessionHost(this.router, this.hold, followers)
     this.#replicaSessionHost = this.#makeSessionHost(followers, this.replicaHold)
     this.listeners = new Listeners(this, limits)
     this.console = this.#owned.use(new Console(this, options.token))
@@ -388,9 +388,10 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.#admissions.delete(session)
   }
 
-  #makeSessionHost(route: Route, hold: Hold): SessionHost {
+  #makeSessionHost(route: Route, hold: Hold, followers?: Followers): SessionHost {
     return {
       route,
+      followers,
       registry: this.registry,
       builder: new BatchBuilder(),
       scanner: new PieceScanner(),

@@ -28,9 +28,10 @@ export class ParameterVector {
   }
 
   /** What a client that was told `before` must be told, as ParameterStatus messages. */
-  changesFrom(before: ParameterVector): Buffer {
+  changesFrom(before: ParameterVector, except?: ReadonlySet<string>): Buffer {
     const messages: Buffer[] = []
     for (const [name, value] of this.values) {
+      if (except?.has(name) === true) continue
       if (before.values.get(name) !== value) messages.push(parameterStatus(name, value))
     }
     return Buffer.concat(messages)

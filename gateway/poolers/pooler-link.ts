@@ -88,8 +88,9 @@ export class PoolerLink implements LinkHandler {
   readonly id: string
   connection: LinkConnection | undefined
   health: Health | undefined
-  /** When the last HEALTH came. */
+  /** When the last HEALTH came, and how many have come. */
   heardMs = 0
+  frames = 0
   /** The rule of `health`, as BATCH carries it. */
   rule: Buffer = ruleBytes({ term: 0n, subterm: 0n })
   reconnects = -1
@@ -326,6 +327,7 @@ export class PoolerLink implements LinkHandler {
     const before = this.health
     const health = readHealth(json)
     this.heardMs = now()
+    this.frames++
     this.health = health
     const same =
       before !== undefined &&

@@ -7,6 +7,7 @@
 import { now, timer } from '../../shared/time/clock.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
 import type { Route } from '../poolers/route.ts'
+import { LeaderLooks, type Mark } from './leader-looks.ts'
 import { LeaderHistory } from './leader-history.ts'
 import { Spread } from './spread.ts'
 
@@ -33,6 +34,7 @@ export class Followers implements Route {
   readonly #source: LinkSource
   readonly #limits: FollowerLimits
   readonly #history = new LeaderHistory()
+  readonly #looks = new LeaderLooks()
   readonly #listeners = new Set<() => void>()
   readonly #spread = new Spread()
   #why = new Map<PoolerLink, string>()
@@ -54,6 +56,16 @@ export class Followers implements Route {
 
   pick(current: PoolerLink | undefined): PoolerLink | undefined {
     return this.#spread.pick(current)
+  }
+
+  /** Whether `link` has replayed all that had ended on the leader at `mark`. */
+  covers(link: PoolerLink, mark: Mark): boolean {
+    const { leader } = this.#source
+    const lsn = this.#looks.after(mark)
+    const { health } = link
+    if (lsn === undefined || health === undefined || leader?.health === undefined) return false
+    // Under an older rule it may be as far in another history.
+    return health.term === leader.health.term && health.lsn >= lsn
   }
 
   /** Calls back after each look that found a follower. */
@@ -91,6 +103,7 @@ export class Followers implements Route {
     if (health !== undefined && heardMs !== undefined && health.lsn > 0n) {
       this.#history.add(heardMs - health.lsnAgeMs, health.lsn, this.#limits.replicaLagMaxMs)
     }
+    if (leader !== undefined) this.#looks.add(leader)
     this.#why = new Map([...links.values()].map((link) => [link, this.#whyNot(link)]))
     const ready = [...this.#why].flatMap(([link, why]) => (why === '' ? [link] : []))
     const near = ready.filter(({ id }) => this.#source.cellOf(id) === this.#limits.cell)

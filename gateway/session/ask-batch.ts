@@ -55,7 +55,9 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
 }
 
 /** At rest the pooler may listen for the session, or does already. */
-function tellOfChannels({ up, status }: SessionCore, { channels, ownChannels }: Asks): void {
+function tellOfChannels(core: SessionCore, { channels, ownChannels }: Asks): void {
+  const { up, status } = core
+  core.channelChange = channels
   if (channels === undefined) {
     if (ownChannels && up.listens) up.sendListen({ own: true })
   } else if (status === TransactionStatus.Idle) {

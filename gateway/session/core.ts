@@ -11,11 +11,13 @@ import { timer } from '../../shared/time/clock.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import type { StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
 import type { Held } from '../hold/hold.ts'
+import type { ChannelChange } from '../listen/listen-statement.ts'
 import { Downstream } from './downstream.ts'
 import { reachesTemp } from './temp-path.ts'
 import { Extended } from './extended.ts'
 import { InputWindow } from './input-window.ts'
 import { Pooling } from './mentions.ts'
+import type { ReadSplit } from '../replica/read-split.ts'
 import type { SessionHost } from './session-host.ts'
 import { NO_SETTINGS, releaseSettings, type SessionSettings } from './session-settings.ts'
 import { PreparedWords } from '../watch/prepared-words.ts'
@@ -54,7 +56,11 @@ export const LATENCY_SAMPLE = 16
 const LINGER_MS = 5000
 
 /** Whoever the stream's frames and the end of waiting are for. */
-export type Owner = StreamOwner & Held
+export type Owner = StreamOwner &
+  Held & {
+    /** Its present stream is another one. */
+    turned(): void
+  }
 
 export type CoreOptions = {
   host: SessionHost
@@ -71,7 +77,11 @@ export class SessionCore {
   readonly owner: Owner
   readonly traffic: Traffic
   readonly window = new InputWindow()
-  readonly up = new Upstream()
+  up = new Upstream()
+  /** Its two streams, once it reads from followers: `up` is the present one. */
+  split: ReadSplit | undefined
+  /** It has asked for that. */
+  reads = false
   readonly down: Downstream
   mode: number = Mode.Waiting
   /** Status byte of the last ReadyForQuery that the client got. */
@@ -98,7 +108,15 @@ export class SessionCore {
   readonly prepared = new PreparedWords()
   /** Settings of the present transaction may differ from the session's. */
   localSettings = false
+  /** A statement of it has said so by name. */
+  localNamed = false
   lostTransaction: number = LostTransaction.None
+  /** What it hears by a connection that others share. */
+  channels: Set<string> | undefined
+  /** What the batch under way makes of them. */
+  channelChange: ChannelChange | undefined
+  /** Of these nobody hears any more: it listens to them anew before all else. */
+  relisten: string[] | undefined
 
   // The batch under way, or the last one.
   /** Ask and Trait bits. */
@@ -159,6 +177,7 @@ export class SessionCore {
     this.down = new Downstream(socket)
     this.#reachesTempAtStart = reachesTemp(request.options)
     this.explicit = this.explicitByDefault
+    this.reads = this.readsByDefault
   }
 
   /** The gateway's settings say that sessions of its kind have a backend of their own. */
@@ -166,6 +185,12 @@ export class SessionCore {
     const { sessionPoolingUsers, sessionPoolingDatabases } = this.host.limits
     const { user, database } = this.request
     return sessionPoolingUsers.includes(user) || sessionPoolingDatabases.includes(database)
+  }
+
+  /** The gateway's settings say that surely reading batches of its user go to followers. */
+  get readsByDefault(): boolean {
+    const { limits, followers } = this.host
+    return followers !== undefined && limits.splitReadsUsers.includes(this.request.user)
   }
 
   /** What writes may make temporary objects, whatever its words. */
@@ -195,7 +220,9 @@ export class SessionCore {
   /** What it opens a stream with. */
   get opening(): StreamRequest {
     const { pairs, empty } = this.settings
-    return pairs === undefined || empty ? this.request : { ...this.request, settings: pairs }
+    const request =
+      this.split?.side.reads === true ? { ...this.request, reads: true } : this.request
+    return pairs === undefined || empty ? request : { ...request, settings: pairs }
   }
 
   /** Says something of our own to the client. */
@@ -246,6 +273,7 @@ export class SessionCore {
     this.host.hold.remove(this.owner)
     this.host.pauses.hold.remove(this.owner)
     this.up.close()
+    this.split?.close()
     this.#extended?.close()
     this.hold(NO_SETTINGS)
     forgetSequences(this)

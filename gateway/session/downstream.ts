@@ -52,12 +52,15 @@ export class Downstream {
     if (end > errorEnd) this.output.write(bytes, errorEnd, end)
   }
 
-  /** What the client must be told before a ReadyForQuery under `vector`; empty when it knows. */
-  changesTo(vector: ParameterVector): Buffer {
+  /**
+   * What the client must be told before a ReadyForQuery under `vector`; empty when it knows.
+   * @param splits what says only which node it is on is not told.
+   */
+  changesTo(vector: ParameterVector, splits = false): Buffer {
     const { told } = this
     if (told === undefined || told === vector) return NOTHING
     this.begin(vector)
-    return vector.changesFrom(told)
+    return vector.changesFrom(told, splits ? OF_THE_NODE : undefined)
   }
 
   /** An error of our own; a ReadyForQuery with `status` follows when it is given. */
@@ -69,3 +72,4 @@ export class Downstream {
 }
 
 const NOTHING = Buffer.alloc(0)
+const OF_THE_NODE: ReadonlySet<string> = new Set(['in_hot_standby', 'server_version'])

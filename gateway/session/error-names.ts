@@ -64,6 +64,11 @@ const SAID: Readonly<Record<number, Said>> = {
     message: 'multigres.pooling can only be set to session or transaction',
     hint: 'Use SET multigres.pooling as a statement of its own, without LOCAL.',
   },
+  [Refusal.Reads]: {
+    code: '0A000',
+    message: 'multigres.reads can only be set to replica or leader',
+    hint: 'Use SET multigres.reads as a statement of its own, without LOCAL.',
+  },
   [Refusal.ConsoleDatabase]: {
     code: '0A000',
     message: 'a database cannot have the name "multigres"',

@@ -26,7 +26,7 @@ import { Clearing } from './clearing.ts'
 import { ReplyTracker } from './reply-tracker.ts'
 import { OwnStatements, type StatementVerdict } from './own-statements.ts'
 import { ESCAPED_PREFIX, refuse } from './refused-names.ts'
-import { endOfString, isReadable, nameOf } from './statement-name.ts'
+import { endOfString, isReadable, nameOf, writtenName } from './statement-name.ts'
 import type { SessionSettings } from './session-settings.ts'
 import type { WatchLookup } from '../watch/watch-lookup.ts'
 import { watchedTraitsOf } from '../watch/watched-traits.ts'
@@ -37,6 +37,8 @@ import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 const HEADER_BYTES = 5
 const CLOSE_UNNAMED = close({ statement: '' })
 const NO_NAME = Buffer.alloc(0)
+/** Of nearly every piece; never added to. */
+const NONE: SharedStatement[] = []
 const STATEMENT = 0x53 // S
 /** The body of a Parse without parameter types, whose text only begins or ends a transaction. */
 const TRANSACTION_CONTROL = new RegExp(
@@ -64,6 +66,8 @@ export type ExtendedContext = {
   watched: WatchLookup
   /** What reaches the session's channels cannot run now. */
   keepsChannels: boolean
+  /** Settings of the transaction alone may hold, by an earlier batch of it. */
+  localSettings: boolean
   /** The piece begins a batch in a transaction block. */
   inBlock: boolean
 }
@@ -85,8 +89,15 @@ export class Extended {
   unsure = false
   /** The batch has an Execute. */
   executed = false
-  /** The last piece made or needed a shared statement. */
-  sharing = false
+  /**
+   * Shared statements that the last piece parsed, or needs, while settings of this transaction alone
+   * may hold: a backend must not keep them as they are read now.
+   */
+  local: SharedStatement[] = NONE
+  /** The last piece prepared one with a literal under such settings. */
+  parsesLocally = false
+  /** Statements of the session that were prepared under the present transaction's settings. */
+  #preparedLocally: Set<SharedStatement> | undefined
   readonly #place = new UnnamedPlace()
   readonly #own = new OwnStatements()
   readonly #large = new LargeUnnamed()
@@ -123,7 +134,9 @@ export class Extended {
   ): number {
     this.traits = 0
     this.asks.clear()
-    this.sharing = false
+    this.local = NONE
+    this.parsesLocally = false
+    if (!context.localSettings) this.#preparedLocally = undefined
     this.#place.beginPiece()
     this.#mayTakeBack = true
     let at = start
@@ -253,7 +266,8 @@ export class Extended {
     const nameEnd = endOfString(bytes, nameStart, next)
     const textEnd = nameEnd < 0 ? -1 : endOfString(bytes, nameEnd + 1, next)
     const name = nameEnd < 0 ? '' : nameOf(bytes, nameStart, nameEnd)
-    this.tracker.sent(Frontend.Parse, true, name)
+    const cut = nameEnd - nameStart > name.length
+    this.tracker.sent(Frontend.Parse, true, cut ? writtenName(bytes, nameStart, nameEnd) : name)
     const named = nameEnd > nameStart
     if (named) context.traffic.parses++
     if (textEnd < 0 || (named && !isReadable(bytes.subarray(nameStart, nameEnd), lexMode))) {
@@ -322,7 +336,6 @@ export class Extended {
     const range = { start: HEADER_BYTES + Buffer.byteLength(name) + 1, end: message.length }
     const verdict = { traits: traits | Trait.NotShared, mentions }
     const statement = registry.acquireAnyway(message, range, verdict)
-    this.sharing = true
     link.define(statement)
     builder.op(Op.Parse, statement.id, at)
     builder.replace(at, next, statement.definition)
@@ -346,7 +359,6 @@ export class Extended {
     const name = nameOf(bytes, nameStart, nameEnd)
     const place = { at, nameStart, nameEnd, length: next - at - 1 }
     const present = this.#present(name)
-    this.sharing = true
     if (present !== undefined) {
       // The name is taken: Postgres shall say so, after whatever else is wrong with the text.
       link.define(present)
@@ -368,8 +380,22 @@ export class Extended {
     link.define(statement)
     builder.op(Op.Parse, statement.id, at)
     builder.rename(place, statement.name)
+    if (this.#isLocal(context)) {
+      this.#keepLocal(statement)
+      ;(this.#preparedLocally ??= new Set()).add(statement)
+      if ((traits & Trait.Literal) !== 0) this.parsesLocally = true
+    }
     this.statements.parse(name, statement)
     this.#clearing?.parsed(name)
+  }
+
+  #keepLocal(statement: SharedStatement): void {
+    if (this.local === NONE) this.local = []
+    this.local.push(statement)
+  }
+
+  #isLocal({ localSettings }: ExtendedContext): boolean {
+    return localSettings || (this.traits & Trait.LocalSettings) !== 0
   }
 
   /** What the client has under a name, as far as the batch has gone. */
@@ -481,11 +507,12 @@ export class Extended {
     }
     const statement = this.#present(name)
     if (statement === undefined) {
-      return this.#escape(context.builder, bytes, place) ? name : undefined
+      const escaped = this.#escape(context.builder, bytes, place)
+      return escaped ? writtenName(bytes, nameStart, nameEnd) : undefined
     }
     this.#need(context, statement, at)
     context.builder.rename(place, statement.name)
-    return name
+    return nameEnd - nameStart > name.length ? writtenName(bytes, nameStart, nameEnd) : name
   }
 
   #need(context: ExtendedContext, statement: SharedStatement, at: number): void {
@@ -493,7 +520,11 @@ export class Extended {
     link.define(statement)
     builder.op(Op.Need, statement.id, at)
     this.#asks(context, statement, { parse: statement.definition, start: statement.bodyStart })
-    this.sharing = true
+    // One with literals was parsed here before the settings changed: see preparations.ts.
+    const literal = (statement.traits & Trait.Literal) !== 0
+    if (!this.#isLocal(context) || (literal && this.#preparedLocally?.has(statement) !== true))
+      return
+    this.#keepLocal(statement)
   }
 
   /** True when it goes under a name of ours. */

@@ -29,10 +29,20 @@ export const Refusal = {
   ConsoleDatabase: 3,
   /** It reaches channels that another connection hears for the session. */
   Channels: 4,
+  Reads: 5,
 } as const
 
-/** What `SET multigres.pooling` asks for. */
-export const Pooling = { None: 0, Session: 1, Transaction: 2, Default: 3 } as const
+/** What `SET multigres.pooling` asks for, and `SET multigres.reads`. */
+export const Pooling = {
+  None: 0,
+  Session: 1,
+  Transaction: 2,
+  Default: 3,
+  // From here on of reads.
+  Replica: 4,
+  Leader: 5,
+  ReadsDefault: 6,
+} as const
 
 /** A set_config whose name is a parameter. */
 export type BoundSetting = {
@@ -67,6 +77,7 @@ export type Mentions = {
 }
 
 const POOLING = 'multigres.pooling'
+const READS = 'multigres.reads'
 /** More names than this in one text are not looked at one by one. */
 const NAMES_MAX = 100
 /** Commands with a SET for sessions to come, or for calls of a function. */
@@ -137,9 +148,11 @@ class Reader {
       return
     }
     if (setting.names[0] === POOLING) this.#pooling(setting, lone)
+    else if (setting.names[0] === READS) this.#reads(setting, lone)
     else this.#setting(setting)
     const [name] = setting.names
     if (!lone || !setting.given || setting.local || !name?.includes('.')) return
+    if (name === POOLING || name === READS) return
     this.mentions.defines.push(name)
   }
 
@@ -148,6 +161,7 @@ class Reader {
     this.mentions.resets = lone
     if (setting === undefined) this.#add(Look.AllSettings | Trait.LocalSettings)
     else if (setting.names[0] === POOLING) this.#pooling(setting, lone)
+    else if (setting.names[0] === READS) this.#reads(setting, lone)
     else this.#setting(setting)
   }
 
@@ -164,6 +178,16 @@ class Reader {
     else this.#refuse(Refusal.Pooling)
   }
 
+  #reads({ reset, value, local }: Setting, lone: boolean): void {
+    const { mentions } = this
+    const asked = value === undefined ? '' : smallLetters(value)
+    if (!lone || local) this.#refuse(Refusal.Reads)
+    else if (reset) mentions.pooling = Pooling.ReadsDefault
+    else if (asked === 'replica') mentions.pooling = Pooling.Replica
+    else if (asked === 'leader') mentions.pooling = Pooling.Leader
+    else this.#refuse(Refusal.Reads)
+  }
+
   #setting(setting: Setting): void {
     if (weakens(setting)) this.#refuse(Refusal.WeakCommit)
     if (setting.all) this.#add(Trait.Resets | Trait.LocalSettings | Trait.ChangesReading)
@@ -172,6 +196,7 @@ class Reader {
 
   #name(name: string, how: { local: boolean; reset: boolean }): void {
     if (name === POOLING) return this.#refuse(Refusal.Pooling)
+    if (name === READS) return this.#refuse(Refusal.Reads)
     const traits = settingTraits(name, how)
     this.#add(traits)
     if ((traits & Look.Settings) !== 0) this.mentions.names.push(name)

@@ -16,6 +16,7 @@ export const REFUSED_NAMES = [
   Buffer.from('mg:!multigres.pooling'),
   Buffer.from('mg:!multigres'),
   Buffer.from('mg:!channels'),
+  Buffer.from('mg:!multigres.reads'),
 ]
 
 /** The message at `at` fails in the backend instead, so that what came before it is undone. */

@@ -21,7 +21,9 @@ import { flush, query } from '../../shared/pgwire/frontend.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { turnMs } from '../../shared/time/turn.ts'
 import { askBatch } from './ask-batch.ts'
+import { Relisten } from '../listen/relisten.ts'
 import { Asks } from './asks.ts'
+import { Claims } from './claims.ts'
 import { keepsChannels, reachesChannels } from './channel-refusal.ts'
 import { classify, lastMentions } from './classify.ts'
 import { LATENCY_SAMPLE, LostTransaction, Mode, type SessionCore } from './core.ts'
@@ -32,7 +34,7 @@ import { Pooling, Refusal, type Mentions } from './mentions.ts'
 import { Found, PIECE_BYTES } from './piece-scanner.ts'
 import { Preparations } from './preparations.ts'
 import { REFUSED_NAMES } from './refused-names.ts'
-import { fatal, missedNotifications } from './session-errors.ts'
+import { fatal } from './session-errors.ts'
 import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
 import { watchedTraits } from '../watch/watched-traits.ts'
 import { sequenceAsks } from './sequence-use.ts'
@@ -51,6 +53,8 @@ const ASKING = ASK_BITS | Trait.ChangesCatalog | Trait.Resets | Trait.UsesNames
 /** What the one Query that is being sent asks for. */
 const simpleAsks = new Asks()
 const PARSED_AND_READY = Buffer.concat([parseComplete(), ready(TransactionStatus.Idle)])
+/** With more, a backend forgets all it has: a frame has room for so many operations. */
+const FORGOTTEN_MAX = 100
 /** Room that a piece needs: names of ours and operations may more than double it. */
 const PIECE_ROOM_BYTES = 5 * (PIECE_BYTES / 2)
 
@@ -58,11 +62,15 @@ export class Sender {
   readonly #core: SessionCore
   readonly #failures: Failures
   readonly #preparations: Preparations
+  readonly #claims: Claims
+  readonly #relisten: Relisten
 
   constructor(core: SessionCore, failures: Failures) {
     this.#core = core
     this.#preparations = new Preparations(core)
     this.#failures = failures
+    this.#claims = new Claims(core, failures)
+    this.#relisten = new Relisten(core, this.#claims)
   }
 
   /** Does what can be done with the bytes that are here. False when nothing more can. */
@@ -73,6 +81,7 @@ export class Sender {
     if (core.passLeft > 0) return this.#pass()
     switch (core.mode) {
       case Mode.Rest:
+        return core.relisten === undefined ? this.#gather() : this.#relisten.step()
       case Mode.Open:
         return this.#gather()
       case Mode.CopyIn:
@@ -145,7 +154,7 @@ export class Sender {
   /** A Query or FunctionCall stands at the start of the window, looked at up to `end`. */
   #sendSimple(end: number): boolean {
     const core = this.#core
-    const { window, up } = core
+    const { window } = core
     const { bytes, start } = window
     const next = start + 1 + bytes.readInt32BE(start + 1)
     const begins = !core.queryNow
@@ -153,8 +162,9 @@ export class Sender {
       if (core.lostTransaction !== LostTransaction.None && this.#failures.answerLost(next)) {
         return true
       }
-      if (!this.#claim()) return false
+      if (!this.#claims.claim(next)) return core.relisten !== undefined
     }
+    const { up } = core
     const until = Math.min(end, start + PIECE_BYTES)
     if (up.room < until - start + BATCH_HEAD_BYTES) return false
     const isQuery = bytes[start] === Frontend.Query
@@ -298,7 +308,7 @@ export class Sender {
     { more, ahead = 0 }: { more?: Uint8Array; ahead?: number } = {},
   ): boolean {
     const core = this.#core
-    const { window, up } = core
+    const { window } = core
     const { bytes, start } = window
     const begins = core.mode === Mode.Rest
     if (begins) {
@@ -306,8 +316,9 @@ export class Sender {
       if (core.lostTransaction !== LostTransaction.None && this.#failures.answerLost(end)) {
         return true
       }
-      if (!this.#claim()) return false
+      if (!this.#claims.claim(end)) return core.relisten !== undefined
     }
+    const { up } = core
     if (up.room < PIECE_ROOM_BYTES) return false
     const extended = core.needExtended()
     if (begins) extended.begin()
@@ -331,8 +342,10 @@ export class Sender {
     }
     if (more !== undefined) builder.replace(end, end, more)
     if ((extended.traits & Trait.ClearsStatements) !== 0) extended.tracker.watchClears()
+    // Elsewhere it would be read anew, and mean something else.
+    if (extended.parsesLocally && core.localNamed) extended.traits |= Pin.Settings
     core.traits |= extended.traits
-    if (this.#forgets(extended)) builder.op(Op.Forget, 0, end)
+    this.#forget(extended, end)
     builder.finish(end)
     window.start = window.scan = end
     if (!begins) window.release()
@@ -485,38 +498,6 @@ export class Sender {
 
   // What a batch needs ----------------------------------------------------------------------------
 
-  /** Sees to it that there is a stream for a batch. False: the session waits for one. */
-  #claim(): boolean {
-    const core = this.#core
-    const { up } = core
-    const { pauses, route } = core.host
-    if (up.held) {
-      if (core.status !== TransactionStatus.Idle || route.keeps(up.link)) return true
-      this.#failures.wait()
-      return false
-    }
-    if (pauses.active && pauses.holds(core.request.database)) {
-      this.#failures.wait(true)
-      return false
-    }
-    const link = route.pick(up.link)
-    if (link === undefined) {
-      this.#failures.wait()
-      return false
-    }
-    if (up.link === link && up.opened) return true
-    if (up.listens) return this.#endListener()
-    core.mode = Mode.Waiting
-    if (up.link !== link) up.open(core.owner, link, core.opening)
-    return false
-  }
-
-  /** Elsewhere it would not hear what is notified until it listens there. */
-  #endListener(): false {
-    this.#failures.terminate(missedNotifications('the session moves to another pooler'))
-    return false
-  }
-
   #begin(): void {
     const core = this.#core
     core.up.begin()
@@ -533,11 +514,14 @@ export class Sender {
   }
 
   /** Shared statements parsed under settings of this transaction alone must not stay. */
-  #forgets(extended: Extended): boolean {
+  #forget({ local }: Extended, end: number): void {
     const core = this.#core
-    if ((core.traits & Trait.Forget) !== 0) return true
-    if (!extended.sharing || core.up.pinned) return false
-    return core.localSettings || (core.traits & Trait.LocalSettings) !== 0
+    const { builder } = core.host
+    if ((core.traits & Trait.Forget) !== 0) return builder.op(Op.Forget, 0, end)
+    // Of a backend that the session never gives back they are its own.
+    if ((core.askedPins & Pin.Settings) !== 0 && core.up.pinned) return
+    if (local.length > FORGOTTEN_MAX) builder.op(Op.Forget, 0, end)
+    else for (const { id } of local) builder.op(Op.Forget, id, end)
   }
 
   #context(begins: boolean): ExtendedContext {
@@ -557,6 +541,7 @@ export class Sender {
       settings,
       vectorId: down.told?.id ?? 0,
       watched: watch.list,
+      localSettings: this.#core.localSettings,
       keepsChannels: keepsChannels(this.#core, begins),
       inBlock: begins && this.#core.status === TransactionStatus.InTransaction,
     }

@@ -1,5 +1,6 @@
 import type { Logger } from '../../shared/log/logger.ts'
 import type { Hold } from '../hold/hold.ts'
+import type { Followers } from '../replica/followers.ts'
 import type { Pauses } from '../hold/pauses.ts'
 import type { Route } from '../poolers/route.ts'
 import type { StatementRegistry } from '../statements/statement-registry.ts'
@@ -42,11 +43,17 @@ export type SessionLimits = {
   /** Whose sessions have a backend of their own unless they say otherwise, and in what. */
   readonly sessionPoolingUsers: readonly string[]
   readonly sessionPoolingDatabases: readonly string[]
+  /** What becomes of a session that may have missed notifications. */
+  readonly listenLoss: 'close' | 'notice'
+  /** Whose surely reading batches go to followers unless they say otherwise. */
+  readonly splitReadsUsers: readonly string[]
 }
 
 /** What all sessions of a gateway share. */
 export type SessionHost = {
   readonly route: Route
+  /** Whom sessions may read from that run on the leader; undefined where all run elsewhere. */
+  readonly followers?: Followers | undefined
   readonly registry: StatementRegistry
   readonly builder: BatchBuilder
   readonly scanner: PieceScanner

@@ -48,3 +48,25 @@ export function viewOf(core: SessionCore): SessionView {
     outputBytes: down.output.waiting,
   }
 }
+
+/** For people. */
+export function describeSession(core: SessionCore, paused: boolean): Record<string, unknown> {
+  const { mode, status, up, down, window, extended, request } = core
+  return {
+    user: request.user,
+    database: request.database,
+    client: request.client,
+    state: Object.entries(Mode).find(([, value]) => value === mode)?.[0],
+    status: String.fromCharCode(status),
+    pooler: up.link?.id,
+    stream: up.stream,
+    batch: up.batch,
+    held: up.held,
+    pinned: up.pinned,
+    reads: core.reads,
+    statements: extended?.statements.count ?? 0,
+    paused,
+    window_bytes: window.waiting,
+    output_bytes: down.output.waiting,
+  }
+}

@@ -3,7 +3,7 @@
 
 import { assert } from '../../shared/errors/assert.ts'
 import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
-import { Flag, Pin } from '../../shared/link/frame.ts'
+import { Flag } from '../../shared/link/frame.ts'
 import { sqlstateOf } from '../../shared/pgwire/error-fields.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.ts'
@@ -13,8 +13,15 @@ import type { ClientSocket } from '../client/client-socket.ts'
 import type { Held } from '../hold/hold.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import type { Loss, Refusal, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
+import {
+  mayRelisten,
+  noteChannels,
+  Relisten,
+  relistens,
+  tellsOfMissed,
+} from '../listen/relisten.ts'
 import { LostTransaction, Mode, SessionCore } from './core.ts'
-import type { Extended } from './extended.ts'
+import { setPooling, settle } from './after-batch.ts'
 import { Failures } from './failures.ts'
 import { Pooling } from './mentions.ts'
 import { Sender } from './sender.ts'
@@ -28,8 +35,8 @@ import {
 } from './session-errors.ts'
 import { holdSettings } from './session-settings.ts'
 import type { SessionHost } from './session-host.ts'
-import { viewOf, type SessionView } from './session-view.ts'
-import { Trait } from './traits.ts'
+import { describeSession, viewOf, type SessionView } from './session-view.ts'
+import { namesLocal, Trait } from './traits.ts'
 import { UnitAnswers } from './unit-answers.ts'
 import { Before } from './units.ts'
 
@@ -100,24 +107,11 @@ export class Session implements StreamOwner, Held {
 
   /** For people. */
   describe(): Record<string, unknown> {
-    const { mode, status, up, down, window, extended, request } = this.#core
+    const { number, ageMs } = this
     return {
-      session: this.number,
-      user: request.user,
-      database: request.database,
-      client: request.client,
-      age_ms: Math.round(this.ageMs),
-      state: Object.entries(Mode).find(([, value]) => value === mode)?.[0],
-      status: String.fromCharCode(status),
-      pooler: up.link?.id,
-      stream: up.stream,
-      batch: up.batch,
-      held: up.held,
-      pinned: up.pinned,
-      statements: extended?.statements.count ?? 0,
-      paused: this.#paused,
-      window_bytes: window.waiting,
-      output_bytes: down.output.waiting,
+      session: number,
+      age_ms: Math.round(ageMs),
+      ...describeSession(this.#core, this.paused),
     }
   }
 
@@ -192,15 +186,16 @@ export class Session implements StreamOwner, Held {
 
   /** A CancelRequest with this session's key. */
   cancel(): void {
-    const { host, mode, up } = this.#core
+    const { host, mode, up, split, relisten } = this.#core
     host.counters.cancels++
-    if (mode === Mode.Waiting) {
+    if (mode === Mode.Waiting && relisten === undefined) {
       host.hold.remove(this)
       host.pauses.hold.remove(this)
       const message = 'canceling statement due to user request'
       this.#failures.reject(new PgError('query_canceled', message))
       this.#pump()
-    } else if (up.running) {
+    } else if (up.running && relisten === undefined) {
+      if (split !== undefined) split.canceled = true
       up.cancel()
     }
   }
@@ -215,6 +210,7 @@ export class Session implements StreamOwner, Held {
 
   expire(why: string): void {
     if (this.#core.mode !== Mode.Waiting) return
+    if (this.#core.relisten !== undefined) return this.terminate(missedNotifications(why))
     this.#failures.reject(new PgError('cannot_connect_now', why))
     this.#pump()
   }
@@ -230,6 +226,11 @@ export class Session implements StreamOwner, Held {
     if (opening === undefined) return this.resume()
     down.begin(vector)
     opening.resolve(vector)
+  }
+
+  turned(): void {
+    this.#vectorId = -1 // which are each link's own
+    this.#core.extended?.released()
   }
 
   onFailed(message: Buffer): void {
@@ -252,6 +253,10 @@ export class Session implements StreamOwner, Held {
   }
 
   onClosed(message: Buffer): void {
+    if (tellsOfMissed(this.#core, message) && mayRelisten(this.#core)) {
+      relistens(this.#core)
+      return this.#pump()
+    }
     this.#core.up.forget()
     this.#core.endWith(message)
     this.#finish()
@@ -363,7 +368,11 @@ export class Session implements StreamOwner, Held {
     const core = this.#core
     const opening = this.#opening
     this.#opening = undefined
-    if (core.up.listens) return this.terminate(missedNotifications('the link to it was lost'))
+    if (core.up.listens || core.relisten !== undefined) {
+      if (!mayRelisten(core)) return this.terminate(missedNotifications('the link to it was lost'))
+      relistens(core)
+      return this.#pump()
+    }
     opening?.reject(fatal('cannot_connect_now', 'the link to the pooler was lost'))
     if (opening === undefined) this.#failures.lost(true)
     core.up.forget()
@@ -423,7 +432,7 @@ export class Session implements StreamOwner, Held {
     core.onBoundary = true
     if (core.unit !== 0) {
       this.#writeOfUnit(bytes, start, end)
-      if (core.unit === Before.Sync && core.extended !== undefined) this.#settle(core.extended)
+      if (core.unit === Before.Sync && core.extended !== undefined) settle(core, core.extended)
       this.#afterUnit(status)
       return this.#pump()
     }
@@ -441,13 +450,15 @@ export class Session implements StreamOwner, Held {
     if (core.sampled) core.host.observe(time - core.sentMs)
     if (vector === this.#vectorId) this.#write(bytes, start, end, errorAt)
     else this.#writeTelling(vector, bytes, start, end, errorAt)
-    if (core.extended !== undefined) this.#settle(core.extended)
+    if (core.extended !== undefined) settle(core, core.extended)
     core.localSettings =
       up.held && (core.localSettings || (core.traits & Trait.LocalSettings) !== 0)
+    core.localNamed = core.localSettings && (core.localNamed || namesLocal(core.traits))
+    if (core.channelChange !== undefined) noteChannels(core, core.channelChange)
     core.retained = false
     window.release()
     core.mode = Mode.Rest
-    if (core.pooling !== Pooling.None && !core.failed) this.#setPooling(core.pooling)
+    if (core.pooling !== Pooling.None && !core.failed) setPooling(core)
     if (!up.pinned) {
       core.askedPins = 0
       forgetSequences(core)
@@ -467,27 +478,15 @@ export class Session implements StreamOwner, Held {
     if (core.status === TransactionStatus.Idle) core.changesCatalog = false
   }
 
-  /** The session wants a backend of its own, or none any more. */
-  #setPooling(pooling: number): void {
-    const core = this.#core
-    core.pooling = Pooling.None
-    const byDefault = pooling === Pooling.Default && core.explicitByDefault
-    core.explicit = pooling === Pooling.Session || byDefault
-    // The pooler keeps what was asked for until the stream ends; another has the same settings.
-    const only = core.askedPins === 0 && core.settings.pairs !== undefined
-    const { pinned, listens } = core.up
-    if (!core.explicit && pinned && !listens && only && core.status === TransactionStatus.Idle) {
-      core.up.close()
-      core.extended?.released()
-    }
-  }
-
   #afterUnit(status: number): void {
     const core = this.#core
     if (core.unit === Before.FailedTransaction) {
       // Never let what the client believes to be rolled back run outside of a transaction.
       assert(status === TransactionStatus.Failed, 'a failed transaction was made')
       core.lostTransaction = LostTransaction.None
+    }
+    if (core.unit === Before.Listen && !Relisten.answered(core)) {
+      return this.terminate(missedNotifications('a channel cannot be listened to again'))
     }
     if (core.unit === Before.OwnNames) core.needExtended().ownNames = core.up.held
     core.unit = 0
@@ -523,7 +522,8 @@ export class Session implements StreamOwner, Held {
     const core = this.#core
     this.#vectorId = vectorId
     const vector = core.up.link?.vector(vectorId)
-    const changes = vector === undefined ? undefined : core.down.changesTo(vector)
+    const changes =
+      vector === undefined ? undefined : core.down.changesTo(vector, core.split !== undefined)
     if (changes === undefined || changes.length === 0) {
       return this.#write(bytes, start, end, errorAt)
     }
@@ -531,22 +531,6 @@ export class Session implements StreamOwner, Held {
     if (at > start) this.#write(bytes, start, at, errorAt)
     core.say(changes)
     this.#write(bytes, at, end, -1)
-  }
-
-  /** What the client believes to have prepared, now that the batch is over. */
-  #settle(extended: Extended): void {
-    const core = this.#core
-    const { failed, undone, query, up, clears, status } = core
-    if (!failed) {
-      extended.statements.settle()
-      if (clears) extended.statements.cleared()
-    } else if (!undone) extended.failed()
-    if (query) extended.queried()
-    if (!up.held) extended.released()
-    else if (status === TransactionStatus.Idle && (core.askedPins & Pin.Listen) !== 0) {
-      extended.rested() // its channels may have been moved there
-    }
-    extended.started()
   }
 
   #onError(): void {

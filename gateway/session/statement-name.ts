@@ -26,3 +26,8 @@ export function endOfString(bytes: Buffer, start: number, limit: number): number
   const at = bytes.indexOf(0, near)
   return at < 0 || at >= limit ? -1 : at
 }
+
+/** The name as its client wrote it, for an error. */
+export function writtenName(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString('latin1', start, end)
+}

@@ -45,6 +45,12 @@ export const Trait = {
   ChangesReading: 1 << 31,
 } as const
 
+/** SET LOCAL or its like; what DO and CALL set is not known, and mostly nothing. */
+export function namesLocal(traits: number): boolean {
+  const says = Trait.LocalSettings | Trait.Mentions
+  return (traits & says) === says && (traits & Trait.MayCommit) === 0
+}
+
 /** The part of a verdict that a BATCH asks for: pins and looks. */
 export const ASK_BITS = 0x7ffff & ~(Trait.Advances | Trait.ChangesCatalog | Trait.Draws)
 

@@ -27,6 +27,7 @@ export const Before = {
   OwnNames: 2,
   Literals: 8,
   Sync: 16,
+  Listen: 32,
 } as const
 
 /**

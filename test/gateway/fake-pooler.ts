@@ -69,6 +69,7 @@ export class FakePooler implements Disposable {
   opensRefused = 0
   readonly #listener: Bun.TCPSocketListener<LinkAccept | undefined>
   readonly #beat: ReturnType<typeof setInterval>
+  #looks = 0
   #standing: Required<Standing>
 
   constructor(id: string, secret: Uint8Array, standing: Standing = {}) {
@@ -91,7 +92,8 @@ export class FakePooler implements Disposable {
     if (this.silent) return
     const { role, term, subterm, serving, notReadable } = this.#standing
     const rule = { term: term.toString(), subterm: subterm.toString() }
-    const reads = { not_readable: notReadable, lsn: this.#standing.lsn.toString() }
+    const lsn = this.#standing.lsn.toString()
+    const reads = { not_readable: notReadable, lsn, lsn_look: ++this.#looks }
     this.connection?.sendJson(Kind.Health, 0, 0, { id: this.id, role, ...rule, serving, ...reads })
   }
 

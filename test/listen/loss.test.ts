@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { SERVING } from '../pooler/harness.ts'
 import { startHarness, type Harness } from '../gateway/harness.ts'
+import { Frontend } from '../support/frontend.ts'
 import { until } from '../support/until.ts'
 
 const QUEUE_BYTES = 64 * 1024
@@ -139,5 +140,47 @@ test('what nobody hears is given up, and an unused connection is closed', async 
       "select count(*) from pg_stat_activity where application_name = 'multigres_listener'",
     )
     return left === '0'
+  })
+})
+
+describe('with listen_loss = notice it is told, and the session listens anew', () => {
+  const NOTICE = 'NoticeResponse WARNING 01000'
+
+  async function lost(lose: () => Promise<void> | void): Promise<void> {
+    const gateway = await harness.anotherGateway({ listenLoss: 'notice' })
+    await using listener = await Frontend.connect({ host: '127.0.0.1', port: gateway.port })
+    for (const channel of ['one', '"Zw\u00f6""lf"', 'gone'])
+      await listener.query(`listen ${channel}`)
+    await listener.query('unlisten gone')
+    await lose()
+    expect(await listener.until('NoticeResponse')).toEqual([NOTICE])
+    await using other = await connect()
+    for (const channel of ['one', '"Zw\u00f6""lf"', 'gone']) await other.query(`notify ${channel}`)
+    const heard: string[] = []
+    while (heard.length < 2) heard.push(...(await listener.until('NotificationResponse')))
+    expect(heard).toEqual(['NotificationResponse one', 'NotificationResponse Zw\u00f6"lf'])
+    expect(await listener.query('select 1')).toEqual(await other.query('select 1'))
+  }
+
+  test('when the shared connection is terminated', () =>
+    lost(async () => {
+      await using other = await connect()
+      await other.query(LISTENER)
+    }))
+
+  test('when the link breaks', () =>
+    lost(async () => {
+      for (const link of harness.pooler.server.executor.links) link.connection.close()
+      await until(() => harness.gateway.router.leader !== undefined)
+    }))
+
+  test('but in a transaction it is closed', async () => {
+    const gateway = await harness.anotherGateway({ listenLoss: 'notice' })
+    await using listener = await Frontend.connect({ host: '127.0.0.1', port: gateway.port })
+    await listener.query('listen one')
+    await listener.query('begin')
+    await using other = await connect()
+    await other.query(LISTENER)
+    expect(await listener.untilClosed()).toEqual(['ErrorResponse FATAL 57P01'])
   })
 })
