@@ -45,8 +45,9 @@ export function findPostmaster(dataDir: string, runAs: RunAs): PostmasterFound {
 }
 
 /**
- * Every Postgres process that works in `dataDir`, a pg_rewind among them. Backends outlive a killed postmaster, by seconds
- * when a query runs, and no new postmaster starts while they hold the old shared memory.
+ * Every Postgres process that works in `dataDir`, a pg_rewind among them. Backends outlive a
+ * killed postmaster, by seconds when a query runs, and no new postmaster starts while they hold
+ * the old shared memory.
  */
 export function processesOf(dataDir: string, runAs: RunAs): ProcessView[] {
   const directory = realpathSync(dataDir)

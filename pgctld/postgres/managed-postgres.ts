@@ -166,8 +166,8 @@ export class ManagedPostgres implements Disposable {
   }
 
   /**
-   * Runs `action` as the only change, for what fills the data directory (a clone, a rewind). With `replace`
-   * one that is there is no hindrance, as long as nothing runs in it.
+   * Runs `action` as the only change, for what fills the data directory (a clone, a rewind). With
+   * `replace` one that is there is no hindrance, as long as nothing runs in it.
    */
   async fill(
     name: string,

@@ -291,7 +291,10 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
 
   onData(chunk: Buffer): void {
     if (this.owner !== undefined) this.#host.mayDeliver()
-    if (this.#phase === Phase.Shutting) return this.#keepUnseen(chunk)
+    if (this.#phase === Phase.Shutting) {
+      if (this.running) this.#withheld.push(chunk) // for its remains
+      return
+    }
     if (this.#host.barrier.up && this.#saysResults) this.#withhold(chunk)
     else this.#take(chunk)
   }
@@ -308,11 +311,6 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
   /** What follows an unconfirmed commit is none: it is not passed on. */
   get #saysResults(): boolean {
     return this.#phase === Phase.Open && this.#swallowed === undefined
-  }
-
-  /** It was given up in this turn: what its remains are to look at. */
-  #keepUnseen(chunk: Buffer): void {
-    if (this.running) this.#withheld.push(chunk)
   }
 
   #withhold(chunk: Buffer): void {
@@ -482,7 +480,10 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
     const scanner = this.#scanner
     scanner.feed(chunk)
     for (let type = scanner.next(); type !== 0; type = scanner.next()) {
-      if (type === Message.NoticeResponse && scanner.whole) this.#noteUnconfirmed()
+      const { bytes, bodyStart, end, whole } = scanner
+      const notice = type === Message.NoticeResponse && whole
+      // Its client hears it as Postgres tells it; others must not see that commit.
+      if (notice && tellsOfUnconfirmedCommit(bytes, bodyStart, end)) this.#host.barrier.raise()
       if (type !== Message.ReadyForQuery) continue
       this.status = scanner.bytes[scanner.bodyStart] as number
       this.running = false
@@ -551,12 +552,6 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
     if (sqlstate !== NO_STATEMENT && sqlstate !== UNSUPPORTED) return false
     if (bytes.subarray(start, end).includes(sign)) this.forgetPrepared = true
     return false
-  }
-
-  /** Of a plain session, which hears it as Postgres tells it; others must not see that commit. */
-  #noteUnconfirmed(): void {
-    const { bytes, bodyStart, end } = this.#scanner
-    if (tellsOfUnconfirmedCommit(bytes, bodyStart, end)) this.#host.barrier.raise()
   }
 
   #takesNotice(bytes: Buffer, start: number, end: number): boolean {
