@@ -38,7 +38,6 @@ export function askBatch(core: SessionCore, traits: number, asks: Asks | undefin
   if (asks !== undefined && !runsNothing(core, traits)) tellOfChannels(core, asks)
   let mask = maskOf(core, traits)
   if (mask === 0) return 0
-  core.forgetsSequences = false
   if ((mask & (Look.Settings | Look.AllSettings)) !== 0) {
     const names = new Set(asks?.names ?? NO_NAMES)
     if (bytesOf(names) > NAMES_BYTES_MAX) {

@@ -98,7 +98,7 @@ export class SessionCore {
   readsSequences = false
   /** It has advanced one by its name, since its backend was last let go. */
   draws = false
-  /** The next batch says that it need not keep its backend for sequences. */
+  /** The batch says, also when it comes again, that it need not keep its backend for sequences. */
   forgetsSequences = false
   /** It may keep its backend because it has advanced a sequence that it will ask about. */
   keepsSequences = false

@@ -107,7 +107,7 @@ export function sequenceAsks(core: SessionCore, traits: number): number {
   if (advances || keeps) sequences.notes(keeps, core.draws)
   if (!sequences.mayAsk(core.draws)) {
     forgetSequences(core)
-    core.forgetsSequences = keeps
+    if (keeps) core.forgetsSequences = true
     return 0
   }
   if (!advances) return 0

@@ -438,6 +438,7 @@ export class Session implements StreamOwner, Held {
     }
     core.status = status
     core.waitingUntilMs = core.before = 0
+    core.forgetsSequences = false
     if ((core.traits & Trait.ChangesCatalog) !== 0) core.changesCatalog = true
     if (core.changesCatalog) this.#catalogsChanged()
     const time = turnMs()

@@ -97,8 +97,7 @@ export class Stream
       return this.#consumed(end - start)
     }
     const mask = bytes.readUInt32BE(start + 16)
-    const whole = this.backend === undefined && (flags & Flag.Final) !== 0
-    if (whole && isStale(mask, this.watch)) return this.refuse(STALE)
+    if ((flags & Flag.Final) !== 0 && isStale(mask, this.watch)) return this.refuse(STALE)
     const asks = asksOf(mask, this.watch)
     if (asks !== 0 && !this.#ask(asks)) return
     const backend = this.backend ?? executor.pools.acquire(this.pool, this)
@@ -304,8 +303,8 @@ export class Stream
   /** Another watch list: a batch that waits was looked up in the one before. */
   watchChanged(): void {
     if (this.state !== StreamState.Waiting) return
-    if (this.backend === undefined && this.#held.whole) this.refuse(STALE)
-    else this.kept.ask(maskOfFacets(this.watch.added))
+    if (!this.#held.whole) this.kept.ask(maskOfFacets(this.watch.added))
+    else if (!this.#sequences.refuses(STALE)) this.refuse(STALE)
   }
 
   /** Notes what a batch asks for; its pins take effect now on a backend it has. False: refused. */

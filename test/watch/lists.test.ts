@@ -209,6 +209,31 @@ describe('a function that anything may hide in', () => {
     expect(pinned()).toBe(true)
   })
 
+  test('pins nobody who has a backend and was looked up in an older list', async () => {
+    await using one = await connect()
+    await one.query('begin')
+    await straight.query(DYNAMIC('older'))
+    await watch().check()
+    const watched = harness.gateway.router.leader?.watches.of('postgres')
+    if (watched === undefined) throw new Error('nobody leads')
+    await until(() => watched.list.version === watch().list.version)
+    const newest = watched.list
+    watched.list = NOTHING_WATCHED
+    const before = counters().refused.watch
+    one.send(parse('select 1'), bind(), execute(), sync())
+    await until(() => counters().refused.watch > before)
+    watched.list = newest
+    expect(await one.untilReadyForQuery()).toEqual([
+      'ParseComplete',
+      'BindComplete',
+      'DataRow 1',
+      'CommandComplete SELECT 1',
+      'ReadyForQuery transaction',
+    ])
+    await one.query('commit')
+    expect(pinned()).toBe(false)
+  })
+
   test('pins nobody who works beside its creation, and who calls it as he makes it', async () => {
     await using one = await connect()
     await one.query('begin; select 1')
