@@ -533,6 +533,9 @@ export class Extended {
     const { unnamed } = this.statements
     const text = unnamed && { parse: unnamed.parse, start: HEADER_BYTES + 1 }
     if (unnamed !== undefined) this.#asks(context, unnamed, text)
+    // A lone LISTEN may run where the pooler listens for all, not where it was parsed.
+    const listens = unnamed?.mentions?.channels !== undefined
+    if (listens && !this.#place.parsedNow(unnamed)) this.#place.released()
     if (this.#place.holds(unnamed)) return false
     if (unnamed !== undefined && LargeUnnamed.is(unnamed)) {
       const statement = this.#large.shared(context.registry, unnamed)

@@ -38,6 +38,11 @@ export class UnnamedPlace {
     return this.#now !== undefined && this.#now === (unnamed ?? null)
   }
 
+  /** The present batch has parsed it. */
+  parsedNow(unnamed: UnnamedStatement): boolean {
+    return this.#parsed.includes(unnamed)
+  }
+
   /** The client's own Parse is sent, or (without a statement) its Close or a Query of it. */
   put(statement: UnnamedStatement | undefined): void {
     this.#now = statement ?? null

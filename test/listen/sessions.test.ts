@@ -107,6 +107,24 @@ describe.each(VIAS)('%s', (via) => {
     }
   })
 
+  test('an unnamed LISTEN of an earlier batch, by a session that has a backend', async () => {
+    await using listener = await connect()
+    await listener.query('select pg_advisory_lock(7)')
+    listener.send(parse('listen earlier'), sync())
+    await listener.untilReadyForQuery()
+    for (let round = 0; round < 2; round++) {
+      listener.send(bind(), execute(), sync())
+      expect(await listener.untilReadyForQuery()).toEqual([
+        'BindComplete',
+        'CommandComplete LISTEN',
+        'ReadyForQuery idle',
+      ])
+    }
+    await using notifier = await connect()
+    await notifier.query('notify earlier')
+    expect(await hear(listener, 1)).toEqual(['earlier '])
+  })
+
   test('any batch hears what was committed before it', async () => {
     await using listener = await connect()
     await using notifier = await connect()
