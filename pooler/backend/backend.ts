@@ -512,6 +512,7 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
       case Message.ErrorResponse:
         return this.#takesError(bytes, bodyStart, end)
       case Message.NoticeResponse:
+        if (this.replies.repeats) return true
         return this.running && this.#takesNotice(bytes, bodyStart, end)
       case Message.NotificationResponse:
         return this.#takesNotification(bytes, bodyStart)

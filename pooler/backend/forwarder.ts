@@ -165,6 +165,7 @@ export class Forwarder {
   ): void {
     const walk = this.#walker(context)
     const target = this.#target
+    const first = this.#bytes === 0
     let from = raw
     let op = 0
     walk.feed(bytes, raw, end)
@@ -183,6 +184,7 @@ export class Forwarder {
         const kind = bytes[entry] as number
         const id = bytes.readUInt32BE(entry + 4)
         this.#prepareFor(context, kind, id)
+        if (first && place === raw) target.replies.begunByUs()
         if (kind === Op.Need || kind === Op.Forget) continue
         const own = kind === Op.Parse && id !== 0 ? definitionOf(context, id) : undefined
         if (type === 0) {
@@ -198,6 +200,7 @@ export class Forwarder {
       if (type === Frontend.Parse) target.replies.expectParse(swallow, definition)
       else if (type === Frontend.Close) target.replies.expectClose(swallow)
       else this.#meetSyncPoint(walk, raw)
+      if (first && swallow && at === raw) target.replies.begunByUs()
     }
     this.#bytes += end - raw
     target.write(bytes, from, end)

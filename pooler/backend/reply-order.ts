@@ -3,6 +3,9 @@
 // Postgres answers in the order of the messages, so a queue of what was sent tells. An error skips
 // all up to Sync, whose ReadyForQuery ends the batch and with it the queue.
 //
+// Notices have no reply of their own. What a Parse of ours says that stands before everything else
+// was said to the client when it prepared the statement.
+//
 // A batch without any injection has no queue: then every reply is the client's.
 import type { Definition } from './definition.ts'
 import type { PreparedMap } from './prepared-map.ts'
@@ -18,6 +21,8 @@ const ANSWERED_MAX = 512
 export class ReplyOrder {
   /** From the first injected message of a batch, or from the start of one that comes in pieces. */
   active = false
+  /** What comes now is said by an injected Parse: the client has heard it before. */
+  repeats = false
   #kinds: number[] = []
   #definitions: (Definition | undefined)[] = []
   #next = 0
@@ -35,8 +40,15 @@ export class ReplyOrder {
     this.#expect(swallow ? CLOSE | SWALLOW : CLOSE, undefined)
   }
 
+  /** All that was sent of the batch so far is injected. */
+  begunByUs(): void {
+    const ours = this.#kinds.every((kind) => (kind & SWALLOW) !== 0)
+    this.repeats = ours && this.#kinds.at(-1) === (PARSE | SWALLOW)
+  }
+
   /** A ParseComplete came. True when it is not the client's. */
   parseComplete(): boolean {
+    this.repeats = false
     return this.active && this.#answered(PARSE)
   }
 
@@ -48,6 +60,7 @@ export class ReplyOrder {
   /** ReadyForQuery: what was not answered by now never happened. */
   end(): void {
     if (!this.active) return
+    this.repeats = false
     for (let at = this.#next; at < this.#definitions.length; at++) {
       const definition = this.#definitions[at]
       if (definition !== undefined) this.#prepared.failed(definition)

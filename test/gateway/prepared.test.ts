@@ -218,6 +218,23 @@ describe.each(VIAS)('via %s', (via) => {
     )
   })
 
+  test.each(['', 'kept'])('what a Parse says is said once (statement "%s")', async (name) => {
+    await using frontend = await connect()
+    await frontend.query(`create or replace function speaks() returns text language plpgsql as
+      $$begin raise notice 'spoken'; return 'x'; end$$`)
+    const text = `select speaks() as ${'long'.repeat(20)}`
+    const told = async (...messages: Uint8Array[]): Promise<number> => {
+      const answer = await lines(frontend, ...messages)
+      return answer.filter((line) => line.startsWith('NoticeResponse')).length
+    }
+    expect(await told(parse(text, { name }))).toBe(1)
+    await using _held = await shuffle(via)
+    const run = [bind({ statement: name }), execute()]
+    expect(await told(...run)).toBe(1)
+    expect(await told(...run, ...run)).toBe(2)
+    expect(await told(parse(text), bind(), execute())).toBe(2)
+  })
+
   test('the unnamed statement is nobody else’s', async () => {
     await using other = await connect()
     await using frontend = await connect()
