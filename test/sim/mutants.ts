@@ -65,7 +65,7 @@ export const MUTANTS: readonly Mutant[] = [
       ['storm', 1],
     ],
     seedsMax: 1500,
-    foundAt: 1,
+    foundAt: 21,
   },
   {
     name: 'shared timeline',
@@ -93,7 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seedsMax: 1500,
-    foundAt: 41,
+    foundAt: 14,
   },
   {
     name: 'promise after reply',
@@ -118,7 +118,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'grants arrive late',
     seedsMax: 3000,
-    foundAt: 4,
+    foundAt: 3,
   },
   {
     name: 'lease by timer',
@@ -131,7 +131,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 9,
+    foundAt: 6,
   },
   {
     name: 'no own lease',
@@ -145,14 +145,14 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 9,
+    foundAt: 6,
   },
   {
     name: 'lease length differing',
     edits: [{ file: LEASE, from: 'Math.min(...rules.map(({ leaseMs }) => leaseMs))', to: '4000' }],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 14,
+    foundAt: 6,
   },
   {
     name: 'list set late',
@@ -273,7 +273,7 @@ export const MUTANTS: readonly Mutant[] = [
       ['isolate a busy one', 4],
     ],
     seedsMax: 1500,
-    foundAt: 120,
+    foundAt: 232,
   },
   {
     name: 'a promise does not hold against a rule that is not decided',
@@ -286,7 +286,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     script: 'a promise is met by the order to follow another',
     seedsMax: 3000,
-    foundAt: 250,
+    foundAt: 147,
   },
   {
     name: 'opening counted as fenced though the predecessor had not opened',
@@ -308,7 +308,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 47,
+    foundAt: 10,
   },
   {
     name: 'a new leader opens at once',
@@ -317,6 +317,6 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     faults: RASH,
     seedsMax: 3000,
-    foundAt: 11,
+    foundAt: 13,
   },
 ]
