@@ -23,7 +23,7 @@ import {
 /** Of a lease: a leader asks five times in it, so this many in a row were missed. */
 const GRANT_PART = 0.6
 
-/** After this time an appointment that is still under way is given up for a newer one; the first. */
+/** After this time an appointment still under way is given up for a newer one; the first. */
 const APPOINTMENT_MS_MAX = 4000
 
 /** A leader that does not serve for so long will not by itself. */
