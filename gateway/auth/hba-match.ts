@@ -28,8 +28,10 @@ function fitsType({ type }: HbaRule, { unix, tls }: Newcomer): boolean {
   return type !== 'hostnossl' || !tls
 }
 
-function fitsAddress({ address: set }: HbaRule, { address }: Newcomer): boolean {
-  if (set === 'all' || address === undefined) return set === 'all'
+function fitsAddress({ address: set }: HbaRule, who: Newcomer): boolean {
+  if (set === 'all') return true
+  const { address } = who
+  if (address === undefined) return false
   if (typeof set === 'object') return isIn(set, address)
   return ownRanges(set === 'samenet').some((range) => isIn(range, address))
 }

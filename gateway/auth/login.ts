@@ -5,6 +5,10 @@ import { isMd5Verifier, parseVerifier, type ScramVerifier } from '../../shared/s
 import { wallTimeMs } from '../../shared/time/clock.ts'
 import type { LoginRow } from '../poolers/logins.ts'
 
+/** What was read lately, by its text. */
+const verifiers = new Map<string, ScramVerifier | undefined>()
+const VERIFIERS_MAX = 256
+
 /**
  * The verifier to hold the SCRAM exchange with; undefined when no password can be right, and the
  * exchange is to fail at its end as it does for a wrong one.
@@ -20,7 +24,13 @@ export function verifierOf(row: LoginRow, user: string): ScramVerifier | undefin
     )
   }
   if (row.validUntilMs !== null && row.validUntilMs < wallTimeMs()) return undefined
-  return parseVerifier(row.verifier)
+  let verifier = verifiers.get(row.verifier)
+  if (verifier === undefined && !verifiers.has(row.verifier)) {
+    verifier = parseVerifier(row.verifier)
+    if (verifiers.size >= VERIFIERS_MAX) verifiers.clear()
+    verifiers.set(row.verifier, verifier)
+  }
+  return verifier
 }
 
 /** What the client hears when the exchange failed. */

@@ -6,6 +6,8 @@ import { COMMIT_SETTING, keepsCommitPolicy } from '../session/commit-policy.ts'
 
 /** Settings of one startup packet; its length bounds them too. */
 const OPTIONS_MAX = 100
+/** Of the many who ask for nothing. */
+const NONE: [string, string][] = []
 /** Startup parameters that are not settings: they must not get in through `options`. */
 const RESERVED = new Set(['user', 'database', 'options', 'replication'])
 
@@ -25,6 +27,7 @@ export function sessionSettings(startup: StartupMessage): [string, string][] {
   if (settings.size > OPTIONS_MAX) {
     throw fatal('program_limit_exceeded', `more than ${OPTIONS_MAX} startup options`)
   }
+  if (settings.size === 0) return NONE
   return [...settings].toSorted(([left], [right]) => (left < right ? -1 : 1))
 }
 

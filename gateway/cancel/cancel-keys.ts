@@ -1,7 +1,8 @@
 // Process ids and keys of BackendKeyData. The upper bits of a process id say whose session it is,
 // so that every gateway behind one port can pass a CancelRequest on to the one that has it.
 
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
+import { secretBytes } from '../../shared/scram/keys.ts'
 import type { Session } from '../session/session.ts'
 
 /** Sessions of one gateway: the lower bits of a process id. */
@@ -88,5 +89,5 @@ export class SessionTable {
 
 /** A key that nobody guesses, of as many bytes as the protocol allows. */
 export function newCancelKey(bytes: number): Buffer {
-  return randomBytes(bytes)
+  return secretBytes(bytes)
 }

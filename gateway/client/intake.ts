@@ -12,6 +12,7 @@ const AUTH_MESSAGE_BYTES_MAX = 65_535
 export class Intake {
   readonly #startup = new StartupReader()
   readonly #reader = new MessageReader({ messageBytesMax: AUTH_MESSAGE_BYTES_MAX })
+  readonly #nextMessage = (): number | undefined => this.#reader.next()
   #wake: (() => void) | undefined
   #closed = false
   #bytes = 0
@@ -36,8 +37,8 @@ export class Intake {
   }
 
   /** The next startup packet; undefined when the client went without one. */
-  async startupPacket(): Promise<StartupPacket | undefined> {
-    return await this.#await(() => this.#startup.next())
+  startupPacket(): Promise<StartupPacket | undefined> {
+    return this.#await(() => this.#startup.next())
   }
 
   /** What was sent behind the last startup packet. */
@@ -47,8 +48,7 @@ export class Intake {
 
   /** The next message of an authentication exchange, whose reader stands on it. */
   async message(): Promise<MessageReader> {
-    const type = await this.#await(() => this.#reader.next())
-    if (type === undefined) {
+    if ((await this.#await(this.#nextMessage)) === undefined) {
       throw new PgError('connection_failure', 'the client is gone', { severity: 'FATAL' })
     }
     return this.#reader
@@ -65,14 +65,20 @@ export class Intake {
     return Buffer.concat(parts)
   }
 
-  async #await<T>(next: () => T | undefined): Promise<T | undefined> {
-    for (;;) {
-      const value = next()
-      if (value !== undefined || this.#closed) return value
-      const { promise, resolve } = Promise.withResolvers<void>()
-      this.#wake = resolve
-      await promise
-      this.#wake = undefined
-    }
+  /** One promise, however many pieces it comes in. */
+  #await<T>(next: () => T | undefined): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#wake = () => {
+        try {
+          const value = next()
+          if (value === undefined && !this.#closed) return
+          resolve(value)
+        } catch (error) {
+          reject(error as Error)
+        }
+        this.#wake = undefined
+      }
+      this.#wake()
+    })
   }
 }

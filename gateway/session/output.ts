@@ -11,7 +11,7 @@ export class Output {
   /** Bytes written in all. */
   written = 0
   readonly #socket: ClientSocket
-  readonly #chunks: Buffer[] = []
+  #chunks: Buffer[] | undefined // most clients never have any
   #first = 0 // bytes of the first chunk that are written
 
   constructor(socket: ClientSocket) {
@@ -29,13 +29,15 @@ export class Output {
       }
       if (at === end) return
     }
+    this.#chunks ??= []
     this.#chunks.push(Buffer.from(bytes.subarray(at, end)))
     this.waiting += end - at
   }
 
   /** The socket takes bytes again. True when nothing waits any more. */
   drain(): boolean {
-    for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
+    const chunks = this.#chunks ?? []
+    for (let chunk = chunks[0]; chunk !== undefined; chunk = chunks[0]) {
       const left = chunk.length - this.#first
       const taken = Math.max(0, this.#socket.write(chunk, this.#first, left))
       this.written += taken
@@ -45,13 +47,15 @@ export class Output {
         return false
       }
       this.#first = 0
-      this.#chunks.shift()
+      chunks.shift()
     }
+    this.#chunks = undefined
     return true
   }
 
   /** The client is gone. */
   clear(): void {
-    this.#chunks.length = this.waiting = this.#first = 0
+    this.#chunks = undefined
+    this.waiting = this.#first = 0
   }
 }

@@ -6,7 +6,7 @@ import { decodeBackend } from '../../shared/pgwire/backend-decode.ts'
 import { bind, execute, parse, startup, sync } from '../../shared/pgwire/frontend.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { ProtocolVersion } from '../../shared/pgwire/message-types.ts'
-import { timer } from '../../shared/time/clock.ts'
+import { now, timer } from '../../shared/time/clock.ts'
 import { OutBuffer } from './out-buffer.ts'
 
 /** Rows as texts. */
@@ -87,8 +87,17 @@ class Session {
   readonly #out = new OutBuffer()
   #socket: Bun.Socket<Session> | undefined
   #deadline: Disposable | undefined
+  #sinceMs = 0 // since when the oldest request is the oldest, or it connects
   /** Requests of this turn of the event loop: they leave together. */
   #unsent: Buffer[] = []
+  /** One timer for as long as there are requests, whatever becomes of each. */
+  readonly #look = (): void => {
+    this.#deadline = undefined
+    if (this.ready && this.#requests.length === 0) return
+    const leftMs = this.#sinceMs + this.#options.timeoutMs - now()
+    if (leftMs > 0) this.#deadline = timer(leftMs, this.#look, { ref: false })
+    else this.fail(away('PostgreSQL does not answer'))
+  }
   readonly #sendLater = (): void => {
     const unsent = this.#unsent
     this.#unsent = []
@@ -183,18 +192,15 @@ class Session {
   #answer(): void {
     const request = this.#requests.shift()
     if (request === undefined) return
-    this.#deadline?.[Symbol.dispose]()
-    this.#deadline = undefined
-    if (this.#requests.length > 0) this.#watch()
+    this.#sinceMs = now()
     if (request.error === undefined) request.resolve(request.rows)
     else request.reject(request.error)
   }
 
   /** The oldest request, or the connect, has this long. */
   #watch(): void {
-    this.#deadline ??= timer(this.#options.timeoutMs, () =>
-      this.fail(away('PostgreSQL does not answer')),
-    )
+    if (this.#requests.length <= 1) this.#sinceMs = now()
+    this.#deadline ??= timer(this.#options.timeoutMs, this.#look, { ref: false })
   }
 
   #send(bytes: Buffer): void {

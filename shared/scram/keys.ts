@@ -1,8 +1,10 @@
-import { createHash, createHmac, pbkdf2Sync, timingSafeEqual } from 'node:crypto'
+import { pbkdf2Sync, timingSafeEqual } from 'node:crypto'
 import { saslprep } from './saslprep.ts'
 
 /** Bytes of every key, signature and proof of SCRAM-SHA-256. */
 export const KEY_BYTES = 32
+/** Of SHA-256. */
+const BLOCK_BYTES = 64
 
 /** The mechanism without channel binding. */
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
@@ -31,7 +33,7 @@ export function serverKeyOf(salted: Uint8Array): Buffer {
 
 /** StoredKey: what a server keeps to recognise a ClientKey. */
 export function storedKeyOf(clientKey: Uint8Array): Buffer {
-  return createHash('sha256').update(clientKey).digest()
+  return sha256(clientKey)
 }
 
 /** ClientSignature or ServerSignature, by the key given. */
@@ -51,6 +53,31 @@ export function sameSecret(left: Uint8Array, right: Uint8Array): boolean {
   return left.length === right.length && timingSafeEqual(left, right)
 }
 
+/** Bytes that nobody can guess. */
+export function secretBytes(count: number): Buffer {
+  return crypto.getRandomValues(Buffer.allocUnsafeSlow(count))
+}
+
+/**
+ * HMAC-SHA-256 by RFC 2104, of a key that is no longer than a block: all keys of SCRAM are.
+ * node:crypto's makes a stream of several objects for each, which is most of what a login computes.
+ */
 function hmac(key: Uint8Array, data: string): Buffer {
-  return createHmac('sha256', key).update(data).digest()
+  const inner = Buffer.allocUnsafe(BLOCK_BYTES + Buffer.byteLength(data))
+  pad(inner, key, 0x36)
+  inner.write(data, BLOCK_BYTES)
+  const outer = Buffer.allocUnsafe(BLOCK_BYTES + KEY_BYTES)
+  pad(outer, key, 0x5c)
+  outer.set(sha256(inner), BLOCK_BYTES)
+  return sha256(outer)
+}
+
+function pad(block: Buffer, key: Uint8Array, byte: number): void {
+  for (let at = 0; at < BLOCK_BYTES; at += 1) block[at] = byte ^ (key[at] ?? 0)
+}
+
+function sha256(bytes: Uint8Array): Buffer {
+  const digest = Buffer.allocUnsafeSlow(KEY_BYTES)
+  Bun.SHA256.hash(bytes, digest)
+  return digest
 }

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac } from 'node:crypto'
 import { PgError } from '../errors/pg-error.ts'
 import { AttributeReader, decodeBase64, isNonce, malformed } from './attributes.ts'
 import {
@@ -7,6 +7,7 @@ import {
   sameSecret,
   SCRAM_SHA_256,
   SCRAM_SHA_256_PLUS,
+  secretBytes,
   signature,
   storedKeyOf,
   xor,
@@ -59,7 +60,7 @@ export class ScramServer {
     this.#known = options.verifier !== undefined
     this.#verifier = options.verifier ?? mockVerifier(options.user, options.mockSecret)
     this.#channelBinding = options.channelBinding
-    this.#serverNonce = options.nonce ?? randomBytes(NONCE_BYTES).toString('base64')
+    this.#serverNonce = options.nonce ?? secretBytes(NONCE_BYTES).toString('base64')
     this.mechanisms =
       options.channelBinding === undefined ? [SCRAM_SHA_256] : [SCRAM_SHA_256_PLUS, SCRAM_SHA_256]
   }
@@ -181,7 +182,7 @@ export class ScramServer {
  */
 export function mockVerifier(user: string, mockSecret: Uint8Array): ScramVerifier {
   const salt = createHmac('sha256', mockSecret).update(user).digest().subarray(0, SALT_BYTES)
-  const keys = { storedKey: randomBytes(KEY_BYTES), serverKey: randomBytes(KEY_BYTES) }
+  const keys = { storedKey: secretBytes(KEY_BYTES), serverKey: secretBytes(KEY_BYTES) }
   return { iterations: ITERATIONS_DEFAULT, salt, ...keys }
 }
 
