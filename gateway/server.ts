@@ -7,7 +7,8 @@ import { PgError } from '../shared/errors/pg-error.ts'
 import type { Logger } from '../shared/log/logger.ts'
 import type { Histogram, MetricsRegistry } from '../shared/metrics/registry.ts'
 import type { CancelRequest } from '../shared/pgwire/startup-packet.ts'
-import { interval } from '../shared/time/clock.ts'
+import { interval, now } from '../shared/time/clock.ts'
+import { Expiry } from '../shared/time/expiry.ts'
 import type { PoolerRecord } from '../shared/topology/records.ts'
 import { newCancelKey, SessionTable } from './cancel/cancel-keys.ts'
 import { forwardCancel, type GatewaySource } from './cancel/forward.ts'
@@ -69,11 +70,17 @@ const NO_RELOAD: ReloadResult = { changed: [], needRestart: [], warnings: [], pr
 /** How often files and the clients that are not read are looked at. */
 const LOOK_MS = 1000
 
+/** So many logins leave ten megabytes; to collect them stops all for 20 ms or more. */
+const COLLECTED_LOGINS = 5000
+/** A session that has sent nothing for so long, and holds nothing, is none of its pooler's. */
+const IDLE_MS = 4000
+
 /** A running gateway. Dispose it: clients that are left hear 57P01. */
 export class GatewayServer implements ConnectionHost, AsyncDisposable {
   readonly log: Logger
   readonly limits: GatewayConfig
   readonly counters = new Counters()
+  readonly late = new Expiry<Connection>(() => this.limits.authenticationTimeoutMs)
   readonly mockSecret: Uint8Array
   readonly rules: AuthRules
   readonly router: Router
@@ -103,6 +110,8 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
   #tls: TlsIdentity | undefined
   #tlsVersion = ''
   #draining = false
+  #loginsSeen = 0
+  #loginsLeft = 0 // since what they leave was collected
 
   private constructor(options: GatewayOptions) {
     this.#options = options
@@ -204,30 +213,35 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     }
   }
 
-  async loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow> {
-    const { router, followers } = this
+  loginRow(question: LoginQuestion, reads: boolean): Promise<LoginRow> {
     const { database } = question
-    if (database === CONSOLE_DATABASE) return await this.#askAnybody(question)
-    await this.#maybeLater(database)
-    const { failoverWindowMs: windowMs, leaderSilenceMs: leaderMs } = this.limits
-    if (reads) {
-      const { leader } = router
-      return await replicaLoginRow({ leader, followers, windowMs, leaderMs }, question)
+    if (database === CONSOLE_DATABASE) return this.#askAnybody(question)
+    if (reads || this.pauses.active || this.disabled.has(database)) {
+      return this.#loginRowLater(question, reads)
     }
-    return await this.askLeader(question)
+    return this.askLeader(question)
+  }
+
+  async #loginRowLater(question: LoginQuestion, reads: boolean): Promise<LoginRow> {
+    const { router, followers } = this
+    await this.#maybeLater(question.database)
+    if (!reads) return await this.askLeader(question)
+    const { failoverWindowMs: windowMs, leaderSilenceMs: leaderMs } = this.limits
+    const { leader } = router
+    return await replicaLoginRow({ leader, followers, windowMs, leaderMs }, question)
   }
 
   /** What the leader says of a role and a database; waits for one. @throws PgError */
-  async askLeader(question: LoginQuestion): Promise<LoginRow> {
-    return await this.untilLed(async () => {
+  askLeader(question: LoginQuestion): Promise<LoginRow> {
+    return this.untilLed(() => {
       const { leader } = this.router
-      if (leader === undefined) throw fatal('cannot_connect_now', 'no leader serves')
-      return await leader.login(question)
+      if (leader !== undefined) return leader.login(question)
+      return Promise.reject(fatal('cannot_connect_now', 'no leader serves'))
     })
   }
 
-  async untilLed<T>(step: () => Promise<T>): Promise<T> {
-    return await untilLed(this.router, this.limits.failoverWindowMs, step)
+  untilLed<T>(step: () => Promise<T>): Promise<T> {
+    return untilLed(this.router, this.limits.failoverWindowMs, step)
   }
 
   /** The console is most needed while nobody leads: then a follower says who the client is. */
@@ -443,6 +457,23 @@ export class GatewayServer implements ConnectionHost, AsyncDisposable {
     this.#reloadTls()
     this.rules.look()
     this.#prober.look(this.connections)
+    this.#collect()
+    const sinceMs = now() - IDLE_MS
+    for (const session of this.sessions.values()) session.leave(sinceMs)
+  }
+
+  /**
+   * What many logins leave behind stands between what stays of them: once they have become few it
+   * is collected, which no allocation would do in a gateway whose clients only rest.
+   */
+  #collect(): void {
+    const { logins } = this.counters
+    const came = logins - this.#loginsSeen
+    this.#loginsSeen = logins
+    this.#loginsLeft += came
+    if (this.#loginsLeft < COLLECTED_LOGINS || came > COLLECTED_LOGINS / 100) return
+    this.#loginsLeft = 0
+    Bun.gc(true)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Logger } from '../../shared/log/logger.ts'
 import type { CancelRequest } from '../../shared/pgwire/startup-packet.ts'
+import type { Expiry } from '../../shared/time/expiry.ts'
 import type { AuthRules } from '../auth/auth-rules.ts'
 import type { LoginQuestion, LoginRow } from '../poolers/logins.ts'
 import type { StreamRequest } from '../poolers/pooler-link.ts'
@@ -34,7 +35,8 @@ export type NewSession = {
 export interface ConnectionHost {
   readonly log: Logger
   readonly counters: Counters
-  readonly limits: { readonly authenticationTimeoutMs: number }
+  /** Who is not in yet. */
+  readonly late: Expiry<Connection>
   /** Salts of users that do not exist are made from it. */
   readonly mockSecret: Uint8Array
   /** Who may come in, and how they prove who they are. */

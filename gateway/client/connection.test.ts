@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
 import { nullLogger } from '../../shared/log/logger.ts'
 import { startup } from '../../shared/pgwire/frontend.ts'
+import { Expiry } from '../../shared/time/expiry.ts'
 import { AuthRules } from '../auth/auth-rules.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import { Connection, type RawSocket } from './connection.ts'
@@ -12,7 +13,7 @@ function leaderless(): { connection: Connection; isClosed: () => boolean } {
   let closed = false
   const host: Partial<ConnectionHost> = {
     log: nullLogger,
-    limits: { authenticationTimeoutMs: 60_000 },
+    late: new Expiry(() => 60_000),
     counters: { logins: 0 } as ConnectionHost['counters'],
     tls: () => undefined,
     rules: new AuthRules({ file: () => undefined, log: nullLogger }, false),

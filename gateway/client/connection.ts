@@ -19,7 +19,8 @@ import {
   type CancelRequest,
   type StartupMessage,
 } from '../../shared/pgwire/startup-packet.ts'
-import { timer } from '../../shared/time/clock.ts'
+import { now, timer } from '../../shared/time/clock.ts'
+import type { Expiring } from '../../shared/time/expiry.ts'
 import { certificateOf, type CertifiedSocket } from '../auth/client-certificate.ts'
 import type { ClientCertificate } from '../auth/client-certificate.ts'
 import type { HbaRule, Newcomer } from '../auth/hba-rule.ts'
@@ -35,7 +36,7 @@ import type { LoginRow } from '../poolers/logins.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import { fatal } from '../session/session-errors.ts'
 import type { ReplicationSession } from '../replication/replication-session.ts'
-import type { Session } from '../session/session.ts'
+import { Session } from '../session/session.ts'
 import { ready } from '../session/units.ts'
 import type { ClientSession } from './client-session.ts'
 import type { ClientSocket } from './client-socket.ts'
@@ -53,13 +54,16 @@ const LINGER_MS = 5000
 /** All that a client ever has to say before it is let in is smaller. */
 const STRANGER_BYTES_MAX = 256 * 1024
 
+/** A client that proves itself later than this after it was asked about is tried anew. */
+const KNOWN_MS_MAX = 1000
+
 /** The raw socket of a connection, as Bun gives it. */
 export type RawSocket = Bun.Socket<Connection>
 
 /** What a client came in by. */
 export type PortKind = { readonly unix: boolean; readonly reads: boolean }
 
-export class Connection {
+export class Connection implements Expiring {
   session: ClientSession | undefined
   readonly peer: string
   readonly #host: ConnectionHost
@@ -69,7 +73,6 @@ export class Connection {
   readonly #reads: boolean
   readonly #raw: RawSocket
   #intake = new Intake()
-  #deadline: Disposable | undefined // until it is in
   #socket: ClientSocket
   #direct: DirectTls | undefined
   #tls: TlsIdentity | undefined
@@ -79,6 +82,7 @@ export class Connection {
   #protection = ''
   /** What is said with the next words: a write costs more than all else of a login. */
   #unsent: Buffer | undefined
+  #askedMs = 0 // when its pooler told of it
   #upgraded = false // the raw socket's bytes are ciphertext now
   #sslDone = false
   #gssDone = false
@@ -93,10 +97,10 @@ export class Connection {
     this.#socket = raw
     this.#unix = unix
     this.#reads = reads
-    this.peer = unix ? 'unix' : `${raw.remoteAddress}:${raw.remotePort}`
-    const { authenticationTimeoutMs } = host.limits
-    this.#deadline = timer(authenticationTimeoutMs, () => this.#timedOut(), { ref: false })
-    this.#place = host.stranger(this.#address())
+    const address = unix ? '' : raw.remoteAddress
+    this.peer = unix ? 'unix' : `${address}:${raw.remotePort}`
+    host.late.add(this)
+    this.#place = host.stranger(address)
     if (this.#place !== undefined) void this.#run()
     else queueMicrotask(() => this.#refuse(tooMany()))
   }
@@ -175,7 +179,7 @@ export class Connection {
   closed(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#deadline?.[Symbol.dispose]()
+    if (this.session === undefined) this.#host.late.delete(this)
     this.#place?.[Symbol.dispose]()
     this.#intake.close()
     this.session?.close()
@@ -232,7 +236,7 @@ export class Connection {
   }
 
   async #cancel(request: CancelRequest): Promise<void> {
-    this.#deadline?.[Symbol.dispose]()
+    this.#host.late.delete(this)
     await this.#host.cancel(request)
     this.#socket.end()
   }
@@ -250,13 +254,15 @@ export class Connection {
     const options = sessionSettings(startup)
     const { user, database } = startup
     host.counters.logins++
-    const row = await this.#authenticate(startup)
+    const replicates = startup.replication !== false
+    const row = await this.#authenticate(startup, replicates ? undefined : options)
     // Only now: who does not know the password takes nobody's place.
     using admission = host.admit(user, database)
-    const replicates = startup.replication !== false
     checkAdmission(row, { user, database, replicates, sessions: admission.sessions })
     const session = this.#newSession(startup, version, options)
-    const vector = await this.#open(session, startup.replication !== false)
+    const news = now() - this.#askedMs <= KNOWN_MS_MAX ? row.known : undefined
+    const known = session instanceof Session ? session.enter(news) : undefined
+    const vector = known ?? (await this.#open(session, replicates))
     if (this.#ended) return session.close()
     admission.keepFor(session)
     this.#welcome(session, vector.values)
@@ -290,7 +296,8 @@ export class Connection {
     version: number,
     options: [string, string][],
   ): Session | ReplicationSession {
-    const request = { user, database, options, client: this.peer }
+    const who = { user: shared(user), database: shared(database) }
+    const request = { ...who, options, client: this.peer }
     const socket = this.#socket
     if (replication === false) {
       return this.#host.newSession({ socket, version, request: { ...request, reads: this.#reads } })
@@ -321,11 +328,9 @@ export class Connection {
   }
 
   #welcome(session: ClientSession, values: ReadonlyMap<string, string>): void {
-    this.#deadline?.[Symbol.dispose]()
-    this.#deadline = undefined
-    const parameters = [...values].map(([name, value]) => parameterStatus(name, value))
+    this.#host.late.delete(this)
     const key = backendKeyData(session.number, session.cancelKey)
-    this.#write(Buffer.concat([...parameters, key, ready(IDLE)]))
+    this.#write(Buffer.concat([statusOf(values), key, ready(IDLE)]))
     const rest = this.#intake.takeMessages()
     this.#intake = SPENT // an idle client keeps as little memory as may be
     this.session = session
@@ -333,14 +338,19 @@ export class Connection {
   }
 
   /** @throws PgError when no rule lets the client in, or it cannot prove who it is. */
-  async #authenticate(startup: StartupMessage): Promise<LoginRow> {
+  async #authenticate(
+    startup: StartupMessage,
+    options?: readonly (readonly [string, string])[],
+  ): Promise<LoginRow> {
     const host = this.#host
     const { user, database } = startup
     const { rules } = host
     const { roles } = rules
     // Who is not let in anyway does not even wait for a leader.
     const early = roles === undefined ? this.#ruleFor(startup, []) : undefined
-    const row = await host.loginRow({ user, database, roles }, this.#reads)
+    const asked = this.#reads ? undefined : options
+    const row = await host.loginRow({ user, database, roles, options: asked }, this.#reads)
+    this.#askedMs = now()
     const rule = early ?? this.#ruleFor(startup, row.memberOf ?? [])
     const write = (bytes: Buffer): void => this.#write(bytes)
     const message = (): Promise<MessageReader> => this.#intake.message()
@@ -364,10 +374,13 @@ export class Connection {
 
   /** @throws PgError when there is none, or it says no. */
   #ruleFor({ user, database, replication }: StartupMessage, memberOf: readonly string[]): HbaRule {
+    const address = this.#address()
     const who: Newcomer = {
       unix: this.#unix,
       tls: this.#tls !== undefined,
-      address: parseIp(this.#address()),
+      get address() {
+        return parseIp(address) // which most rules do not ask for
+      },
       user,
       database,
       physical: replication === true,
@@ -375,12 +388,12 @@ export class Connection {
     const rule = this.#host.rules.find(who, memberOf)
     if (rule !== undefined && rule.method !== 'reject') return rule
     this.#host.counters.loginsFailed++
-    throw noEntry(rule, who, this.#address())
+    throw noEntry(rule, who, address)
   }
 
   /** '' for a unix socket. */
   #address(): string {
-    return this.#unix ? '' : this.#raw.remoteAddress
+    return this.#unix ? '' : this.peer.slice(0, this.peer.lastIndexOf(':'))
   }
 
   // TLS -------------------------------------------------------------------------------------------
@@ -447,7 +460,8 @@ export class Connection {
     this.#endSoon()
   }
 
-  #timedOut(): void {
+  /** It is not in yet, and should be. */
+  expire(): void {
     if (this.session !== undefined) return
     // Who has not even said what it wants is closed without a word, as by Postgres.
     if (!this.#authenticating) return this.terminate()
@@ -464,7 +478,7 @@ export class Connection {
   /** What was written goes out; then it is over, whatever the client does. */
   #endSoon(): void {
     this.#socket.end()
-    timer(LINGER_MS, () => this.#socket.terminate(), { ref: false })
+    if (!this.#ended) timer(LINGER_MS, () => this.#socket.terminate(), { ref: false })
     this.closed()
   }
 
@@ -487,6 +501,29 @@ export class Connection {
     const taken = this.#socket.write(bytes, 0, bytes.length)
     if (taken !== bytes.length && !this.#ended) this.terminate()
   }
+}
+
+/** Names that many sessions have; more are kept by each for itself. */
+const NAMES_MAX = 1000
+const names = new Map<string, string>()
+
+/** One string for all sessions of a name. */
+function shared(name: string): string {
+  const known = names.get(name)
+  if (known === undefined && names.size < NAMES_MAX) names.set(name, name)
+  return known ?? name
+}
+
+const statuses = new WeakMap<ReadonlyMap<string, string>, Buffer>()
+
+/** Values as ParameterStatus messages; those of a backend are made once. */
+function statusOf(values: ReadonlyMap<string, string>): Buffer {
+  let bytes = statuses.get(values)
+  if (bytes === undefined) {
+    bytes = Buffer.concat([...values].map(([name, value]) => parameterStatus(name, value)))
+    statuses.set(values, bytes)
+  }
+  return bytes
 }
 
 /** The intake of clients that are in: it gets nothing any more. */

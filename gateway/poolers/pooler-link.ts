@@ -5,7 +5,7 @@
 // for it, or the end of the link; only then it is used again.
 
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { Kind, FRAME_PAYLOAD_BYTES_MAX, Flag } from '../../shared/link/frame.ts'
+import { Entry, Kind, FRAME_PAYLOAD_BYTES_MAX, Flag } from '../../shared/link/frame.ts'
 import { connectLink, type LinkAddress } from '../../shared/link/link-client.ts'
 import type { LinkConnection, LinkHandler } from '../../shared/link/link-connection.ts'
 import type { Logger } from '../../shared/log/logger.ts'
@@ -15,6 +15,7 @@ import { backoff, now, timer } from '../../shared/time/clock.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import { readHealth, ruleBytes, type Health } from './health.ts'
 import { intern, type ParameterVector } from './parameter-vector.ts'
+import type { KnownSession } from './known-session.ts'
 import { Logins, type LoginQuestion, type LoginRow } from './logins.ts'
 
 /** A session, as its stream's frames reach it. Byte ranges are valid only during the call. */
@@ -106,6 +107,7 @@ export class PoolerLink implements LinkHandler {
   #closing: boolean[] = []
   #free: number[] = []
   #vectors = new Map<number, ParameterVector>()
+  #known = new Map<ParameterVector, KnownSession>()
   #defined = new Set<number>()
   #retrying: Disposable | undefined
   #stopped = false
@@ -115,7 +117,7 @@ export class PoolerLink implements LinkHandler {
     this.id = id
     this.#addresses = addresses
     this.#settings = settings
-    this.logins = new Logins(settings.loginTimeoutMs)
+    this.logins = new Logins(settings.loginTimeoutMs, (ready) => this.#knownById(ready))
     void this.#connect()
   }
 
@@ -149,22 +151,26 @@ export class PoolerLink implements LinkHandler {
     }
   }
 
-  /** Opens a stream; `onOpened` or `onFailed` follows. @returns its number. */
-  open(owner: StreamOwner, request: StreamRequest): number {
+  /**
+   * Opens a stream; `onOpened` or `onFailed` follows. One that is `known` is open already, as far
+   * as the pooler does not say another thing by `onFailed`. @returns its number.
+   */
+  open(owner: StreamOwner, request: StreamRequest, known = false): number {
     const stream = this.#free.pop() ?? Math.max(1, this.#streams.length)
     this.#streams[stream] = owner
     this.#closing[stream] = false
     const kind = request.replication === undefined ? Kind.Open : Kind.OpenReplication
-    this.connection?.sendJson(kind, stream, 0, request)
+    this.connection?.sendJson(kind, stream, known ? Entry.Known : Entry.Tried, request)
     return stream
   }
 
-  /** The session is done with its stream: what runs on it is aborted. */
-  close(stream: number): void {
+  /** The session is done with its stream: what runs on it is aborted, at once with `hurry`. */
+  close(stream: number, hurry = true): void {
     if (this.#streams[stream] === undefined) return
     this.#streams[stream] = undefined
     this.#closing[stream] = true
-    this.connection?.send(Kind.Close, stream, 0, 0, 0, 0)
+    if (hurry) this.connection?.send(Kind.Close, stream, 0, 0, 0, 0)
+    else this.connection?.sendLater(Kind.Close, stream)
   }
 
   /** Asks for the login row of a user. */
@@ -174,6 +180,15 @@ export class PoolerLink implements LinkHandler {
     return this.logins.ask((request) => {
       connection.sendJson(Kind.Login, 0, request, question)
     })
+  }
+
+  /** Sessions that are accepted here, and begin with these values. */
+  known(vector: ParameterVector): KnownSession | undefined {
+    const { connection } = this
+    if (connection === undefined) return undefined
+    let known = this.#known.get(vector)
+    if (known === undefined) this.#known.set(vector, (known = { connection, vector }))
+    return known
   }
 
   /** Makes sure that the pooler knows a statement before an operation names it. */
@@ -255,6 +270,7 @@ export class PoolerLink implements LinkHandler {
     this.#closing = []
     this.#free = []
     this.#vectors = new Map()
+    this.#known = new Map()
     this.#defined = new Set()
     this.watches = new WatchLists()
     this.logins.fail(notConnected(this.id))
@@ -339,6 +355,11 @@ export class PoolerLink implements LinkHandler {
     if (same) return
     this.rule = ruleBytes(health)
     this.#settings.changed()
+  }
+
+  #knownById(ready: number): KnownSession | undefined {
+    const vector = this.#vectors.get(ready)
+    return vector && this.known(vector)
   }
 
   #forget(stream: number): void {

@@ -7,7 +7,7 @@
 // - A session whose backend is held goes on with that stream or ends; another may run anywhere.
 
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
-import { timer } from '../../shared/time/clock.ts'
+import { Expiry, type Expiring } from '../../shared/time/expiry.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import type { StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
 import type { Held } from '../hold/hold.ts'
@@ -69,8 +69,11 @@ export type CoreOptions = {
   owner: Owner
 }
 
+/** Sessions that were ended, until their sockets close. */
+const lingering = new Expiry<SessionCore>(() => LINGER_MS)
+
 /** One session's state. Its fields are its parts' to change, each where its comment says. */
-export class SessionCore {
+export class SessionCore implements Expiring {
   readonly host: SessionHost
   readonly socket: ClientSocket
   readonly request: StreamRequest
@@ -165,7 +168,6 @@ export class SessionCore {
   ending = false
   readonly #reachesTempAtStart: boolean
   #extended: Extended | undefined
-  #lingering: Disposable | undefined
 
   constructor({ host, socket, request, owner }: CoreOptions) {
     this.host = host
@@ -255,14 +257,19 @@ export class SessionCore {
   end(): void {
     if (this.mode === Mode.Closed) return
     this.ending = true
+    lingering.add(this) // before a socket that closes at once says so
     if (this.down.output.waiting === 0) this.socket.end()
-    this.#lingering = timer(LINGER_MS, () => this.socket.terminate(), { ref: false })
     this.close()
+  }
+
+  /** It has not read what it was sent last. */
+  expire(): void {
+    this.socket.terminate()
   }
 
   /** The socket is closed. */
   gone(): void {
-    this.#lingering?.[Symbol.dispose]()
+    if (this.ending) lingering.delete(this)
     this.close()
   }
 
@@ -282,4 +289,17 @@ export class SessionCore {
     this.window.release()
     return true
   }
+}
+
+/** Takes its stream from a session at rest that nothing holds, and that has sent nothing since. */
+export function leaveIdle(core: SessionCore, sinceMs: number): void {
+  const { up, settings, request, status, lostTransaction, split } = core
+  if (split !== undefined) return // both of its streams have their uses
+  // One that was not known beforehand would have to be tried again.
+  if (up.link === undefined || up.known === undefined || core.sentMs > sinceMs) return
+  if (up.held || up.listens || status !== TransactionStatus.Idle) return
+  if (core.askedPins !== 0 || settings.pairs === undefined || core.readsSequences) return
+  if (request.reads === true || lostTransaction !== LostTransaction.None) return
+  up.leave()
+  core.extended?.released()
 }

@@ -5,12 +5,15 @@ import { Frontend, TransactionStatus } from '../../shared/pgwire/message-types.t
 import { now } from '../../shared/time/clock.ts'
 import { LostTransaction, Mode, type SessionCore } from './core.ts'
 import { Outcome, outcomeOf } from './loss.ts'
-import { lossError, transactionLost } from './session-errors.ts'
+import type { Refusal } from '../poolers/pooler-link.ts'
+import { lossError, refusalError, transactionLost } from './session-errors.ts'
 import { extendedExit, transactionExit, type Exit } from './transaction-exit.ts'
 import { ROLLED_BACK } from './units.ts'
 
 const HEADER_BYTES = 5
 const { Idle, Failed } = TransactionStatus
+/** As a batch that was looked up in an old list: the same again, at once. */
+const NOT_KNOWN: Refusal = { code: 'watch', sqlstate: '57P03', message: 'nobody serves' }
 
 export class Failures {
   readonly #core: SessionCore
@@ -63,6 +66,36 @@ export class Failures {
       core.down.error(error)
       core.mode = Mode.Skip
     }
+  }
+
+  /** A batch was refused before anything of it began: it goes elsewhere, or fails. */
+  unstarted(refusal: Refusal): void {
+    const core = this.#core
+    const { up } = core
+    const { code } = refusal
+    up.end()
+    core.extended?.takeBack()
+    if (!up.held) core.extended?.released()
+    core.unit = core.before = 0
+    const elsewhere = code === 'rule' || code === 'not_serving' || code === 'draining'
+    const again = elsewhere || code === 'watch'
+    if (!again || (!core.retained && core.mode !== Mode.Unit)) {
+      return this.reject(refusalError(refusal))
+    }
+    if (core.retained) core.window.rewind()
+    core.retained = false
+    core.passLeft = 0
+    // The newer list came ahead of the refusal: the texts are looked up in it.
+    if (elsewhere) this.wait()
+    else core.mode = Mode.Rest
+  }
+
+  /** What was known of the session is so no more: its batch comes again once it is tried. */
+  notKnown(): void {
+    const { up } = this.#core
+    up.known = undefined
+    this.unstarted(NOT_KNOWN)
+    up.forget()
   }
 
   /**

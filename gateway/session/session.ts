@@ -11,6 +11,7 @@ import { now, timer } from '../../shared/time/clock.ts'
 import { turnMs } from '../../shared/time/turn.ts'
 import type { ClientSocket } from '../client/client-socket.ts'
 import type { Held } from '../hold/hold.ts'
+import type { KnownSession } from '../poolers/known-session.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import type { Loss, Refusal, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
 import {
@@ -20,19 +21,13 @@ import {
   relistens,
   tellsOfMissed,
 } from '../listen/relisten.ts'
-import { LostTransaction, Mode, SessionCore } from './core.ts'
+import { LostTransaction, leaveIdle, Mode, SessionCore } from './core.ts'
 import { setPooling, settle } from './after-batch.ts'
 import { Failures } from './failures.ts'
 import { Pooling } from './mentions.ts'
 import { Sender } from './sender.ts'
 import { forgetSequences } from './sequence-use.ts'
-import {
-  farewellOf,
-  fatal,
-  missedNotifications,
-  refusalError,
-  WEAK_COMMIT_HINT,
-} from './session-errors.ts'
+import { farewellOf, fatal, missedNotifications, WEAK_COMMIT_HINT } from './session-errors.ts'
 import { holdSettings } from './session-settings.ts'
 import type { SessionHost } from './session-host.ts'
 import { describeSession, viewOf, type SessionView } from './session-view.ts'
@@ -132,6 +127,21 @@ export class Session implements StreamOwner, Held {
     return opening.promise
   }
 
+  /** In, if the pooler of its next batch has said that it will be opened there. */
+  enter(known: KnownSession | undefined): ParameterVector | undefined {
+    const { host, request, up, down } = this.#core
+    const link = host.route.pick(undefined)
+    if (known === undefined || link?.connection !== known.connection) return undefined
+    up.enter(link, known, request.database)
+    down.begin(known.vector)
+    return known.vector
+  }
+
+  /** Has its pooler forget it if it has rested since `ms`: it opens again with its next batch. */
+  leave(ms: number): void {
+    if (this.idle) leaveIdle(this.#core, ms)
+  }
+
   /** The client was told that it is in. `rest` is what it sent behind its startup. */
   begin(rest: Buffer): void {
     this.#core.mode = Mode.Rest
@@ -218,8 +228,9 @@ export class Session implements StreamOwner, Held {
   // StreamOwner -----------------------------------------------------------------------------------
 
   onOpened(vector: ParameterVector): void {
-    const { up, down } = this.#core
+    const { up, down, split } = this.#core
     up.opened = true
+    if (split === undefined) up.accepted(vector)
     this.#vectorId = -1
     const opening = this.#opening
     this.#opening = undefined
@@ -234,10 +245,15 @@ export class Session implements StreamOwner, Held {
   }
 
   onFailed(message: Buffer): void {
+    const { up } = this.#core
+    if (up.known !== undefined && up.running) {
+      this.#failures.notKnown()
+      return this.#pump()
+    }
     const opening = this.#opening
     this.#opening = undefined
     if (opening === undefined) return this.#onMoveFailed(message)
-    this.#core.up.forget()
+    up.forget()
     opening.reject(message)
   }
 
@@ -335,21 +351,7 @@ export class Session implements StreamOwner, Held {
       this.#failures.lost(false)
       return this.#pump()
     }
-    up.end()
-    core.extended?.takeBack()
-    if (!up.held) core.extended?.released()
-    core.unit = core.before = 0
-    const elsewhere = code === 'rule' || code === 'not_serving' || code === 'draining'
-    if ((elsewhere || code === 'watch') && (core.retained || core.mode === Mode.Unit)) {
-      if (core.retained) core.window.rewind()
-      core.retained = false
-      core.passLeft = 0
-      // The newer list came ahead of the refusal: the texts are looked up in it.
-      if (elsewhere) this.#failures.wait()
-      else core.mode = Mode.Rest
-    } else {
-      this.#failures.reject(refusalError(refusal))
-    }
+    this.#failures.unstarted(refusal)
     this.#pump()
   }
 

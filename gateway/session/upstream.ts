@@ -10,7 +10,9 @@ import {
   STREAM_WINDOW_BYTES,
 } from '../../shared/link/frame.ts'
 import type { LinkConnection } from '../../shared/link/link-connection.ts'
+import type { KnownSession } from '../poolers/known-session.ts'
 import type { ChannelChange } from '../listen/listen-statement.ts'
+import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import type { PoolerLink, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
 import { WatchedDatabase } from '../watch/watch-lists.ts'
 import type { BatchBuilder } from './batch-builder.ts'
@@ -28,6 +30,8 @@ export class Upstream {
   watch = NOWHERE
   /** The pooler has a backend that accepted this session's options. */
   opened = false
+  /** What a pooler has said of the session before it was opened there. */
+  known: KnownSession | undefined
   /** Number of the batch under way or, at rest, of the last one. */
   batch = 0
   running = false
@@ -56,13 +60,38 @@ export class Upstream {
     this.#credit = STREAM_WINDOW_BYTES
     this.#received = 0
     this.watch = link.watches.of(request.database)
-    this.stream = link.open(owner, request)
+    const { known } = this
+    if (known === undefined || known.connection !== link.connection) {
+      this.stream = link.open(owner, request)
+    } else {
+      this.stream = link.open(owner, request, true)
+      owner.onOpened(known.vector)
+    }
+  }
+
+  /** Not open yet, but its pooler has said that it will be. */
+  enter(link: PoolerLink, known: KnownSession, database: string): void {
+    this.known = known
+    this.watch = link.watches.of(database)
+  }
+
+  /** It may be opened there again without being tried. */
+  accepted(vector: ParameterVector): void {
+    if (this.known?.connection !== this.#connection) this.known = this.link?.known(vector)
+  }
+
+  /** Nothing holds the session where it is: its pooler need not know of it until its next batch. */
+  leave(): void {
+    const { watch } = this
+    this.close()
+    this.watch = watch
   }
 
   /** The stream is gone, or shall be: what ran on it is over. */
   close(): void {
+    const hurry = this.running || this.held
     this.end()
-    this.link?.close(this.stream)
+    this.link?.close(this.stream, hurry)
     this.forget()
   }
 

@@ -113,7 +113,7 @@ export class Executor implements BackendHost {
     this.watches = new Watches({
       log: options.log,
       admin: { socketPath, user: ADMIN.user, timeoutMs: ADMIN_TIMEOUT_MS },
-      sessionsOf: (database) => this.pools.sessionsOf(database),
+      inUse: (database) => this.pools.uses(database),
       changed: (watch) => this.#watchChanged(watch),
       changedElsewhere: (database) => this.retire(database),
     })

@@ -1,9 +1,10 @@
 import type { Logger } from '../../shared/log/logger.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { Flag, FRAME_PAYLOAD_BYTES_MAX, Kind } from '../../shared/link/frame.ts'
+import { Entry, Flag, FRAME_PAYLOAD_BYTES_MAX, Kind } from '../../shared/link/frame.ts'
 import type { LinkConnection, LinkHandler } from '../../shared/link/link-connection.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
+import { acceptedOf } from './accepted.ts'
 import { DefinitionTable } from './definition-table.ts'
 import type { Executor } from './executor.ts'
 import { LoginQuestions, readLogin, type LoginRequest } from './login.ts'
@@ -13,6 +14,7 @@ import { encodeWatchList } from '../../shared/link/watch.ts'
 import type { DatabaseWatch } from '../watch/database-watch.ts'
 import type { RefusalCode } from './refusal.ts'
 import { Stream } from './stream.ts'
+import { poolId } from '../pool/pool.ts'
 import { StreamState } from './stream-state.ts'
 
 /**
@@ -78,7 +80,7 @@ export class LinkSession implements LinkHandler {
     if (stream === undefined) {
       if (this.replication.frame(kind, id, flags, value, bytes, start, end)) return
       // Frames for a stream that ended here may still be under way: they are dropped.
-      if (kind === Kind.Open) this.#open(id, bytes.toString('utf8', start, end))
+      if (kind === Kind.Open) this.#open(id, bytes.toString('utf8', start, end), value)
       return
     }
     try {
@@ -228,15 +230,20 @@ export class LinkSession implements LinkHandler {
     }
   }
 
-  #open(id: number, text: string): void {
+  #open(id: number, text: string, entry: number): void {
     try {
       const { key, client, session, reads, settings } = readOpen(text)
       const pool = this.executor.poolFor(key, reads)
       const stream = new Stream(this, pool, { id, client, session, reads, settings })
       this.streams.set(id, stream)
-      if (stream.watch.ready) stream.open()
+      const { watch } = stream
+      if (entry === Entry.Known) {
+        const vector = acceptedOf(pool)
+        if (vector !== undefined && watch.ready && this.#watches.has(watch)) stream.enter(vector)
+        else this.openFailed(stream, NOT_KNOWN)
+      } else if (watch.ready) stream.open()
       else
-        void stream.watch.check().then(() => {
+        void watch.check().then(() => {
           if (stream.state === StreamState.Opening) stream.open()
         })
     } catch (error) {
@@ -252,12 +259,28 @@ export class LinkSession implements LinkHandler {
   #close(stream: Stream): void {
     stream.close()
     this.streams.delete(stream.id)
-    this.connection.send(Kind.Closed, stream.id, 0, 0, 0, 0)
+    this.connection.sendLater(Kind.Closed, stream.id)
   }
 
   async #login(request: number, login: LoginRequest): Promise<void> {
     const answer = await this.#logins.ask(login)
-    this.connection.sendJson(Kind.LoginRow, 0, request, answer)
+    const ready = this.#readyFor(login)
+    const whole = ready === 0 ? answer : { ...answer, ready }
+    this.connection.sendJson(Kind.LoginRow, 0, request, whole)
+  }
+
+  /** The id of the values that such a session begins with; 0 when it is to be tried. */
+  #readyFor({ user, database, options }: LoginRequest): number {
+    const { gate, pools, limits, watches, sessions } = this.executor
+    if (options === undefined || gate.refusal !== undefined || sessions >= limits.streamsMax)
+      return 0
+    const pool = pools.pools.get(poolId({ user, database, options }))
+    const watch = pool === undefined ? undefined : watches.of(database)
+    if (pool === undefined || watch?.ready !== true) return 0
+    const vector = acceptedOf(pool)
+    if (vector === undefined) return 0
+    this.tellWatch(watch, true)
+    return this.vectorId(vector)
   }
 
   #forgetOldestVector(): void {
@@ -268,6 +291,11 @@ export class LinkSession implements LinkHandler {
     }
   }
 }
+
+/** What a session is told that cannot be opened as the gateway believed: it is tried then. */
+const NOT_KNOWN = fromPgError(
+  new PgError('cannot_connect_now', 'the session has to be tried', { severity: 'FATAL' }),
+)
 
 /** An ErrorResponse as it is, or a short one in place of one that no frame holds. */
 function fitting(response: Buffer): Buffer {

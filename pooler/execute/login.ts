@@ -1,6 +1,6 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { AdminConnection } from '../backend/admin-connection.ts'
-import { parseObject } from './open-frame.ts'
+import { isOptions, parseObject } from './open-frame.ts'
 
 /** Whom a gateway wants to let in, and where to. */
 export type LoginRequest = {
@@ -8,6 +8,8 @@ export type LoginRequest = {
   database: string
   /** Roles to tell membership in, besides the one named as the database; undefined: none. */
   roles?: readonly string[]
+  /** What it would open a session with; undefined: it does not say. */
+  options?: readonly (readonly [string, string])[]
 }
 
 /** What Postgres knows about a login, read anew each time; or why it could not be read. */
@@ -61,12 +63,14 @@ left join pg_catalog.pg_database d on d.datname = $2`
 
 /** Reads a LOGIN frame's JSON. @throws PgError protocol_violation. */
 export function readLogin(text: string): LoginRequest {
-  const { user, database, roles = null } = parseObject(text)
+  const { user, database, roles = null, options } = parseObject(text)
   const named = roles === null || (Array.isArray(roles) && roles.every(isText))
-  if (typeof user !== 'string' || typeof database !== 'string' || !named) {
+  const opens = options === undefined || isOptions(options)
+  if (typeof user !== 'string' || typeof database !== 'string' || !named || !opens) {
     throw new PgError('protocol_violation', 'link: malformed login request')
   }
-  return roles === null ? { user, database } : { user, database, roles: roles as string[] }
+  const login = options === undefined ? { user, database } : { user, database, options }
+  return roles === null ? login : { ...login, roles: roles as string[] }
 }
 
 /**

@@ -68,7 +68,8 @@ function isName(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && !value.includes('\0')
 }
 
-function isOptions(value: unknown): value is [string, string][] {
+/** Startup options of one session. */
+export function isOptions(value: unknown): value is [string, string][] {
   return Array.isArray(value) && value.length <= OPTIONS_MAX && value.every(isPair)
 }
 

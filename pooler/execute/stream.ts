@@ -25,6 +25,8 @@ import { readListenAsk } from '../listen/listen-ask.ts'
 import { Listening, type ListeningOwner } from '../listen/listening.ts'
 import type { Refusal as PoolRefusal } from '../pool/pool-waiter.ts'
 import type { Pool } from '../pool/pool.ts'
+import type { ParameterVector } from '../backend/parameters.ts'
+import { acceptedOf } from './accepted.ts'
 import { BatchEnd, type BatchEndOwner } from './batch-end.ts'
 import { Concern, concernsOf } from './database-command.ts'
 import { Fitting, type FittingOwner } from './fitting.ts'
@@ -64,12 +66,16 @@ export class Stream
     this.#inbound = new InboundWindow(link.connection, hello.id)
   }
 
+  /** The gateway was told at login that it is accepted: nobody waits for an answer. */
+  enter(vector: ParameterVector): void {
+    this.state = StreamState.Idle
+    this.told = vector
+  }
+
   /** Tries the session's key on a backend, unless one exists that was accepted with it. */
   open(): void {
-    for (const member of this.pool.members) {
-      if (member.retired || !member.open) continue // one that is retired began with other defaults
-      if (member.initialParameters !== undefined) return this.#opened(member)
-    }
+    const accepted = acceptedOf(this.pool)
+    if (accepted !== undefined) return this.#opened(accepted)
     const backend = this.link.executor.pools.acquire(this.pool, this)
     if (backend !== undefined) this.granted(backend)
   }
@@ -217,7 +223,9 @@ export class Stream
 
   override granted(backend: Backend): void {
     if (this.state === StreamState.Opening) {
-      this.#opened(backend)
+      const { initialParameters } = backend
+      assert(initialParameters !== undefined, 'an open backend has reported its parameters')
+      this.#opened(initialParameters)
       this.link.executor.release(backend)
       return
     }
@@ -292,12 +300,10 @@ export class Stream
     this.#lost(sent, loss)
   }
 
-  #opened(backend: Backend): void {
+  #opened(vector: ParameterVector): void {
     this.state = StreamState.Idle
-    const { initialParameters } = backend
-    assert(initialParameters !== undefined, 'an open backend has reported its parameters')
-    this.told = initialParameters
-    this.link.opened(this, initialParameters)
+    this.told = vector
+    this.link.opened(this, vector)
   }
 
   /** Another watch list: a batch that waits was looked up in the one before. */

@@ -69,13 +69,12 @@ export class PoolSet<M extends PoolMember<M>> {
     this.#nowMs = nowMs
   }
 
-  /** Sessions in a database. */
-  sessionsOf(database: string): number {
-    let sessions = 0
-    for (const { key, sessions: of } of this.pools.values()) {
-      if (key.database === database) sessions += of
+  /** Whether a database has sessions, or backends for those that rest in their gateways. */
+  uses(database: string): boolean {
+    for (const { key, sessions, members } of this.pools.values()) {
+      if (key.database === database && (sessions > 0 || members.size > 0)) return true
     }
-    return sessions
+    return false
   }
 
   /** The pool of `key`, made if need be; undefined when there are `poolsMax` in use already. */

@@ -16,8 +16,8 @@ const UNUSED_MAX = 200
 /** What they need from the pooler. */
 export type WatchesHost = WatchHost & {
   readonly log: Logger
-  /** Sessions of gateways in a database. */
-  sessionsOf(database: string): number
+  /** A database has sessions of gateways, or backends for them. */
+  inUse(database: string): boolean
   /** A change came from elsewhere: its idle backends may hold what nobody has looked at. */
   changedElsewhere(database: string): void
 }
@@ -63,7 +63,7 @@ export class Watches {
       const everyMs = watch.ready ? POLL_MS : RETRY_MS
       if (nowMs - watch.polledMs < everyMs || nowMs < watch.awayUntilMs) continue
       watch.polledMs = nowMs
-      if (this.#host.sessionsOf(watch.database) === 0) this.#forget(watch)
+      if (!this.#host.inUse(watch.database)) this.#forget(watch)
       else void this.#poll(watch, connections > CONNECTIONS_MAX)
     }
   }

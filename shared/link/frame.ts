@@ -34,12 +34,20 @@ export const Kind = {
   Proof: 2,
   Welcome: 3,
   // Gateway to pooler.
+  /**
+   * JSON. `value` is Entry.Tried or Entry.Known. OPENED or FAILED follows; of what is known already
+   * only FAILED, 57P03, where it is known no more: what came behind it was not begun.
+   */
   Open: 10,
   Batch: 11,
   Cancel: 12,
   Close: 13,
   Define: 14,
   Release: 15,
+  /**
+   * JSON {"user", "database", "roles"}, and "options" as OPEN has them of one that will open.
+   * `value` is the number of the question.
+   */
   Login: 16,
   /**
    * JSON {"names": [..], "defines": [..]}, lower case, before the BATCH or DATA that needs it.
@@ -71,6 +79,10 @@ export const Kind = {
   Lost: 33,
   Closed: 34,
   Parameters: 35,
+  /**
+   * JSON; keeps data order. `ready`, where it is, names the vector of a backend that was accepted
+   * with what the question said: OPEN may come with Entry.Known.
+   */
   LoginRow: 36,
   Health: 37,
   /**
@@ -91,6 +103,14 @@ export const Kind = {
   Watch: 40,
 } as const
 export type Kind = (typeof Kind)[keyof typeof Kind]
+
+/** What the gateway knows of a session that it opens. */
+export const Entry = {
+  /** It is to be tried on a backend, and the gateway waits for that. */
+  Tried: 0,
+  /** LOGIN_ROW has said that it is accepted: batches follow at once. */
+  Known: 1,
+} as const
 
 export const Flag = {
   /** The payload's raw bytes end on a message boundary. */
@@ -219,10 +239,14 @@ export const LostStatus = { NothingSent: 0, Sent: 1 } as const
 /** Kinds that keep their order with DATA; all others overtake it in the sender's queue. */
 export function keepsDataOrder(kind: number): boolean {
   switch (kind) {
+    case Kind.Open: // before its batches, and behind those of the stream that had its number
+    case Kind.OpenReplication:
+    case Kind.Close: // behind OPEN
     case Kind.Batch:
     case Kind.Data:
     case Kind.Define: // a BATCH that needs the statement may follow at once
     case Kind.Parameters: // before the READY that names the vector
+    case Kind.LoginRow: // behind the vector and the watch list
     case Kind.Names: // before the batch that needs them
     case Kind.Watch: // before what was refused for it
     case Kind.Settings: // before the READY whose batch changed them

@@ -1,12 +1,14 @@
 // Either end of an authenticated link.
 //
 // Writes are gathered: while at most one stream is busy BATCH and DATA leave at once; all else
-// leaves together with the other frames of one turn of the event loop. Control frames overtake data
+// leaves together with the other frames of one turn of the event loop, what nobody waits for with
+// those of a later one. Control frames overtake data
 // in this queue, never inside a chunk already begun. What cannot be written waits; above
 // LINK_QUEUE_BYTES_MAX the owner is asked to stop producing (`congested`) until `drained`.
 
 import { PgError } from '../errors/pg-error.ts'
 import { assert } from '../errors/assert.ts'
+import { timer } from '../time/clock.ts'
 import { turnEnds } from '../time/turn.ts'
 import {
   FRAME_HEADER_BYTES,
@@ -20,6 +22,8 @@ import { FrameReader, type OnFrame } from './frame-reader.ts'
 
 /** Data waiting for one link's socket above which producers pause. */
 export const LINK_QUEUE_BYTES_MAX = 1024 * 1024
+/** What nobody waits for leaves with other frames, or after this. */
+const LATER_MS = 10
 /** Below this they go on. */
 const LINK_QUEUE_BYTES_LOW = LINK_QUEUE_BYTES_MAX / 4
 
@@ -62,6 +66,13 @@ export class LinkConnection {
   #scheduled = false
   #wasCongested = false
   #closed = false
+  #unhurried = false // the frame that is being queued
+  #flushesSoon = false
+  readonly #flushNow = (): void => {
+    this.#flushesSoon = false
+    this.flush()
+    turnEnds()
+  }
   readonly #flushLater = (): void => {
     this.#scheduled = false
     this.flush()
@@ -139,6 +150,13 @@ export class LinkConnection {
     this.send(kind, stream, 0, 0, 0, value, Buffer.from(JSON.stringify(object)))
   }
 
+  /** Queues a frame without payload that may leave with what comes next, or a little later. */
+  sendLater(kind: number, stream: number): void {
+    this.#unhurried = true
+    this.send(kind, stream, 0, 0, 0, 0)
+    this.#unhurried = false
+  }
+
   /** Writes what waits, as far as the socket takes it. */
   flush(): void {
     while (!this.#blocked && !this.#closed) {
@@ -201,6 +219,12 @@ export class LinkConnection {
     this.handler.closed(reason)
   }
 
+  #flushSoon(): void {
+    if (this.#flushesSoon) return
+    this.#flushesSoon = true
+    timer(LATER_MS, this.#flushNow, { ref: false })
+  }
+
   /** Logins, and streams that open and close, come in crowds: a turn later is soon enough. */
   #schedule(isHot: boolean): void {
     if (isHot && this.busy <= 1) {
@@ -209,6 +233,7 @@ export class LinkConnection {
     } else if (!this.#scheduled) {
       turnEnds()
       if (this.#blocked) return
+      if (this.#unhurried) return this.#flushSoon()
       this.#scheduled = true
       setImmediate(this.#flushLater)
     }

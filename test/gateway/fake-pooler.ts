@@ -3,7 +3,14 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
 import { makeVerifier, formatVerifier } from '../../shared/scram/verifier.ts'
-import { BATCH_HEAD_BYTES, Flag, Kind, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
+import {
+  BATCH_HEAD_BYTES,
+  Entry,
+  Flag,
+  Kind,
+  OP_BYTES,
+  OPS_HEAD_BYTES,
+} from '../../shared/link/frame.ts'
 import { LinkAccept } from '../../shared/link/link-accept.ts'
 import type { LinkConnection } from '../../shared/link/link-connection.ts'
 import { commandComplete, readyForQuery } from '../../shared/pgwire/backend.ts'
@@ -65,9 +72,15 @@ export class FakePooler implements Disposable {
   script: Script = (batch) => this.answer(batch)
   connection: LinkConnection | undefined
   silent = false
+  /** Logins are told that their sessions are accepted. */
+  knows = false
+  /** Streams that were opened as known, and so many that it does not know from now on. */
+  entered = 0
+  knownRefused = 0
   /** So many streams are refused from now on, as by a pooler that does not serve. */
   opensRefused = 0
   readonly #listener: Bun.TCPSocketListener<LinkAccept | undefined>
+  readonly #refused = new Set<number>()
   readonly #beat: ReturnType<typeof setInterval>
   #looks = 0
   #standing: Required<Standing>
@@ -173,6 +186,17 @@ export class FakePooler implements Disposable {
     switch (kind) {
       case Kind.Open:
         this.opens.push(JSON.parse(payload.toString()) as Record<string, unknown>)
+        this.#refused.delete(stream)
+        if (value === Entry.Known && this.knownRefused === 0) {
+          this.entered++
+          break
+        }
+        if (value === Entry.Known) {
+          this.knownRefused--
+          this.#refused.add(stream)
+          this.connection?.send(Kind.Failed, stream, 0, 0, 0, 0, NOT_SERVING)
+          break
+        }
         if (this.opensRefused > 0) {
           this.opensRefused--
           this.connection?.send(Kind.Failed, stream, 0, 0, 0, 0, NOT_SERVING)
@@ -182,9 +206,16 @@ export class FakePooler implements Disposable {
         this.connection?.send(Kind.Opened, stream, 0, 0, 0, 1)
         break
       case Kind.Login:
-        this.connection?.sendJson(Kind.LoginRow, 0, value, loginRow())
+        if (this.knows) {
+          this.connection?.send(Kind.Parameters, 0, 0, 0, 0, 1, Buffer.from(VECTOR))
+        }
+        this.connection?.sendJson(Kind.LoginRow, 0, value, {
+          ...loginRow(),
+          ...(this.knows ? { ready: 1 } : {}),
+        })
         break
       case Kind.Batch:
+        if (this.#refused.has(stream)) break // it came behind its OPEN
         this.#onBatch({ stream, flags, value }, payload)
         break
       case Kind.Names:
