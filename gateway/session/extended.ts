@@ -8,7 +8,7 @@
 // - Once a backend belongs to the session for SQL-level PREPARE, EXECUTE or DEALLOCATE, all goes
 //   under the client's own names (`ownNames`), and nothing is changed any more.
 
-import { Op, Pin } from '../../shared/link/frame.ts'
+import { Op } from '../../shared/link/frame.ts'
 import { close, parse } from '../../shared/pgwire/frontend.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { PoolerLink } from '../poolers/pooler-link.ts'
@@ -26,13 +26,13 @@ import { Clearing } from './clearing.ts'
 import { ReplyTracker } from './reply-tracker.ts'
 import { OwnStatements, type StatementVerdict } from './own-statements.ts'
 import { ESCAPED_PREFIX, refuse } from './refused-names.ts'
-import { endOfString, isReadable, nameOf, writtenName } from './statement-name.ts'
+import { endOfString, isReadable, nameOf, Names, placeOf, writtenName } from './statement-name.ts'
 import type { SessionSettings } from './session-settings.ts'
 import type { WatchLookup } from '../watch/watch-lookup.ts'
 import { watchedTraitsOf } from '../watch/watched-traits.ts'
 import type { Traffic } from './traffic.ts'
 import { sharedUnder } from './shared-under.ts'
-import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
+import { ASK_BITS, IN_DOUBT, Trait, traitsOfParse } from './traits.ts'
 
 const HEADER_BYTES = 5
 const CLOSE_UNNAMED = close({ statement: '' })
@@ -72,9 +72,6 @@ export type ExtendedContext = {
   inBlock: boolean
 }
 
-/** Where the name of a Bind's statement lies, and the message ends. */
-type BoundName = { bytes: Buffer; nameStart: number; nameEnd: number; next: number }
-
 export class Extended {
   readonly statements: SessionStatements
   readonly tracker: ReplyTracker
@@ -101,6 +98,7 @@ export class Extended {
   readonly #place = new UnnamedPlace()
   readonly #own = new OwnStatements()
   readonly #large = new LargeUnnamed()
+  readonly #names = new Names()
   #mayTakeBack = false
   /** Traits of the statement that the last Bind or Describe named. */
   #usedTraits = 0
@@ -270,6 +268,7 @@ export class Extended {
     this.tracker.sent(Frontend.Parse, true, cut ? writtenName(bytes, nameStart, nameEnd) : name)
     const named = nameEnd > nameStart
     if (named) context.traffic.parses++
+    else if (nameEnd >= 0 && this.#parsesAgain(context, bytes, at, next)) return
     if (textEnd < 0 || (named && !isReadable(bytes.subarray(nameStart, nameEnd), lexMode))) {
       // Malformed: Postgres says what is wrong.
       this.traits |= IN_DOUBT
@@ -285,15 +284,15 @@ export class Extended {
       this.statements.nothing()
       return
     }
-    // Nothing runs yet: what it leaves is asked when it is bound. Names must be known, though.
-    this.traits |= (traits & Trait.UsesNames) !== 0 ? traits : traits & ~(ASK_BITS & ~Pin.Sequence)
+    this.traits |= traitsOfParse(traits)
     if (mentions !== undefined && mentions.pooling !== Pooling.None) {
       this.#parsePooling(context, { at, next, name }, { traits, mentions })
     } else if (nameStart === nameEnd) {
       builder.op(Op.Parse, 0, at)
       const copy = Buffer.allocUnsafeSlow(next - at)
       bytes.copy(copy, 0, at, next)
-      const statement = { parse: copy, traits, mentions }
+      const readUnder = this.unsure ? {} : { lexMode }
+      const statement = { parse: copy, traits, mentions, ...readUnder }
       this.statements.setUnnamed(statement)
       this.#place.put(statement)
     } else if (this.ownNames) {
@@ -303,6 +302,20 @@ export class Extended {
     } else {
       this.#parseNamed(context, bytes, { at, nameStart, nameEnd, next, traits, mentions })
     }
+  }
+
+  /** A Parse without a name that is the last one once more, byte for byte: its text was read. */
+  #parsesAgain({ builder, lexMode }: ExtendedContext, bytes: Buffer, at: number, next: number) {
+    const { unnamed } = this.statements
+    if (unnamed === undefined || unnamed.lexMode !== lexMode || this.unsure) return false
+    const { parse, traits, mentions } = unnamed
+    if (parse.length !== next - at || parse.compare(bytes, at, next) !== 0) return false
+    this.traits |= traitsOfParse(traits)
+    builder.op(Op.Parse, 0, at)
+    const statement = { parse, traits, mentions, lexMode } // one of its own: see unnamed-place.ts
+    this.statements.setUnnamed(statement)
+    this.#place.put(statement)
+    return true
   }
 
   /** `SET multigres.pooling`: Postgres gets a SET that changes nothing instead. */
@@ -408,16 +421,18 @@ export class Extended {
     const nameStart = portalEnd + 1
     const nameEnd = portalEnd < 0 ? -1 : endOfString(bytes, nameStart, next)
     this.binds++
+    this.#usedTraits = 0
+    let name: string | undefined
     if (nameEnd >= 0) {
-      const refusal = this.#refusalOf(context, { bytes, nameStart, nameEnd, next })
+      const own = this.#names.read(bytes, nameStart, nameEnd)
+      const refusal = this.#refusalOf(context, own, { bytes, at: nameEnd + 1, end: next })
       if (refusal !== Refusal.None) {
         this.tracker.sent(Frontend.Bind, true)
         refuse(context.builder, { at, next }, refusal)
         return
       }
+      name = this.#use(context, bytes, own, placeOf(bytes, at, nameStart, nameEnd))
     }
-    this.#usedTraits = 0
-    const name = portalEnd < 0 ? undefined : this.#use(context, bytes, { at, nameStart, next })
     this.tracker.sent(Frontend.Bind, name !== undefined, name)
     context.traffic.binds++
     if ((this.#usedTraits & Trait.ClearsStatements) !== 0) this.#clearing ??= new Clearing()
@@ -425,28 +440,30 @@ export class Extended {
   }
 
   #describe(context: ExtendedContext, bytes: Buffer, at: number, next: number): void {
-    const nameStart = at + HEADER_BYTES + 1
-    const name =
-      bytes[at + HEADER_BYTES] === STATEMENT
-        ? this.#use(context, bytes, { at, nameStart, next })
-        : undefined
+    let name: string | undefined
+    if (bytes[at + HEADER_BYTES] === STATEMENT) {
+      const nameStart = at + HEADER_BYTES + 1
+      const nameEnd = endOfString(bytes, nameStart, next)
+      const own = nameEnd < 0 ? undefined : this.#names.read(bytes, nameStart, nameEnd)
+      const place = placeOf(bytes, at, nameStart, nameEnd)
+      if (own !== undefined) name = this.#use(context, bytes, own, place)
+    }
     this.tracker.sent(Frontend.Describe, name !== undefined, name)
   }
 
-  /** Why a Bind is not passed on. */
+  /** Why a Bind of the statement `name` with these values is not passed on. */
   #refusalOf(
     context: ExtendedContext,
-    { bytes, nameStart, nameEnd, next }: BoundName,
+    name: string,
+    values: BoundValues,
   ): (typeof Refusal)[keyof typeof Refusal] {
     const { statements } = this
-    const name = nameOf(bytes, nameStart, nameEnd)
     const statement =
       name === '' ? statements.unnamed : (statements.get(name) ?? this.#own.get(name))
     const mentions = statement?.mentions
     if (mentions === undefined) return Refusal.None
     const inBlock = context.inBlock && !this.executed
     if (context.keepsChannels && reachesChannels(mentions, inBlock)) return Refusal.Channels
-    const values = { bytes, at: nameEnd + 1, end: next }
     return this.#refusesBound(mentions, values) ? Refusal.WeakCommit : Refusal.None
   }
 
@@ -490,17 +507,15 @@ export class Extended {
     if ((traits & Trait.ChangesReading) !== 0) this.unsure = true
   }
 
-  /** A Bind or Describe of the statement named at `nameStart`. Its name when it was renamed. */
+  /** A Bind or Describe of the statement `name`. That name when it was renamed. */
   #use(
     context: ExtendedContext,
     bytes: Buffer,
-    { at, nameStart, next }: { at: number; nameStart: number; next: number },
+    name: string,
+    place: NamePlace,
   ): string | undefined {
-    const nameEnd = endOfString(bytes, nameStart, next)
-    if (nameEnd < 0) return undefined
-    const place = { at, nameStart, nameEnd, length: bytes.readInt32BE(at + 1) }
-    if (nameEnd === nameStart) return this.#useUnnamed(context, place) ? '' : undefined
-    const name = nameOf(bytes, nameStart, nameEnd)
+    const { nameStart, nameEnd } = place
+    if (name === '') return this.#useUnnamed(context, place) ? '' : undefined
     if (this.ownNames) {
       this.#asks(context, this.#own.get(name) ?? this.statements.get(name) ?? this.#own.other)
       return undefined
@@ -510,7 +525,7 @@ export class Extended {
       const escaped = this.#escape(context.builder, bytes, place)
       return escaped ? writtenName(bytes, nameStart, nameEnd) : undefined
     }
-    this.#need(context, statement, at)
+    this.#need(context, statement, place.at)
     context.builder.rename(place, statement.name)
     return nameEnd - nameStart > name.length ? writtenName(bytes, nameStart, nameEnd) : name
   }

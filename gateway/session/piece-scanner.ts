@@ -9,6 +9,12 @@ const HEADER_BYTES = 5
 /** What is gathered of an unfinished batch before it is sent. */
 export const PIECE_BYTES = 64 * 1024
 
+/** Messages that end nothing, wherever they stand. */
+const PLAIN = new Uint8Array(256)
+for (const type of [Frontend.Bind, Frontend.Describe, Frontend.Execute, Frontend.Close]) {
+  PLAIN[type] = 1
+}
+
 export const Found = {
   /** More bytes are needed. */
   Nothing: 0,
@@ -56,6 +62,10 @@ export class PieceScanner {
         return LENGTH_MAX[type] === 0 ? Found.BadType : Found.BadLength
       }
       if (length > limits.messageBytesMax) return Found.TooLong
+      if (PLAIN[type] === 1 && next <= end && next - start < PIECE_BYTES) {
+        at = next
+        continue
+      }
       const found = this.#message(at, next, { type, start, end, rest, limits })
       if (found >= 0) {
         window.scan = at

@@ -1,6 +1,7 @@
 // Names of statements and portals in the client's messages.
 
 import { isUtf8 } from 'node:buffer'
+import type { NamePlace } from './batch-builder.ts'
 import { LexMode } from './sql-lexer.ts'
 
 /** Postgres tells statement names apart by this many bytes (NAMEDATALEN - 1). */
@@ -10,6 +11,28 @@ const NAME_BYTES_MAX = 63
 export function nameOf(bytes: Buffer, start: number, end: number): string {
   if (start === end) return '' // most have none
   return bytes.toString('latin1', start, Math.min(end, start + NAME_BYTES_MAX))
+}
+
+/** `nameOf` of one session: mostly a client names what it named before. */
+export class Names {
+  #last = ''
+
+  /** The name in bytes[start, end). */
+  read(bytes: Buffer, start: number, end: number): string {
+    if (start === end) return ''
+    const last = this.#last
+    if (last.length === end - start) {
+      let at = 0
+      while (at < last.length && bytes[start + at] === last.charCodeAt(at)) at++
+      if (at === last.length) return last
+    }
+    return (this.#last = nameOf(bytes, start, end))
+  }
+}
+
+/** Where the name lies in the message at `at`, which may be cut: its header says how long it is. */
+export function placeOf(bytes: Buffer, at: number, nameStart: number, nameEnd: number): NamePlace {
+  return { at, nameStart, nameEnd, length: bytes.readInt32BE(at + 1) }
 }
 
 /** Whether Postgres can read a name: under a name of ours, one that it cannot would pass. */

@@ -67,3 +67,11 @@ export const IN_DOUBT =
   Trait.MayWrite |
   Trait.LocalSettings |
   Trait.NotShared
+
+/**
+ * Of a Parse, which runs nothing yet: what its text leaves is asked for when it is bound. Names
+ * must be known, though.
+ */
+export function traitsOfParse(traits: number): number {
+  return (traits & Trait.UsesNames) !== 0 ? traits : traits & ~(ASK_BITS & ~Pin.Sequence)
+}

@@ -22,6 +22,8 @@ export type UnnamedStatement = {
   parse: Buffer
   traits: number
   mentions: Mentions | undefined
+  /** LexMode bits that its text was read under; without them it is read anew each time. */
+  lexMode?: number
 }
 
 /** The prepared statements of one session. */

@@ -13,6 +13,7 @@ import type { Frontend } from '../support/frontend.ts'
 import type { Server } from '../support/servers.ts'
 
 const LENGTH_OF_TEXT = 1317 // pg_catalog.length(text)
+const MINE = 'select $1::text as mine'
 
 /** The unnamed statement belongs to the session: it lives over Sync and is nobody else's. */
 export function unnamedStatementTests(server: () => Server): void {
@@ -72,6 +73,23 @@ export function unnamedStatementTests(server: () => Server): void {
     frontend.send(bind({ statement: 'none' }), parse('select 2'), sync())
     expect((await frontend.untilReadyForQuery())[0]).toBe('ErrorResponse ERROR 26000')
     await expectRuns(frontend)
+  })
+
+  test('the same Parse once more, skipped by an error, has left it nowhere', async () => {
+    await using frontend = await parsed(server())
+    for (const name of ['begin', 'rollback']) frontend.send(parse(name, { name }))
+    frontend.send(sync())
+    await frontend.untilReadyForQuery()
+    await interleave(server())
+    frontend.send(bind({ statement: 'begin' }), execute(), sync())
+    frontend.send(bind({ statement: 'none' }), parse(MINE), sync())
+    frontend.send(bind({ statement: 'rollback' }), execute())
+    frontend.send(bind({ values: ['v'] }), execute(), sync())
+    expect((await frontend.untilReady(3)).slice(-3)).toEqual([
+      'DataRow v',
+      'CommandComplete SELECT 1',
+      'ReadyForQuery idle',
+    ])
   })
 
   test('it lives over a failing Parse of a name, a failing Bind and a failing Execute', async () => {
@@ -157,7 +175,7 @@ export function unnamedStatementTests(server: () => Server): void {
   })
 }
 
-async function parsed(server: Server, text = 'select $1::text as mine'): Promise<Frontend> {
+async function parsed(server: Server, text = MINE): Promise<Frontend> {
   const frontend = await server.connect()
   frontend.send(parse(text), sync())
   expect(await frontend.untilReadyForQuery()).toEqual(['ParseComplete', 'ReadyForQuery idle'])
