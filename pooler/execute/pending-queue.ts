@@ -100,7 +100,8 @@ export class PendingQueue {
 
   /** Whether an entry lies in `bytes`. */
   keeps(bytes: Buffer): boolean {
-    return this.#entries.some((entry) => entry.bytes === bytes)
+    // Asked of every chunk of every answer: mostly there are none, and no closure is made for that.
+    return !this.empty && this.#entries.some((entry) => entry.bytes === bytes)
   }
 
   clear(): void {
