@@ -101,14 +101,19 @@ function servingLeader(snapshot: ShardSnapshot): { leader: FreshMember; rule: Ru
   return { leader, rule: position.decision }
 }
 
-/** The leader and who streams from it and may be recruited: their acknowledgements can count. */
+/**
+ * The leader and who streams from it, by the word of both, and may be recruited: their
+ * acknowledgements can count.
+ */
 function whoIsThere(snapshot: ShardSnapshot, leader: FreshMember): CohortMember[] {
+  const { followers } = leader.status
+  const sentTo = new Set(followers.filter(({ state }) => state === 'streaming').map(({ id }) => id))
   return snapshot.members
     .filter(isFresh)
     .filter((member) => {
       if (member.id === leader.id) return true
       if (snapshot.leaving?.includes(member.id) || member.status.incarnation === '') return false
-      return member.status.blocked === '' && streamsFrom(member, leader)
+      return member.status.blocked === '' && sentTo.has(member.id) && streamsFrom(member, leader)
     })
     .map(({ id, status }) => ({ id, incarnation: status.incarnation }))
 }

@@ -17,12 +17,22 @@ function story() {
   const place = { database: 'postgres', shard: '0-inf' }
   const told = new ShardStory({ journal, guard, ...place })
   let seen = journal.kept.length
-  const look = (leader: string, decided: string, problems: readonly Problem[] = []): string[] => {
+  const look = (
+    leader: string,
+    decided: string,
+    problems: readonly Problem[] = [],
+    ageMs = 100,
+  ): string[] => {
     const ids = [leader, ...TRIO.filter((id) => id !== leader)]
     const decision = { ...rule(decided, ids), leaderId: leader }
     const members = TRIO.map((id) => {
       if (id !== leader) return member(id, { decision, follows: leader })
-      const known = member(id, { decision, state: 'primary', serving: problems.length === 0 })
+      const known = member(id, {
+        decision,
+        state: 'primary',
+        serving: problems.length === 0,
+        ageMs,
+      })
       const { status } = known
       const serving = status?.serving && { ...status.serving, role: 'leader' }
       return { ...known, status: status && { ...status, serving } }
@@ -67,4 +77,13 @@ test('what is noted a moment later, and a member’s trouble of a moment, are no
   ]
   expect(look(FIRST, '1.0', problems)).toEqual([])
   expect(look(FIRST, '1.0')).toEqual([])
+})
+
+test('who is not heard any more has not served since its last word', () => {
+  const look = story()
+  look(FIRST, '1.0')
+  look(FIRST, '1.0', [notice('NO_LEADER', `nobody hears of ${FIRST}`)], 1500)
+  const [serves = ''] = look(SECOND, '2.0')
+  const ms = Number(/nobody did for (\d+) ms/.exec(serves)?.[1])
+  expect(ms).toBeGreaterThanOrEqual(1500)
 })

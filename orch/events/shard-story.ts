@@ -35,7 +35,7 @@ export class ShardStory {
   readonly #members: MemberStory
   readonly #crashes = new Map<string, bigint>()
   /** Since nobody serves, by the monotonic and the wall clock. */
-  #unled: { readonly atMs: number; readonly unixMs: number } | undefined = atThisMoment()
+  #unled: { readonly atMs: number; readonly unixMs: number } | undefined = ago(0)
   #leads = ''
   #step: Step | undefined
   #stopped = false
@@ -121,11 +121,18 @@ export class ShardStory {
     }
   }
 
+  /** Who led and is not heard any more has been silent since its last word. */
+  #silenceMs({ members }: ShardSnapshot): number {
+    const leader = members.find(({ id }) => id === this.#leads.split(' ')[0])
+    const silent = leader !== undefined && !isFresh(leader) && Number.isFinite(leader.ageMs)
+    return silent ? leader.ageMs : 0
+  }
+
   #noticeLeader(snapshot: ShardSnapshot): void {
     const serving = servingLeader(snapshot)
     if (serving === undefined) {
       // A look that hears nobody is no loss: the problem that follows tells what is wrong.
-      if (snapshot.members.some(isFresh)) this.#unled ??= atThisMoment()
+      if (snapshot.members.some(isFresh)) this.#unled ??= ago(this.#silenceMs(snapshot))
       return
     }
     const { leader, rule } = serving
@@ -154,7 +161,7 @@ export class ShardStory {
 /** What a leader changes about its rule within its term is no other reign. */
 const reignOf = (leader: string, rule: string): string => `${leader} ${rule.split('.')[0]}`
 
-const atThisMoment = () => ({ atMs: now(), unixMs: Math.round(wallTimeMs()) })
+const ago = (ms: number) => ({ atMs: now() - ms, unixMs: Math.round(wallTimeMs() - ms) })
 
 function stepAfter(
   step: Step | undefined,
