@@ -71,7 +71,7 @@ class Messages {
     }
   }
 
-  /** One with a name stays: what it returns is told by the leader, whose catalogs are the newest. */
+  /** One with a name stays: what it returns is told by the leader, whose catalogs are newest. */
   #parse(at: number, next: number): boolean {
     const { bytes } = this.#core.window
     if (bytes[at] !== 0) return false

@@ -87,8 +87,8 @@ export class Extended {
   /** The batch has an Execute. */
   executed = false
   /**
-   * Shared statements that the last piece parsed, or needs, while settings of this transaction alone
-   * may hold: a backend must not keep them as they are read now.
+   * Shared statements that the last piece parsed, or needs, while settings of this transaction
+   * alone may hold: a backend must not keep them as they are read now.
    */
   local: SharedStatement[] = NONE
   /** The last piece prepared one with a literal under such settings. */

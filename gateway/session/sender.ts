@@ -519,7 +519,7 @@ export class Sender {
     const { builder } = core.host
     if ((core.traits & Trait.Forget) !== 0) return builder.op(Op.Forget, 0, end)
     // Of a backend that the session never gives back they are its own.
-    if ((core.askedPins & Pin.Settings) !== 0 && core.up.pinned) return
+    if (((core.askedPins | core.traits) & Pin.Settings) !== 0) return
     if (local.length > FORGOTTEN_MAX) builder.op(Op.Forget, 0, end)
     else for (const { id } of local) builder.op(Op.Forget, id, end)
   }

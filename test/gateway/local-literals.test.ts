@@ -1,7 +1,7 @@
 // Goal: a statement prepared or run while settings of a transaction alone hold means to every
 // session what it meant to that session where it was prepared, whatever is pinned meanwhile.
-// Method: array_nulls decides what a literal says when it is parsed, and no backend reports it. Each
-// script runs straight at Postgres and through two backends.
+// Method: array_nulls decides what a literal says when it is parsed, and no backend reports it.
+// Each script runs straight at Postgres and through two backends.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { bind, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
 import type { Frontend } from '../support/frontend.ts'
@@ -38,6 +38,19 @@ describe.each(VIAS)('via %s', (via) => {
     for (let at = 0; at < 3; at++) expect(await run(one)).toBe('DataRow t,each time')
     await one.query('commit')
     expect(await run(one)).toBe('DataRow t,each time')
+  })
+
+  test('one that was prepared in such a transaction keeps what it meant, too', async () => {
+    await using one = await connect()
+    await using two = await connect()
+    await one.query('begin')
+    await one.query(OFF)
+    await prepare(one, 'in one')
+    await one.query('commit')
+    await two.query('select 1')
+    expect(await run(one)).toBe('DataRow f,in one')
+    await prepare(two, 'in one')
+    expect(await run(two)).toBe('DataRow t,in one')
   })
 
   test.each(['', 'create temp table x (a int)', 'select pg_advisory_lock(7)'])(

@@ -47,7 +47,8 @@ async function whereNow(): Promise<string> {
 
 const SCRIPT: readonly (string | readonly string[])[] = [
   'create table t (id int primary key, name text, at timestamptz)',
-  "insert into t select i, 'n' || i, '2026-01-01'::timestamptz + i * interval '1 day' from generate_series(1, 50) i",
+  `insert into t select i, 'n' || i, '2026-01-01'::timestamptz + i * interval '1 day'
+    from generate_series(1, 50) i`,
   'select count(*), sum(id) from t',
   'select id, name from t where id between 3 and 6 order by id desc',
   "select date_trunc('month', at), count(*) from t group by 1 order by 1",
