@@ -29,6 +29,8 @@ const CYCLE_MS_MIN = 10
 /** Orchestrators begin one after the other, so that they do not recruit each other's members. */
 const STAGGER_MS = 150
 const SHARD_KEY = 'shard'
+/** For transactions of a leader that hands over of its own accord. */
+const HAND_OVER_DRAIN_MS = 500
 const TRIGGER_POLL_MS = 100
 
 /** What an engine stands on. */
@@ -241,6 +243,8 @@ export class ShardEngine implements AsyncDisposable {
         return `point ${action.member} at ${action.source}`
       case 'change rule':
         return `have ${action.rule.leaderId} change its rule: ${action.reason}`
+      case 'switchover':
+        return `have ${action.from} hand over to ${action.member}`
     }
   }
 
@@ -325,5 +329,8 @@ async function perform(context: ShardContext, action: Action): Promise<void> {
       return
     case 'change rule':
       await changeRule(context, action)
+      return
+    case 'switchover':
+      await switchover(context, { target: action.member, drainMs: HAND_OVER_DRAIN_MS })
   }
 }

@@ -1,6 +1,7 @@
 // What is wrong with a shard that is led, beyond who follows whom: a leader whose commits go
 // nowhere, followers that fall behind, settings that are not what the rule says, and a loss that
-// could not be made up for. All of it is for people: none of it is a reason to replace a leader.
+// could not be made up for. All of it is for people: only a full disk is a reason to replace a
+// leader.
 import {
   parsePolicy,
   satisfiedBy,
@@ -10,6 +11,7 @@ import { cohortIds, memberOf, type Rule } from '../../shared/consensus/rule.ts'
 import { synchronousStandbyNames } from '../../shared/consensus/standby-names.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
+import { fullDisks } from './disks.ts'
 import { notice, type Problem } from './problem.ts'
 import { type FreshMember, isFresh, isStandby, type ShardSnapshot } from './snapshot.ts'
 
@@ -58,6 +60,7 @@ function conditionsOf(snapshot: ShardSnapshot, led: Led): Condition[] {
     ...misconfigured(snapshot, led),
     ...falselyFlushed(led),
     ...lagging(snapshot, led),
+    ...fullDisks(snapshot, led),
   ]
 }
 

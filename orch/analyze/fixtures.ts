@@ -61,6 +61,8 @@ export type Looks = {
   runningMs?: number
   diverged?: string
   blocked?: string
+  noRoom?: string
+  stateNoRoom?: string
   /** Its promotion in this term has begun. */
   promoting?: bigint
   /** Whom it granted last, by its own decision's number. */
@@ -131,6 +133,7 @@ function status(id: string, looks: Looks): StatusReply {
       host: 'h',
       crash: '',
       crashUnixMs: 0n,
+      noRoom: looks.noRoom ?? '',
     },
     serving: { role: 'follower', serving: looks.serving ?? false, reason: '', lagBytes: 0n },
     standby: state === 'standby' ? standby(looks) : undefined,
@@ -145,6 +148,7 @@ function status(id: string, looks: Looks): StatusReply {
     },
     blocked: looks.blocked ?? '',
     sequence: 1n,
+    stateNoRoom: looks.stateNoRoom ?? '',
     grant:
       looks.grants === undefined
         ? undefined

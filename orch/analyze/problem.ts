@@ -27,6 +27,7 @@ export type ProblemCode =
   | 'MEMBER_LOST_ITS_PROMISES'
   | 'MEMBER_IS_WRITABLE'
   | 'MEMBER_LAGGING'
+  | 'MEMBER_DISK_FULL'
   | 'MEMBER_MISCONFIGURED'
   | 'MEMBER_FALSE_FLUSH'
   | 'LEADER_STUCK'
@@ -78,6 +79,13 @@ export type Action =
       /** The leader's decided one. */
       readonly rule: Rule
       readonly change: RuleChange
+      readonly reason: string
+    }
+  | {
+      readonly kind: 'switchover'
+      readonly from: string
+      /** Who takes over. */
+      readonly member: string
       readonly reason: string
     }
 

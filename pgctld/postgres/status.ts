@@ -1,7 +1,8 @@
 // What Status answers, from what is known: pure but for reading standby.signal and postmaster.pid.
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { State, type StatusReply } from '../../proto/gen/pgctld.ts'
+import { freeBytes } from '../../shared/disk/free-bytes.ts'
 import { passfilePath } from '../conf/passfile.ts'
 import type { DataDirectory } from './data-directory.ts'
 import type { Health } from './health.ts'
@@ -49,6 +50,7 @@ export function describeStatus(input: StatusInput): StatusReply {
     passfile: passfilePath(options.dataDir),
     crash: input.crash.text,
     crashUnixMs: BigInt(input.crash.unixMs),
+    freeBytes: freeBytes(existsSync(options.dataDir) ? options.dataDir : dirname(options.dataDir)),
   }
 }
 

@@ -13,6 +13,7 @@ import { PromiseFile } from './promise-file.ts'
 import { holdersSatisfy } from './quorum-wait.ts'
 import { streamFrom } from './recruit.ts'
 import { isDiskFull } from './repairs.ts'
+import { whyNoRoomForData } from './room.ts'
 import { type Answering, answering, restartStandby, startStandby } from './run-standby.ts'
 import { setStandbyList } from './standby-list.ts'
 
@@ -81,22 +82,28 @@ export class Maintenance {
     const member = this.#member
     const gaveUp = member.diverged.startsWith(GIVEN_UP)
     if (gaveUp && now() - this.#startedMs < SLOW_START_MS) return undefined // a copy is to come
-    const copyable = !gaveUp && this.#isCopyable()
+    const copyable = !gaveUp && !this.#isFull() && this.#isCopyable()
     const remedy = member.repairs.remedy({ message, copyable })
     if (remedy === 'nothing') return undefined
     if (remedy !== 'start') return this.#giveUp(message)
     const body = async () => {
-      member.repairs.started()
+      if (!this.#isFull()) member.repairs.started() // that says nothing of its data
       this.#startedMs = now()
       await startStandby(member)
     }
     return { name: 'start', body }
   }
 
+  /** Whatever fails meanwhile may fail for that: it is waited out. */
+  #isFull(): boolean {
+    return whyNoRoomForData(this.#member.seen.pg?.freeBytes) !== ''
+  }
+
   /** It runs, and no session begins, because a file that each needs is damaged. */
   #dueWhileMute(): Chore | undefined {
     const { sqlError } = this.#member.seen
-    const damaged = UNREADABLE.test(sqlError) && !isDiskFull(sqlError) && this.#isCopyable()
+    const full = isDiskFull(sqlError) || this.#isFull()
+    const damaged = UNREADABLE.test(sqlError) && !full && this.#isCopyable()
     if (!damaged) this.#muteSinceMs = undefined
     else if (now() - (this.#muteSinceMs ??= now()) >= MUTE_MS) return this.#giveUp(sqlError)
     return undefined

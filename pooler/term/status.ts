@@ -7,6 +7,7 @@ import { positionToWire, revocationToWire } from '../../shared/consensus/wire.ts
 import { now } from '../../shared/time/clock.ts'
 import { type Follower, isFalseFlush } from '../replication/view.ts'
 import type { Member } from './member.ts'
+import { whyNoRoomForData, whyNoRoomForState } from './room.ts'
 
 /** Addresses that only the configuration knows. */
 export type AdvertisedPostgres = { readonly host: string; readonly port: number }
@@ -44,6 +45,7 @@ export function statusOf(member: Member, advertised: AdvertisedPostgres): Status
     blocked: member.blocked ?? '',
     sequence: member.sequence,
     grant: grantOf(member),
+    stateNoRoom: whyNoRoomForState(identity.stateDir),
   }
 }
 
@@ -72,6 +74,7 @@ function postgresOf({ seen, hasData }: Member, advertised: AdvertisedPostgres): 
     host: advertised.host,
     crash: pg?.crash ?? '',
     crashUnixMs: pg?.crashUnixMs ?? 0n,
+    noRoom: whyNoRoomForData(pg?.freeBytes),
   }
 }
 

@@ -221,6 +221,8 @@ export interface StatusReply {
   crash: string;
   /** when that was noticed; 0: never */
   crashUnixMs: bigint;
+  /** Room for data where the data directory lies, for Postgres's user; unset: not known. */
+  freeBytes?: bigint | undefined;
 }
 
 export interface CloneRequest {
@@ -890,6 +892,7 @@ function createBaseStatusReply(): StatusReply {
     passfile: "",
     crash: "",
     crashUnixMs: 0n,
+    freeBytes: undefined,
   };
 }
 
@@ -945,6 +948,12 @@ export const StatusReply: MessageFns<StatusReply> = {
         throw new globalThis.Error("value provided for field message.crashUnixMs of type int64 too large");
       }
       writer.uint32(120).int64(message.crashUnixMs);
+    }
+    if (message.freeBytes !== undefined) {
+      if (BigInt.asUintN(64, message.freeBytes) !== message.freeBytes) {
+        throw new globalThis.Error("value provided for field message.freeBytes of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.freeBytes);
     }
     return writer;
   },
@@ -1082,6 +1091,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.crashUnixMs = reader.int64() as bigint;
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.freeBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1118,6 +1135,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.crashUnixMs = (object.crashUnixMs !== undefined && object.crashUnixMs !== null)
       ? BigInt(object.crashUnixMs)
       : 0n;
+    message.freeBytes = (object.freeBytes !== undefined && object.freeBytes !== null)
+      ? BigInt(object.freeBytes)
+      : undefined;
     return message;
   },
 };

@@ -289,7 +289,11 @@ export interface StatusReply {
   /** of this process, grows with every change that matters to orch */
   sequence: bigint;
   /** The last grant that it gave, by this process. */
-  grant?: GivenGrant | undefined;
+  grant?:
+    | GivenGrant
+    | undefined;
+  /** the same for the folder of its promises */
+  stateNoRoom: string;
 }
 
 export interface GivenGrant {
@@ -321,6 +325,8 @@ export interface PostgresStatus {
   /** as pgctld's */
   crash: string;
   crashUnixMs: bigint;
+  /** why there is no room for data; empty while there is */
+  noRoom: string;
 }
 
 export interface ServingStatus {
@@ -1706,6 +1712,7 @@ function createBaseStatusReply(): StatusReply {
     blocked: "",
     sequence: 0n,
     grant: undefined,
+    stateNoRoom: "",
   };
 }
 
@@ -1776,6 +1783,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.grant !== undefined) {
       GivenGrant.encode(message.grant, writer.uint32(170).fork()).join();
+    }
+    if (message.stateNoRoom !== "") {
+      writer.uint32(178).string(message.stateNoRoom);
     }
     return writer;
   },
@@ -1961,6 +1971,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.grant = GivenGrant.decode(reader, reader.uint32());
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.stateNoRoom = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2017,6 +2035,7 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.grant = (object.grant !== undefined && object.grant !== null)
       ? GivenGrant.fromPartial(object.grant)
       : undefined;
+    message.stateNoRoom = object.stateNoRoom ?? "";
     return message;
   },
 };
@@ -2120,6 +2139,7 @@ function createBasePostgresStatus(): PostgresStatus {
     host: "",
     crash: "",
     crashUnixMs: 0n,
+    noRoom: "",
   };
 }
 
@@ -2178,6 +2198,9 @@ export const PostgresStatus: MessageFns<PostgresStatus> = {
         throw new globalThis.Error("value provided for field message.crashUnixMs of type int64 too large");
       }
       writer.uint32(128).int64(message.crashUnixMs);
+    }
+    if (message.noRoom !== "") {
+      writer.uint32(138).string(message.noRoom);
     }
     return writer;
   },
@@ -2323,6 +2346,14 @@ export const PostgresStatus: MessageFns<PostgresStatus> = {
             message.crashUnixMs = reader.int64() as bigint;
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.noRoom = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2358,6 +2389,7 @@ export const PostgresStatus: MessageFns<PostgresStatus> = {
     message.crashUnixMs = (object.crashUnixMs !== undefined && object.crashUnixMs !== null)
       ? BigInt(object.crashUnixMs)
       : 0n;
+    message.noRoom = object.noRoom ?? "";
     return message;
   },
 };

@@ -37,7 +37,14 @@ export type SiteOptions = {
   readonly topology?: string
   /** Where each node's processes run and listen; loopback of this machine by default. */
   readonly hosts?: readonly NodeHost[]
+  /** Where each node keeps data and promises; both in a folder of the site's by default. */
+  readonly folders?: (id: string) => NodeFolders
+  /** Lines of postgresql.conf. */
+  readonly settings?: readonly string[]
 }
+
+/** Folders of one node; they are there. */
+export type NodeFolders = { readonly data: string; readonly state: string }
 
 /** An address of its own, and what runs a program where that is. */
 export type NodeHost = { readonly address: string; readonly prefix: readonly string[] }
@@ -48,6 +55,8 @@ type Making = {
   readonly supervised: boolean
   readonly leaseMs: number
   readonly root: string | undefined
+  readonly folders: SiteOptions['folders']
+  readonly settings: readonly string[]
 }
 
 /** See the head of this file. */
@@ -151,13 +160,13 @@ export class Site implements AsyncDisposable {
 /** Makes and starts one, and waits until it is whole. */
 export async function startSite(options: SiteOptions = {}): Promise<Site> {
   const { poolers = 3, orchs = 2, gateways = 1, supervised = false, leaseMs = 1000 } = options
-  const { root } = options
+  const { root, folders, settings = [] } = options
   const dir = mkdtempSync(join(tmpdir(), 'mg-chaos-'))
   chmodSync(dir, 0o755)
   writeSecrets(dir)
   const spec = options.topology ?? `embedded:${join(dir, 'topology.db')}`
   await writeRecord(spec)
-  const making = { dir, spec, supervised, leaseMs, root }
+  const making = { dir, spec, supervised, leaseMs, root, folders, settings }
   const nodes: SiteNode[] = []
   for (let at = 1; at <= poolers; at += 1) {
     nodes.push(await makeNode(making, `zone1_pooler${at}`, options.hosts?.[at - 1]))
@@ -219,7 +228,8 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
   const [pgHttp, pgGrpc, pg, http, grpc, port = 0] = await freePorts(6)
   const home = join(dir, id)
   mkdirSync(home, { mode: 0o755 })
-  const dataDir = join(home, 'pgdata')
+  const folders = making.folders?.(id) ?? { data: home, state: home }
+  const dataDir = join(folders.data, 'pgdata')
   const service = (name: string, argv: string[]): Service =>
     new Service({
       name: `${name} ${id}`,
@@ -234,7 +244,7 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
     `--data-dir=${dataDir}`,
     `--postgres-port=${pg}`,
     `--postgres-listen=${address}`,
-    '--postgres-set=shared_buffers=16MB',
+    ...['shared_buffers=16MB', ...making.settings].map((line) => `--postgres-set=${line}`),
   ])
   const pooler = service('pooler', [
     ...common(making, id, http, grpc),
@@ -242,7 +252,7 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
     `--postgres-host=${address}`,
     `--port=${port}`,
     `--pgctld=127.0.0.1:${pgGrpc}`,
-    `--state-dir=${home}`,
+    `--state-dir=${folders.state}`,
     '--pool-size=40',
   ])
   const client = rpcClient(PoolerClient, `${address}:${grpc}`, { token: TOKEN })
