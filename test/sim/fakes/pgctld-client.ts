@@ -75,6 +75,11 @@ export class Pgctld {
     })
   }
 
+  /** A rewind is a copy to everybody but pgctld. */
+  hasPgRewind(): Promise<boolean> {
+    return Promise.resolve(false)
+  }
+
   [Symbol.dispose](): void {}
 
   /** One action at a time. */
