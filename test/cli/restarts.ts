@@ -6,9 +6,8 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import type { StatusView } from '../../cli/local/cluster-status.ts'
 import type { StartView } from '../../cli/local/describe.ts'
-import { multigres } from '../support/cluster.ts'
+import { multigres, statusIn } from '../support/cluster.ts'
 import { until } from '../support/until.ts'
 
 const WRITES_BETWEEN = 20
@@ -21,8 +20,7 @@ async function start(dir: string, ...flags: string[]): Promise<string> {
 }
 
 async function leaders(dir: string) {
-  const { stdout } = await multigres(['cluster', 'status', '--json', '--dir', dir])
-  const { shards } = JSON.parse(stdout) as StatusView
+  const { shards } = await statusIn(dir)
   return (shards[0]?.poolers ?? []).filter(({ role, serving }) => role === 'leader' && serving)
 }
 

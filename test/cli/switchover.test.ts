@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import type { StatusView } from '../../cli/local/cluster-status.ts'
 import type { StartView } from '../../cli/local/describe.ts'
-import { multigres } from '../support/cluster.ts'
+import { multigres, statusIn } from '../support/cluster.ts'
 import { until } from '../support/until.ts'
 
 const dir = join(mkdtempSync(join(tmpdir(), 'mg-switchover-')), 'c')
@@ -27,8 +27,7 @@ afterAll(async () => {
 }, 60_000)
 
 async function shard(): Promise<StatusView['shards'][number]> {
-  const { stdout } = await multigres(['cluster', 'status', '--json', '--dir', dir])
-  const [found] = (JSON.parse(stdout) as StatusView).shards
+  const [found] = (await statusIn(dir)).shards
   if (found === undefined) throw new Error('no shard')
   return found
 }
