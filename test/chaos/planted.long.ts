@@ -156,12 +156,13 @@ async function play({ scene }: Guard, root: string): Promise<Anomaly[]> {
     throw error
   })
   if (divergence !== undefined && divergence.length > 0) return divergence
-  const leader = await until(() => site?.serving(), AGAIN_MS_MAX)
+  // Without a guard whoever leads may be replaced while it is looked at.
+  const { id, held } = await until(async () => {
+    const leader = await site?.serving()
+    return leader && { id: leader.id, held: await heldBy(site!.node(leader.id)) }
+  }, AGAIN_MS_MAX)
   const history = [...workload.history]
-  return [
-    ...checkLogs(history),
-    ...checkHeld(history, await heldBy(site.node(leader.id)), leader.id),
-  ]
+  return [...checkLogs(history), ...checkHeld(history, held, id)]
 }
 
 for (const guard of GUARDS) {
