@@ -24,8 +24,11 @@ const WRITE_EVERY_MS = 5
 /** How long a disk stays full; long is longer than all starts that damaged data would get. */
 const FULL_MS = 5000
 const LONG_MS = 25_000
-/** From a leader's disk being full to writes of everybody again; the machine may be busy. */
-const HANDED_OVER_MS = 20_000
+/**
+ * From a leader's disk being full to writes of everybody again: it is stopped in good order first,
+ * for ten seconds at most, and the machine may be busy.
+ */
+const HANDED_OVER_MS = 45_000
 /** A follower's disk is nothing that a client waits for. */
 const UNTOUCHED_MS = 2000
 /** What a client may hear: no room, nobody to write, an end of the session, an unknown outcome. */
@@ -146,6 +149,9 @@ async function play(who: 'leader' | 'follower', which: readonly (keyof Disks)[])
     const after = await site.serving()
     if (who === 'leader' && full) expect(after?.id).not.toBe(node.id)
     else expect(after?.id).toBe(leader.id)
+  } catch (error) {
+    console.error(site.logs(12))
+    throw error
   } finally {
     for (const disk of which) disks.get(node.id)?.[disk].free()
     await site.whole(60_000)
