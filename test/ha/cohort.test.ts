@@ -5,7 +5,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import postgres from 'postgres'
 import type { StatusReply } from '../../proto/gen/pooler.ts'
 import { formatNumber } from '../../shared/consensus/rule.ts'
 import { numberFromWire } from '../../shared/consensus/wire.ts'
@@ -15,52 +14,13 @@ import { connectTopology } from '../../shared/topology/topology.ts'
 import { until } from '../support/until.ts'
 import { etcdMissing, startStore, STORES, type Store } from '../topology/stores.ts'
 import { failureOf, type Node, startShard, type TestShard } from './shard.ts'
+import { Writer } from './writer.ts'
 
 const START_MS = 90_000
 const TEST_MS = 120_000
 const RPC_MS = 30_000
 // A machine that is busy stalls for a second: this is not about leases.
 const LEASE_MS = 5000
-
-/** Writes row after row through a pooler's own port until disposed; counts what was acknowledged. */
-class Writer implements AsyncDisposable {
-  acknowledged = 0
-  readonly errors: string[] = []
-  readonly #db: postgres.Sql
-  #stopped = false
-  readonly #running: Promise<void>
-
-  constructor(port: number) {
-    this.#db = postgres({
-      host: '127.0.0.1',
-      port,
-      user: 'postgres',
-      password: 'postgres',
-      database: 'postgres',
-      max: 1,
-      onnotice: () => {},
-    })
-    this.#running = this.#run()
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#stopped) {
-      try {
-        await this.#db`INSERT INTO written VALUES (${this.acknowledged + 1})`
-        this.acknowledged += 1
-      } catch (error) {
-        this.errors.push(String(error))
-        return
-      }
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopped = true
-    await this.#running
-    await this.#db.end({ timeout: 1 })
-  }
-}
 
 const ruleOf = (status: StatusReply): string =>
   formatNumber(numberFromWire(status.position?.decision?.number))

@@ -4,8 +4,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { callUnary } from '../../shared/rpc/client.ts'
 import { until } from '../support/until.ts'
-import { type Node, startShard, type TestShard } from './shard.ts'
+import { failureOf, type Node, startShard, type TestShard } from './shard.ts'
 
 const TEST_MS = 120_000
 
@@ -61,5 +62,50 @@ test(
 test(
   'a folder without which Postgres does not start',
   () => mends((dataDir) => rmSync(join(dataDir, 'pg_xact'), { recursive: true })),
+  TEST_MS,
+)
+
+test(
+  'a follower that somebody promoted by hand is no second leader, and follows again',
+  async () => {
+    const follower = await shard.follower()
+    await follower.sql('SELECT pg_promote()')
+    await until(async () => {
+      const problems = (await shard.report()).shards[0]?.problems ?? []
+      return problems.some(({ poolerId, action }) => poolerId === follower.id && action !== '')
+    })
+    await until(
+      async () => (await follower.sql('SELECT pg_is_in_recovery() AS r'))[0]?.['r'] === true,
+      { deadlineMs: 60_000 },
+    )
+    await shard.streaming(2, 60_000)
+  },
+  TEST_MS,
+)
+
+test(
+  'by an operator’s word a follower is copied anew, where that is safe',
+  async () => {
+    const leader = await shard.leader()
+    const [follower, other] = shard.nodes.filter(({ id }) => id !== leader.id) as [Node, Node]
+    const repair = (poolerId: string, copy: boolean) => {
+      const request = { database: 'postgres', shard: '0-inf', poolerId, copy, by: 't', reason: '' }
+      return callUnary(shard.orchClient, 'repairMember', request, { timeoutMs: 20_000 })
+    }
+    expect(await failureOf(repair(follower.id, false))).toContain('is not quarantined')
+    expect(await failureOf(repair(leader.id, true))).toContain('hand over first')
+    expect(await failureOf(repair('zone1_pooler9', true))).toContain('there is no member')
+    await other.stop()
+    await shard.streaming(1)
+    await until(async () => (await failureOf(repair(follower.id, true))).includes('too few for'))
+    other.start()
+    await shard.streaming(2)
+    const copies = () => follower.pooler.log.split('"cloned"').length
+    const before = copies()
+    await until(() => repair(follower.id, true), { deadlineMs: 20_000 })
+    await until(() => copies() > before, { deadlineMs: 60_000 })
+    await shard.streaming(2, 60_000)
+    expect((await follower.status()).diverged).toBe('')
+  },
   TEST_MS,
 )

@@ -98,6 +98,8 @@ export class Node {
   readonly dataDir: string
   /** The pooler's own port for clients. */
   readonly dataPort: number
+  /** Base URL of the pooler. */
+  readonly http: string
 
   constructor(id: string, parts: Omit<Node, 'id' | 'status' | 'sql' | 'start' | 'stop'>) {
     this.id = id
@@ -108,6 +110,7 @@ export class Node {
     this.stateDir = parts.stateDir
     this.dataDir = parts.dataDir
     this.dataPort = parts.dataPort
+    this.http = parts.http
   }
 
   status(): Promise<StatusReply> {
@@ -403,5 +406,6 @@ async function makeNode(options: {
     stateDir: home,
     dataDir,
     dataPort: Number(data),
+    http: `http://127.0.0.1:${http}`,
   })
 }
