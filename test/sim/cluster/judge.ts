@@ -125,9 +125,16 @@ export class Judge implements Witness {
     )
   }
 
-  /** A write is done as far as Postgres is concerned: its quorum has it. */
+  /**
+   * A write is done as far as Postgres is concerned: its quorum has it. One that was written before
+   * its leader changed its rule may end by the new one, which everybody who recruits asks for then.
+   */
   released(record: WalRecord, at: NodeParts): void {
-    this.#requireQuorum(record, record.row.decision, at)
+    const { decision } = at.postgres.row
+    const before = record.row.decision
+    const { coordinatorTerm } = before.number
+    const changed = decision.number.coordinatorTerm === coordinatorTerm
+    this.#requireQuorum(record, changed ? decision : before, at)
   }
 
   #requireQuorum(record: WalRecord, decision: Rule, at: NodeParts): void {
