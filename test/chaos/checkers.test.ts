@@ -6,6 +6,7 @@ import { checkLists } from './check-lists.ts'
 import { checkHeld, checkLogs } from './check-log.ts'
 import type { Anomaly, Audit, ListStep, LogRead, LogWrite, Outcome, Transfer } from './history.ts'
 import type { ListTransaction } from './history.ts'
+import { shareOf, yieldOf } from './yields.ts'
 
 const span = (invokedMs: number, endedMs = invokedMs + 1) => ({ client: 'c', invokedMs, endedMs })
 
@@ -161,4 +162,17 @@ describe('the bank', () => {
   for (const [name, history, expected] of cases) {
     test(name, () => expect(whats(checkBank(history, 100))).toEqual(expected))
   }
+})
+
+describe('quiet periods', () => {
+  const share = (...rounds: LogWrite[][]): number =>
+    shareOf(rounds.map((history) => yieldOf(history, 0, 100)))
+  const sound = [write(1, 0), write(2, 5)]
+
+  test('all is acknowledged', () => expect(share(sound, sound)).toBe(1))
+  test('one write fails', () =>
+    expect(share(sound, [write(1, 0), write(2, 5, 'failed')])).toBe(0.75))
+  test('a round without any write is none', () => expect(share(sound, [])).toBe(0.5))
+  test('nor is one whose writes all wait', () => expect(share([write(1, 99)])).toBe(0))
+  test('no rounds are no proof', () => expect(share()).toBe(0))
 })

@@ -37,11 +37,14 @@ export function silenceSince(history: readonly Operation[], fromMs: number): Sil
   return silence
 }
 
-/** Of all quiet periods, as a share. */
+/**
+ * What was acknowledged, as a share; each quiet period counts alike, and one in which no write was
+ * answered at all counts as none: that is an outage, and not a period that nobody used.
+ */
 export function shareOf(yields: readonly Yield[]): number {
-  const sum = (pick: (one: Yield) => number): number =>
-    yields.reduce((total, one) => total + pick(one), 0)
-  return sum(({ acknowledged }) => acknowledged) / sum(({ sent }) => sent)
+  if (yields.length === 0) return 0
+  const shares = yields.map(({ sent, acknowledged }) => (sent === 0 ? 0 : acknowledged / sent))
+  return shares.reduce((sum, share) => sum + share, 0) / shares.length
 }
 
 function writes(history: readonly Operation[]): LogWrite[] {
