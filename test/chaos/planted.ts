@@ -18,6 +18,18 @@ const PARTS = ['gateway', 'orch', 'pgctld', 'pooler', 'proto', 'shared', 'packag
 /** `from` stands once in `file`, whose path begins at the root. */
 export type Edit = { readonly file: string; readonly from: string; readonly to: string }
 
+/** The texts of the files that `edits` change. @throws Error for an edit that does not fit. */
+export function edited(edits: readonly Edit[]): Map<string, string> {
+  const texts = new Map<string, string>()
+  for (const { file, from, to } of edits) {
+    const text = texts.get(file) ?? readFileSync(join(ROOT, file), 'utf8')
+    const parts = text.split(from)
+    if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} times: ${from}`)
+    texts.set(file, parts.join(to))
+  }
+  return texts
+}
+
 /** See the head of this file. */
 export class Planted implements Disposable {
   readonly root: string
@@ -27,12 +39,7 @@ export class Planted implements Disposable {
     chmodSync(this.root, 0o755) // Postgres runs as another user
     for (const part of PARTS) cpSync(join(ROOT, part), join(this.root, part), { recursive: true })
     symlinkSync(join(ROOT, 'node_modules'), join(this.root, 'node_modules'))
-    for (const { file, from, to } of edits) {
-      const path = join(this.root, file)
-      const parts = readFileSync(path, 'utf8').split(from)
-      if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} times: ${from}`)
-      writeFileSync(path, parts.join(to))
-    }
+    for (const [file, text] of edited(edits)) writeFileSync(join(this.root, file), text)
   }
 
   [Symbol.dispose](): void {

@@ -189,7 +189,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     never: 'a client believes a setting that its backend does not have',
     file: `${SESSION}/downstream.ts`,
-    from: 'return vector.changesFrom(told)',
+    from: 'return vector.changesFrom(told, splits ? OF_THE_NODE : undefined)',
     to: 'return NOTHING',
     test: 'test/gateway/life.test.ts',
     only: 'changes of reported values are told once',
