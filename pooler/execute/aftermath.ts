@@ -6,8 +6,9 @@ import { MessageReader } from '../../shared/pgwire/message-reader.ts'
 import { Backend as Message } from '../../shared/pgwire/message-types.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { BackendOwner } from '../backend/backend-parties.ts'
-import type { Loss } from '../backend/loss.ts'
+import { CLOSED_UNEXPECTEDLY, type Loss } from '../backend/loss.ts'
 import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
+import { HandOver, type HandOverEnd } from '../settings/hand-over.ts'
 import { Look, type LookOwner } from '../settings/look.ts'
 import { QuietProof } from './quiet-proof.ts'
 import { SessionState } from './session-state.ts'
@@ -26,6 +27,8 @@ export type AftermathOptions = {
   readonly request: () => LookRequest
   /** Done before the look; it does not fail. */
   readonly first: (() => Promise<void>) | undefined
+  /** Messages of ours that come before the look; their answers are nobody's. */
+  readonly unit: (() => Buffer | undefined) | undefined
   /** A notification that came meanwhile: a whole message. */
   readonly heard: (message: Buffer) => void
   /** More came of what the batch itself had asked for: that many times ReadyForQuery. */
@@ -107,7 +110,7 @@ export class Aftermath implements BackendOwner, LookOwner {
     if (this.#stopped) return
     const backend = this.#backend
     if (backend.unsentBytes > 0 || !backend.forwarder.atBoundary) return this.#end(undefined)
-    if (!backend.unsettled) return this.#look()
+    if (!backend.unsettled) return this.#unit()
     const { unasked } = backend
     new QuietProof(
       backend,
@@ -116,13 +119,25 @@ export class Aftermath implements BackendOwner, LookOwner {
         backend.unsettled = !quiet
         if (this.#stopped) return
         if (unsaid > 0) this.#options.unsaid(unsaid)
-        if (quiet) return this.#look()
+        if (quiet) return this.#unit()
         // Its next answer might be one to this batch.
         backend.kill()
         this.backendLost(NOT_QUIET)
       },
       (loss) => this.backendLost(loss),
     )
+  }
+
+  #unit(): void {
+    const message = this.#options.unit?.()
+    if (message === undefined) return this.#look()
+    const ended = ({ done }: HandOverEnd): void => {
+      if (this.#stopped) return
+      if (done) return this.#look()
+      this.#backend.kill()
+      this.backendLost(CLOSED_UNEXPECTEDLY)
+    }
+    new HandOver(this.#backend, [message], ended, (heard) => this.lookHeard(heard))
   }
 
   #look(): void {

@@ -8,6 +8,7 @@ import type { Backend } from '../backend/backend.ts'
 import type { Loss } from '../backend/loss.ts'
 import type { ParameterVector } from '../backend/parameters.ts'
 import type { Listening } from '../listen/listening.ts'
+import { isPooledName, renameMessages, sameButName } from '../settings/pooled-name.ts'
 import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
 import { Aftermath } from './aftermath.ts'
 import type { Executor } from './executor.ts'
@@ -48,6 +49,8 @@ export class BatchEnd {
   #runsItsOwn = false
   /** Of the watch list when the batch, or its transaction, began; 0 at rest. */
   #stamp = 0
+  /** The session's application_name was set back on its backend, to another than its own. */
+  #renames = false
   #aftermath: Aftermath | undefined
 
   constructor(executor: Executor, owner: BatchEndOwner) {
@@ -83,6 +86,7 @@ export class BatchEnd {
     if (this.#changesCatalog) this.#owner.watch.changing.delete(this)
     this.#changesCatalog = this.#runsItsOwn = false
     this.#stamp = 0
+    this.#renames = false
   }
 
   /** ReadyForQuery came: whether READY must wait. `start` follows then. The hot path. */
@@ -91,7 +95,7 @@ export class BatchEnd {
     if (this.#changesCatalog) watch.changing.delete(this)
     if (backend.parameters !== this.#reported) this.#unannounced(backend)
     this.#said = 0
-    this.#held = backend.forwarder.ambiguous
+    this.#held = backend.forwarder.ambiguous || this.#renames
     if (status !== TransactionStatus.Idle) return this.#held
     const listens = this.#owner.listening?.active === true
     this.#held ||= kept.looks !== 0 || this.changesDefaults || listens || this.#readsCatalog
@@ -125,6 +129,7 @@ export class BatchEnd {
     this.#aftermath = new Aftermath(backend, {
       request: () => (rests ? (request = kept.request()) : NOTHING),
       first,
+      unit: this.#renames ? () => this.#rename(backend) : undefined,
       unsaid: (times) => this.#owner.unsaid(times - said, status),
       done: (answer) => {
         this.#aftermath = undefined
@@ -183,17 +188,35 @@ export class BatchEnd {
   #learn(backend: Backend, request: LookRequest, answer: LookAnswer | undefined): void {
     const { settings, counters } = this.#executor
     const { kept } = this.#owner
+    const renames = this.#renames
     this.forget()
+    this.#renames = renames // nothing could be said to the backend
     counters.looks++
     if (answer === undefined) counters.looksFailed++
     kept.learn(request, answer)
     if (answer?.settings !== undefined) backend.hold(settings.keep(kept.settings))
   }
 
+  /** The messages that give the backend back its session's name, if it needs it. */
+  #rename(backend: Backend): Buffer | undefined {
+    const { startupName } = this.#owner.kept
+    const { status, parameters } = backend
+    // In a failed transaction nothing can be set; what ends it brings us here again.
+    if (startupName === undefined || status === TransactionStatus.Failed) return undefined
+    this.#renames = false
+    return isPooledName(parameters) ? renameMessages(startupName, status) : undefined
+  }
+
   /** A batch changed reported settings, and nobody said that it might. */
   #unannounced(backend: Backend): void {
     const { kept } = this.#owner
+    const before = this.#reported
     this.#reported = backend.parameters
+    if (kept.startupName !== undefined && isPooledName(backend.parameters)) {
+      this.#renames = true
+      // Nothing of the session's was set back that its text, or the watch list, would not say.
+      if (kept.hasStartupName && sameButName(before, backend.parameters)) return
+    }
     if ((kept.looks & (Look.Settings | Look.AllSettings)) !== 0) return
     if ((kept.pins & Pin.Settings) === 0) kept.ask(Look.AllSettings)
   }

@@ -12,6 +12,7 @@ import { readOpen } from './open-frame.ts'
 import { ReplicationStreams } from './replication-streams.ts'
 import { encodeWatchList } from '../../shared/link/watch.ts'
 import type { DatabaseWatch } from '../watch/database-watch.ts'
+import { ownVector, sharedKey } from '../settings/pooled-name.ts'
 import type { RefusalCode } from './refusal.ts'
 import { Stream } from './stream.ts'
 import { poolId } from '../pool/pool.ts'
@@ -232,9 +233,10 @@ export class LinkSession implements LinkHandler {
 
   #open(id: number, text: string, entry: number): void {
     try {
-      const { key, client, session, reads, settings } = readOpen(text)
+      const { key: own, client, session, reads, settings } = readOpen(text)
+      const { key, name } = sharedKey(own)
       const pool = this.executor.poolFor(key, reads)
-      const stream = new Stream(this, pool, { id, client, session, reads, settings })
+      const stream = new Stream(this, pool, { id, client, session, reads, name, settings })
       this.streams.set(id, stream)
       const { watch } = stream
       if (entry === Entry.Known) {
@@ -271,16 +273,17 @@ export class LinkSession implements LinkHandler {
 
   /** The id of the values that such a session begins with; 0 when it is to be tried. */
   #readyFor({ user, database, options }: LoginRequest): number {
-    const { gate, pools, limits, watches, sessions } = this.executor
+    const { gate, pools, limits, watches, sessions, vectors } = this.executor
     if (options === undefined || gate.refusal !== undefined || sessions >= limits.streamsMax)
       return 0
-    const pool = pools.pools.get(poolId({ user, database, options }))
+    const { key, name } = sharedKey({ user, database, options })
+    const pool = pools.pools.get(poolId(key))
     const watch = pool === undefined ? undefined : watches.of(database)
     if (pool === undefined || watch?.ready !== true) return 0
     const vector = acceptedOf(pool)
     if (vector === undefined) return 0
     this.tellWatch(watch, true)
-    return this.vectorId(vector)
+    return this.vectorId(ownVector(vectors, vector, name))
   }
 
   #forgetOldestVector(): void {

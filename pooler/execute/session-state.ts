@@ -15,6 +15,7 @@ import {
   VERIFIABLE_PINS,
 } from '../../shared/link/frame.ts'
 import type { LookAnswer, LookRequest } from '../settings/look-query.ts'
+import { NAME_SETTING } from '../settings/pooled-name.ts'
 import { isPlainName } from '../settings/quoting.ts'
 import {
   isCustomName,
@@ -51,6 +52,8 @@ export class SessionState {
   /** What is to be looked at before the next READY at rest: `Look` bits and new pins. */
   looks = 0
   settings: SettingsSet = NO_SETTINGS
+  /** What its application_name goes back to, where its backends began with another. */
+  readonly startupName: string | undefined
   /** It is to keep what it knows of sequences at any price. */
   #needsSequences = false
   /** The catalogs may have changed since the last READY at rest. */
@@ -65,9 +68,14 @@ export class SessionState {
   #unknown = false
   #told: string = NO_SETTINGS.json
 
-  constructor(table: SettingsTable, hidden: HiddenSettings = { settings: [] }) {
+  constructor(
+    table: SettingsTable,
+    hidden: HiddenSettings = { settings: [] },
+    startupName?: string,
+  ) {
     this.#table = table
     this.#hidden = hidden
+    this.startupName = startupName
   }
 
   /** A batch with `mask` starts, or goes on. */
@@ -94,10 +102,12 @@ export class SessionState {
 
   /** What OPEN says that the session brings. False when it cannot be held. */
   bring(pairs: readonly SettingPair[]): boolean {
-    const set = this.#table.hold(pairs)
+    const { startupName } = this
+    const named = startupName === undefined || pairs.some(([name]) => name === NAME_SETTING)
+    const set = this.#table.hold(named ? pairs : [...pairs, [NAME_SETTING, startupName]])
     if (set === undefined) return false
     this.settings = set
-    this.#told = set.json
+    this.#told = this.#beyondStartup
     return true
   }
 
@@ -159,10 +169,22 @@ export class SessionState {
 
   /** What a SETTINGS frame must say now; undefined when it was said already. */
   news(): string | undefined {
-    const now = this.#unknown ? UNKNOWN : this.settings.json
+    const now = this.#unknown ? UNKNOWN : this.#beyondStartup
     if (now === this.#told) return undefined
     this.#told = now
     return now
+  }
+
+  /** Its name is the one that it came with. */
+  get hasStartupName(): boolean {
+    return this.settings.get(NAME_SETTING) === this.startupName
+  }
+
+  /** What it holds beyond its own startup values, as JSON. */
+  get #beyondStartup(): string {
+    const { settings, startupName } = this
+    if (startupName === undefined || !this.hasStartupName) return settings.json
+    return JSON.stringify(settings.pairs.filter(([name]) => name !== NAME_SETTING))
   }
 
   /** The backend is gone, or there was none: nothing is left there. */

@@ -51,7 +51,7 @@ export abstract class StreamRecord extends PoolWaiter<Backend> {
     this.session = hello.session
     this.reads = hello.reads
     this.watch = executor.watches.of(pool.key.database)
-    this.kept = new SessionState(executor.settings, this.watch)
+    this.kept = new SessionState(executor.settings, this.watch, hello.name)
     if (!this.kept.bring(hello.settings)) throw new PgError(...TOO_MANY_SETTINGS)
     this.wantedFlavor = this.kept.settings
     this.sinceMs = executor.nowMs

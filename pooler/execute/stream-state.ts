@@ -20,6 +20,8 @@ export type StreamHello = {
   client: string
   session: number
   reads: boolean
+  /** Its application_name, where backends begin with another: see pooled-name.ts. */
+  name: string | undefined
   settings: readonly SettingPair[]
 }
 

@@ -37,6 +37,7 @@ import type { LinkSession } from './link-session.ts'
 import { ready } from './ready.ts'
 import { CANCELED, pinRefusal, poolRefusal, STALE, UNFIT, type Refusal } from './refusal.ts'
 import { asksOf, isStale } from '../watch/asks.ts'
+import { ownVector } from '../settings/pooled-name.ts'
 import { SequenceUnit, type SequenceUnitOwner } from './sequence-unit.ts'
 import { StreamAnswers } from './stream-answers.ts'
 import { broken, StreamState, type StreamHello } from './stream-state.ts'
@@ -69,7 +70,7 @@ export class Stream
   /** The gateway was told at login that it is accepted: nobody waits for an answer. */
   enter(vector: ParameterVector): void {
     this.state = StreamState.Idle
-    this.told = vector
+    this.told = this.#own(vector)
   }
 
   /** Tries the session's key on a backend, unless one exists that was accepted with it. */
@@ -301,9 +302,12 @@ export class Stream
   }
 
   #opened(vector: ParameterVector): void {
-    this.state = StreamState.Idle
-    this.told = vector
-    this.link.opened(this, vector)
+    this.enter(vector)
+    this.link.opened(this, this.told as ParameterVector)
+  }
+
+  #own(vector: ParameterVector): ParameterVector {
+    return ownVector(this.link.executor.vectors, vector, this.kept.startupName)
   }
 
   /** Another watch list: a batch that waits was looked up in the one before. */
@@ -422,7 +426,8 @@ export class Stream
     this.tellSettings()
     const { parameters, status } = backend
     const bytes = ready(status)
-    this.sendReady(parameters, Flag.Ready | Flag.Boundary, status, bytes, 0, bytes.length)
+    const told = parameters && this.#own(parameters)
+    this.sendReady(told, Flag.Ready | Flag.Boundary, status, bytes, 0, bytes.length)
     this.backendReady(status)
     if (this.#held.count > 0) this.#takeLate()
   }

@@ -5,7 +5,7 @@ import type { PoolWaiter } from './pool-waiter.ts'
 export type PoolKey = {
   readonly database: string
   readonly user: string
-  /** Startup options, sorted by name: they are the session's reset values. */
+  /** Startup options, sorted by name: the session's reset values; see pooled-name.ts. */
   readonly options: readonly (readonly [string, string])[]
 }
 

@@ -3,8 +3,8 @@
 //
 // Invariants:
 // - The client's Terminate is held back until the pooler was asked; nothing else waits.
-// - All sessions have one application_name towards the server: a pool is for sessions that are equal
-//   in every startup option, and the tests are to share their backends.
+// - All sessions have one application_name towards the server: who may ask for a value of a
+//   sequence is learned by it, and the tests are to share their backends.
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { cancelRequest, startup } from '../../shared/pgwire/frontend.ts'
 import { MessageReader } from '../../shared/pgwire/message-reader.ts'
