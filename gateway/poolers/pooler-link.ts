@@ -34,6 +34,8 @@ export interface StreamOwner {
   ): void
   /** All that the session now holds beyond its startup values; see Kind.Settings. */
   onSettings(json: string): void
+  /** A statement is not what it was; `own`: what it is, as this batch of the session made it. */
+  onReshaped(statement: SharedStatement, own: Buffer | undefined): void
   /** Raw bytes of notifications; `boundary`: up to the end of one. */
   onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void
   onRefused(batch: number, refusal: Refusal): void
@@ -108,7 +110,7 @@ export class PoolerLink implements LinkHandler {
   #free: number[] = []
   #vectors = new Map<number, ParameterVector>()
   #known = new Map<ParameterVector, KnownSession>()
-  #defined = new Set<number>()
+  #defined = new Map<number, SharedStatement>()
   #retrying: Disposable | undefined
   #stopped = false
   #tries = 0
@@ -195,12 +197,29 @@ export class PoolerLink implements LinkHandler {
   define(statement: SharedStatement): void {
     const { connection } = this
     if (connection === undefined || this.#defined.has(statement.id)) return
-    this.#defined.add(statement.id)
+    this.#defined.set(statement.id, statement)
+    const shaped = statement.shaped ? Flag.Shaped : 0
     const { definition } = statement
     for (let at = 0; at < definition.length; at += FRAME_PAYLOAD_BYTES_MAX) {
       const end = Math.min(definition.length, at + FRAME_PAYLOAD_BYTES_MAX)
       const flags = end === definition.length ? Flag.Boundary : 0
-      connection.send(Kind.Define, 0, flags, 0, 0, statement.id, definition, at, end)
+      connection.send(Kind.Define, 0, flags | shaped, 0, 0, statement.id, definition, at, end)
+    }
+    this.#tellShape(statement)
+  }
+
+  #tellShape({ id, shape }: SharedStatement): void {
+    if (shape !== undefined) this.connection?.send(Kind.Shape, 0, 0, 0, 0, id, shape)
+  }
+
+  /** A pooler has seen what a statement is now. */
+  #onShape(owner: StreamOwner | undefined, id: number, own: boolean, shape: Buffer): void {
+    const statement = this.#defined.get(id)
+    if (statement === undefined) return
+    if (statement.shape === undefined) statement.shape = shape
+    else if (!statement.shape.equals(shape)) {
+      this.#tellShape(statement)
+      owner?.onReshaped(statement, own ? shape : undefined)
     }
   }
 
@@ -271,7 +290,7 @@ export class PoolerLink implements LinkHandler {
     this.#free = []
     this.#vectors = new Map()
     this.#known = new Map()
-    this.#defined = new Set()
+    this.#defined = new Map()
     this.watches = new WatchLists()
     this.logins.fail(notConnected(this.id))
     // The claim to lead goes first: a session that looks for a leader now must not find this one.
@@ -298,6 +317,9 @@ export class PoolerLink implements LinkHandler {
         break
       case Kind.Settings:
         owner?.onSettings(payload.toString())
+        break
+      case Kind.Shape:
+        this.#onShape(owner, value, status === 1, Buffer.from(payload))
         break
       case Kind.Watch:
         this.watches.take(value, frame.flags, payload)

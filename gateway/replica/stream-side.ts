@@ -10,6 +10,7 @@ import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import type { Loss, Refusal, StreamOwner } from '../poolers/pooler-link.ts'
 import { Mode, type SessionCore } from '../session/core.ts'
 import type { SessionSettings } from '../session/session-settings.ts'
+import type { SharedStatement } from '../statements/shared-statement.ts'
 import { Upstream } from '../session/upstream.ts'
 import type { ReadSplit } from './read-split.ts'
 
@@ -107,6 +108,10 @@ export class StreamSide implements StreamOwner {
     if (!this.#active) return
     this.#core.owner.onSettings(json)
     this.settings = this.#core.settings
+  }
+
+  onReshaped(statement: SharedStatement, own: Buffer | undefined): void {
+    this.#core.owner.onReshaped(statement, this.#active ? own : undefined)
   }
 
   onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void {

@@ -271,6 +271,8 @@ export class ReplicationSession implements StreamOwner {
 
   onSettings(): void {}
 
+  onReshaped(): void {}
+
   onNotification(): void {}
 
   #pump(): void {

@@ -14,6 +14,7 @@ import type { Held } from '../hold/hold.ts'
 import type { KnownSession } from '../poolers/known-session.ts'
 import type { ParameterVector } from '../poolers/parameter-vector.ts'
 import type { Loss, Refusal, StreamOwner, StreamRequest } from '../poolers/pooler-link.ts'
+import type { SharedStatement } from '../statements/shared-statement.ts'
 import {
   mayRelisten,
   noteChannels,
@@ -334,6 +335,12 @@ export class Session implements StreamOwner, Held {
         hint: WEAK_COMMIT_HINT,
       }),
     )
+  }
+
+  onReshaped(statement: SharedStatement, own: Buffer | undefined): void {
+    const statements = this.#core.needExtended().statements
+    statements.part(statement)
+    if (own !== undefined) statements.reshape(statement, own)
   }
 
   onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void {

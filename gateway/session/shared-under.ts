@@ -10,7 +10,7 @@ import { Trait } from './traits.ts'
  */
 export function sharedUnder(context: ExtendedContext, traits: number): string {
   const { settings, traffic, watched, vectorId } = context
-  const since = `${traffic.generation}.${watched.version}`
+  const since = `${traffic.database}.${traffic.generation}.${watched.version}`
   if ((traits & Trait.Literal) === 0) return `${since} ${settings.names}`
   return `${since} ${settings.literals}@${vectorId}`
 }

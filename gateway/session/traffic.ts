@@ -29,6 +29,12 @@ export class Traffic {
   generation = 0
   /** Which of its clients ask for the last value of sequences. */
   readonly sequences = new SequenceBook()
+  /** Tells databases apart: the same text is another statement in each. */
+  readonly database: number
+
+  constructor(database: number) {
+    this.database = database
+  }
 }
 
 /** Databases that have figures of their own; those beyond share one. */
@@ -37,14 +43,14 @@ const DATABASES_MAX = 10_000
 /** The traffic of all databases. */
 export class TrafficBook {
   readonly #byDatabase = new Map<string, Traffic>()
-  readonly #others = new Traffic()
+  readonly #others = new Traffic(0)
 
   /** The figures of one database, the same object always. */
   of(database: string): Traffic {
     const known = this.#byDatabase.get(database)
     if (known !== undefined) return known
     if (this.#byDatabase.size >= DATABASES_MAX) return this.#others
-    const traffic = new Traffic()
+    const traffic = new Traffic(this.#byDatabase.size + 1)
     this.#byDatabase.set(database, traffic)
     return traffic
   }

@@ -103,6 +103,20 @@ export class SessionStatements {
     return dropped
   }
 
+  /** What this batch has prepared as `old` is another statement: its tables have changed. */
+  reshape(old: SharedStatement, shape: Buffer): void {
+    for (const { name, kind } of this.#changes) {
+      if (kind !== 'name' || this.#named?.get(name) !== old) continue
+      this.#named.set(name, this.#registry.reshaped(old, shape))
+      this.#registry.release(old)
+    }
+  }
+
+  /** A statement is not what it was: others do not find it any more. */
+  part(statement: SharedStatement): void {
+    this.#registry.part(statement)
+  }
+
   /** The batch is over without a loss: what was replaced is let go. */
   settle(): void {
     const changes = this.#changes

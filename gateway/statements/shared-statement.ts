@@ -25,7 +25,9 @@ export class SharedStatement {
   /** Sessions (and batches under way) that hold it. */
   references = 1
   /** May be found by other sessions. */
-  readonly shared: boolean
+  shared: boolean
+  /** What it took and gave when it was first prepared, as poolers say it. */
+  shape: Buffer | undefined
 
   constructor(options: {
     id: number
@@ -43,6 +45,11 @@ export class SharedStatement {
     this.context = options.verdict.context ?? ''
     this.hash = options.hash
     this.shared = options.shared
+  }
+
+  /** What it gives must stay as it was; what has no context gives nothing, or runs but once. */
+  get shaped(): boolean {
+    return this.context !== ''
   }
 
   /** What follows the name in the Parse message: the text, its NUL, and the parameter types. */

@@ -78,6 +78,22 @@ export class StatementRegistry {
     return this.acquire(bytes, range, verdict) ?? add()
   }
 
+  /** Who prepares the same from here on gets another: its tables have changed. */
+  part(statement: SharedStatement): void {
+    if (!statement.shared || this.#unused.has(statement)) return
+    statement.shared = false
+    this.#hide(statement)
+  }
+
+  /** What follows `statement`, now that the same bytes mean `shape`; referenced for the caller. */
+  reshaped(statement: SharedStatement, shape: Buffer): SharedStatement {
+    const { definition, bodyStart, traits, mentions, context } = statement
+    const range = { start: bodyStart, end: definition.length }
+    const next = this.acquireAnyway(definition, range, { traits, mentions, context })
+    next.shape ??= shape
+    return next
+  }
+
   /** A holder lets go. */
   release(statement: SharedStatement): void {
     if (--statement.references > 0) return
@@ -145,12 +161,16 @@ export class StatementRegistry {
   #forget(statement: SharedStatement): void {
     this.#count--
     this.bytes -= statement.definition.length
+    this.#hide(statement)
+    this.#options.released(statement.id)
+  }
+
+  #hide(statement: SharedStatement): void {
     const same = this.#byHash.get(statement.hash)
     const at = same?.indexOf(statement) ?? -1
     if (same !== undefined && at >= 0) {
       if (same.length === 1) this.#byHash.delete(statement.hash)
       else same.splice(at, 1)
     }
-    this.#options.released(statement.id)
   }
 }

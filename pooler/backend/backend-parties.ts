@@ -1,5 +1,7 @@
 // The two whom a backend knows: who has it at the moment, and who keeps it.
 import type { SettingsTable } from '../settings/settings-set.ts'
+import type { Shape } from '../../shared/link/shape.ts'
+import type { Definition } from './definition.ts'
 import type { Backend } from './backend.ts'
 import type { Barrier } from './barrier.ts'
 import type { Loss } from './loss.ts'
@@ -22,6 +24,8 @@ export interface BackendOwner {
   backendCancelDone(): void
   /** Whether it hears notifications of this channel by another way already. */
   backendHears?(channel: string): boolean
+  /** What a statement is now; `own`: as the client's own Parse has made it. */
+  backendDescribed?(definition: Definition, shape: Shape, own: boolean): void
   /** The connection is gone; nothing follows. */
   backendLost(loss: Loss): void
 }

@@ -23,12 +23,14 @@ import { sendCancel } from './cancel-connection.ts'
 import { CLOSED_UNEXPECTEDLY, endsSession, lossOf, type Loss } from './loss.ts'
 import type { Definition } from './definition.ts'
 import { Forwarder } from './forwarder.ts'
+import { copyFlag, INTEREST } from './interest.ts'
 import { OutBuffer, type ByteSink } from './out-buffer.ts'
 import type { ParameterVector } from './parameters.ts'
 import { PreparedMap } from './prepared-map.ts'
 import { Remains, type SocketUser } from './remains.ts'
 import { ReplyOrder } from './reply-order.ts'
 import { NO_SEQUENCES } from './sequences.ts'
+import { ShapeWatch } from './shape-watch.ts'
 import {
   COMMIT_UNCONFIRMED,
   RAN_ON_UNCONFIRMED,
@@ -40,20 +42,8 @@ import { isFinalRefusal, StartupExchange, startupPacket } from './startup-exchan
 const Phase = { Connecting: 0, Startup: 1, Open: 2, Shutting: 3, Closed: 4 } as const
 type Phase = (typeof Phase)[keyof typeof Phase]
 
-const INTEREST = [
-  Message.ReadyForQuery,
-  Message.ParameterStatus,
-  Message.ErrorResponse,
-  Message.ParseComplete,
-  Message.CloseComplete,
-  Message.CopyInResponse,
-  Message.CopyOutResponse,
-  Message.CopyBothResponse,
-  Message.NoticeResponse,
-  Message.NotificationResponse,
-]
 /** Larger ErrorResponses and ParameterStatus pass without a look. */
-const HOLD_BYTES_MAX = 64 * 1024
+const HOLD_BYTES_MAX = 512 * 1024
 /** Flags that say what the last message of the bytes is: nothing may follow it in a frame. */
 const LAST_MESSAGE = Flag.Ready | Flag.CopyIn | Flag.CopyOut | Flag.CopyBoth
 const TERMINATE = terminate()
@@ -125,6 +115,9 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
   readonly #host: BackendHost
   readonly #socketPath: string
   readonly #out = new OutBuffer()
+  readonly #shapes = new ShapeWatch(this, this.#out)
+  /** What the client is told in place of the error that the scanner stands at. */
+  #instead: Buffer | undefined
   #scanner: MessageScanner
   /** CommandCompletes since a commit turned out unconfirmed; undefined while there is none. */
   #swallowed: number | undefined
@@ -203,6 +196,11 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
     if (this.#phase === Phase.Open) this.#out.write(this.#sink, bytes, start, end)
   }
 
+  /** What is written from here on waits for the shape of the statement before. */
+  gate(): void {
+    this.#shapes.shut()
+  }
+
   /** Ends our side once all is written: Postgres does what it was sent, and closes. */
   endInput(): void {
     this.#inputEnds = true
@@ -215,6 +213,7 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
   }
 
   uncork(): void {
+    this.#shapes.follow(this.#scanner)
     if (this.#phase === Phase.Open) this.#out.uncork(this.#sink)
   }
 
@@ -399,12 +398,14 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
     scanner.feed(chunk)
     for (let type = scanner.next(); type !== 0; type = scanner.next()) {
       const { carried, after } = scanner
+      if (!scanner.whole) this.#shapes.overlooked(type)
       if (scanner.whole && this.#takes(type)) {
         if (!carried) this.#pass(chunk, from, scanner.at, flags | Flag.Boundary)
         if (this.#swallowed !== undefined) {
           this.#pass(COMMIT_UNCONFIRMED, 0, COMMIT_UNCONFIRMED.length, Flag.Error | Flag.Boundary)
           return this.#swallow(chunk, after)
         }
+        if (this.#instead !== undefined) this.#passInstead(this.#instead)
         from = after
         flags = 0
         continue
@@ -496,6 +497,11 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
     if (end > start) this.owner?.backendData(bytes, start, end, flags, this.status)
   }
 
+  #passInstead(error: Buffer): void {
+    this.#instead = undefined
+    this.#pass(error, 0, error.length, Flag.Error | Flag.Boundary)
+  }
+
   /** Looks at a message of interest. True when it is not for the client. */
   #takes(type: number): boolean {
     const { bytes, bodyStart, end } = this.#scanner
@@ -517,7 +523,7 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
       case Message.NotificationResponse:
         return this.#takesNotification(bytes, bodyStart)
       default:
-        return false
+        return this.replies.describes && this.#shapes.takes(this.#scanner, this.#sink)
     }
   }
 
@@ -530,6 +536,8 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
     }
     this.running = false
     this.replies.end()
+    this.#shapes.end(this.#sink)
+    this.#shapes.follow(this.#scanner)
     if (!this.forwarder.settled) this.unsettled = true
     if (this.forgetPrepared) {
       this.forgetPrepared = false
@@ -548,6 +556,9 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
       this.#loss = lossOf(bytes, start, end)
       return true
     }
+    this.#shapes.failed(this.#sink)
+    this.#instead = this.#shapes.instead(bytes, start, end)
+    if (this.#instead !== undefined) return true
     const sqlstate = sqlstateOf(bytes, start, end)
     const sign = sqlstate === NO_STATEMENT ? SHARED_NAME : PLAN_ROUTINE
     if (sqlstate !== NO_STATEMENT && sqlstate !== UNSUPPORTED) return false
@@ -558,6 +569,7 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
   #takesNotice(bytes: Buffer, start: number, end: number): boolean {
     if (!tellsOfUnconfirmedCommit(bytes, start, end)) return false
     this.#host.barrier.raise()
+    this.#shapes.failed(this.#sink) // what waits is not answered to anybody
     this.#swallowed = 0
     this.#scanner = this.#newScanner(SWALLOW_INTEREST)
     return true
@@ -583,18 +595,5 @@ export class Backend extends PoolMember<Backend> implements Withheld, SocketUser
   #intern(): void {
     this.#parametersChanged = false
     this.parameters = this.#host.vectors.intern(this.#reported)
-  }
-}
-
-function copyFlag(type: number): number {
-  switch (type) {
-    case Message.CopyInResponse:
-      return Flag.CopyIn | Flag.Boundary
-    case Message.CopyOutResponse:
-      return Flag.CopyOut | Flag.Boundary
-    case Message.CopyBothResponse:
-      return Flag.CopyBoth | Flag.Boundary
-    default:
-      return 0 // a ParseComplete or CloseComplete of the client's
   }
 }

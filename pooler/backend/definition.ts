@@ -1,5 +1,6 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { close } from '../../shared/pgwire/frontend.ts'
+import type { Shape } from '../../shared/link/shape.ts'
+import { close, describe } from '../../shared/pgwire/frontend.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 
@@ -7,15 +8,24 @@ import { Frontend } from '../../shared/pgwire/message-types.ts'
 export class Definition {
   readonly name: string
   /** The whole Parse message, under the shared name. */
-  readonly parse: Buffer
+  parse: Buffer
   /** The whole Close message that makes room for it. */
   readonly close: Buffer
+  readonly describe: Buffer
+  /** Length of the message as it came. */
+  readonly bytes: number
+  /** The gateway's number of it. */
+  readonly id: number
+  /** What it gives must stay as it was when it was first prepared. */
+  readonly shaped: boolean
+  /** That, once it is known. */
+  shape: Shape | undefined
 
   /**
    * Adopts `message`.
    * @throws PgError protocol_violation when it is not one named Parse.
    */
-  constructor(message: Buffer) {
+  constructor(message: Buffer, id = 0, shaped = false) {
     const nul = message.indexOf(0, HEADER_BYTES)
     const whole = message.length >= HEADER_BYTES && message.length === 1 + message.readInt32BE(1)
     if (message[0] !== Frontend.Parse || !whole || nul <= HEADER_BYTES) {
@@ -24,5 +34,30 @@ export class Definition {
     this.name = message.toString('utf8', HEADER_BYTES, nul)
     this.parse = message
     this.close = close({ statement: this.name })
+    this.describe = describe({ statement: this.name })
+    this.bytes = message.length
+    this.id = id
+    this.shaped = shaped && !followsOthers(message, nul + 1)
   }
+
+  /**
+   * It was `shape` when it was first prepared. From here on its parameters have the types that they
+   * had then, as Postgres analyses a statement anew.
+   */
+  keep(shape: Shape): void {
+    this.shape = shape
+    const textEnd = this.parse.indexOf(0, this.parse.indexOf(0, HEADER_BYTES) + 1) + 1
+    this.parse = Buffer.concat([this.parse.subarray(0, textEnd), shape.parameters])
+    this.parse.writeInt32BE(this.parse.length - 1, 1)
+  }
+}
+
+/** Longer comments in front of a text are not looked past. */
+const BEGINNING_BYTES = 1024
+const COMMENTS = '(?:\\s|--[^\\n\\r]*[\\n\\r]|/\\*(?:[^*]|\\*(?!/))*\\*/)*'
+const OTHERS = new RegExp(`^${COMMENTS}(?:fetch|move|execute|show)\\b`, 'i')
+
+/** What it gives is another thing's, each time: Postgres does not compare it either. */
+function followsOthers(message: Buffer, start: number): boolean {
+  return OTHERS.test(message.toString('latin1', start, start + BEGINNING_BYTES))
 }

@@ -9,13 +9,16 @@
 // quiet before another session gets it.
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { Op, OP_BYTES, OPS_HEAD_BYTES } from '../../shared/link/frame.ts'
+import { flush } from '../../shared/pgwire/frontend.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { MessageScanner } from '../../shared/pgwire/message-scanner.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { Definition } from './definition.ts'
 import { opsOf, rawStartOf } from './frame-bytes.ts'
 import type { PreparedMap } from './prepared-map.ts'
-import type { ReplyOrder } from './reply-order.ts'
+import { Describing, type ReplyOrder } from './reply-order.ts'
+
+const FLUSH = flush()
 
 /** The backend as the forwarder needs it. */
 export interface ForwardTarget {
@@ -26,6 +29,8 @@ export interface ForwardTarget {
   /** The same of these. */
   readonly forgotten: Definition[]
   write(bytes: Buffer, start: number, end: number): void
+  /** What is written from here on waits until what it expects has come. */
+  gate(): void
   cork(): void
   uncork(): void
 }
@@ -44,6 +49,9 @@ export class Forwarder {
   // A Parse or Close whose header is cut by the frame's end: told here, met in the next frame.
   #cutSwallow = false
   #cutDefinition: Definition | undefined
+  /** The client's own Parse that is to be described behind its last byte, and bytes to there. */
+  #toDescribe: Definition | undefined
+  #beforeDescribe = 0
 
   // Of the running batch: bytes forwarded, messages that make a ReadyForQuery, where the last ends.
   #bytes = 0
@@ -72,6 +80,7 @@ export class Forwarder {
   /** A batch begins. */
   begin(): void {
     this.#bytes = this.#syncPoints = this.#syncEnd = 0
+    this.#toDescribe = undefined
   }
 
   /**
@@ -168,6 +177,7 @@ export class Forwarder {
     const first = this.#bytes === 0
     let from = raw
     let op = 0
+    from = this.#describeBefore(bytes, from, end)
     walk.feed(bytes, raw, end)
     for (;;) {
       const type = walk.next()
@@ -179,11 +189,12 @@ export class Forwarder {
         const entry = table + op * OP_BYTES
         const place = raw + bytes.readUInt16BE(entry + 2)
         if (place > at || (place === at && type !== 0 && walk.carried)) break
+        from = this.#describeBefore(bytes, from, place)
         target.write(bytes, from, place)
         from = place
         const kind = bytes[entry] as number
         const id = bytes.readUInt32BE(entry + 4)
-        this.#prepareFor(context, kind, id)
+        this.#prepareFor(context, kind, id, bytes[place])
         if (first && place === raw) target.replies.begunByUs()
         if (kind === Op.Need || kind === Op.Forget) continue
         const own = kind === Op.Parse && id !== 0 ? definitionOf(context, id) : undefined
@@ -197,24 +208,50 @@ export class Forwarder {
       }
       if (type === 0) break
       if (walk.carried) this.#forgetCut()
-      if (type === Frontend.Parse) target.replies.expectParse(swallow, definition)
-      else if (type === Frontend.Close) target.replies.expectClose(swallow)
+      from = this.#describeBefore(bytes, from, at)
+      if (type === Frontend.Parse) {
+        target.replies.expectParse(swallow, definition)
+        if (definition?.shaped === true) {
+          this.#toDescribe = definition
+          this.#beforeDescribe = startOf(walk) + HEADER_BYTES + walk.bodyLength - from
+          from = this.#describeBefore(bytes, from, end)
+        }
+      } else if (type === Frontend.Close) target.replies.expectClose(swallow)
       else this.#meetSyncPoint(walk, raw)
       if (first && swallow && at === raw) target.replies.begunByUs()
     }
     this.#bytes += end - raw
     target.write(bytes, from, end)
+    this.#beforeDescribe -= end - from
+  }
+
+  /** Describes the last Parse where it ends in bytes[from, end). @returns where to go on. */
+  #describeBefore(bytes: Buffer, from: number, end: number): number {
+    const definition = this.#toDescribe
+    const at = from + this.#beforeDescribe
+    if (definition === undefined || at > end) return from
+    this.#toDescribe = undefined
+    this.#target.write(bytes, from, at)
+    this.#describe(definition, Describing.Own)
+    return at
+  }
+
+  #describe(definition: Definition, why: Describing): void {
+    this.#target.write(definition.describe, 0, definition.describe.length)
+    this.#target.replies.expectDescription(definition, why)
+    if (why === Describing.Own || why === Describing.Learns) return
+    this.#target.write(FLUSH, 0, FLUSH.length)
+    this.#target.gate()
   }
 
   /** The walk stands at a Query, FunctionCall or Sync. */
   #meetSyncPoint(walk: MessageScanner, raw: number): void {
     this.#syncPoints++
-    const start = walk.carried ? walk.after - (walk.end - walk.start) : walk.at
-    this.#syncEnd = this.#bytes + (start - raw) + HEADER_BYTES + walk.bodyLength
+    this.#syncEnd = this.#bytes + (startOf(walk) - raw) + HEADER_BYTES + walk.bodyLength
   }
 
   /** Sends what must stand before the message that the operation names. */
-  #prepareFor(context: ForwardContext, kind: number, id: number): void {
+  #prepareFor(context: ForwardContext, kind: number, id: number, before?: number): void {
     const { prepared } = this.#target
     if (id === 0 || (kind !== Op.Need && kind !== Op.Parse)) return
     const definition = definitionOf(context, id)
@@ -226,6 +263,10 @@ export class Forwarder {
     if (kind === Op.Parse) return // the client's own follows
     this.#target.write(definition.parse, 0, definition.parse.length)
     this.#target.replies.expectParse(true, definition)
+    if (!definition.shaped) return
+    const uses = before === Frontend.Bind || before === Frontend.Describe
+    if (definition.shape === undefined) this.#describe(definition, Describing.Learns)
+    else this.#describe(definition, uses ? Describing.Refuses : Describing.Injected)
   }
 
   #sendClose(definition: Definition): void {
@@ -256,6 +297,11 @@ function endsItself(bytes: Buffer, start: number, end: number): boolean {
     at = next
   }
   return false
+}
+
+/** Where the message that the walk stands at begins; before the frame when it was cut. */
+function startOf(walk: MessageScanner): number {
+  return walk.carried ? walk.after - (walk.end - walk.start) : walk.at
 }
 
 function definitionOf(context: ForwardContext, id: number): Definition {

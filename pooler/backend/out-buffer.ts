@@ -22,12 +22,40 @@ export class OutBuffer {
   #start = 0
   #end = 0
   #corked = false
+  /** What was written behind each gate that is shut. */
+  readonly #held: Buffer[][] = []
+  #heldBytes = 0
   /** Bytes that the socket took since it was opened. */
   taken = 0
 
-  /** Bytes that wait for the socket. */
+  /** Bytes that wait for the socket, or behind a gate. */
   get waiting(): number {
-    return this.#end - this.#start
+    return this.#end - this.#start + this.#heldBytes
+  }
+
+  /** A gate is shut. */
+  get gated(): boolean {
+    return this.#held.length > 0
+  }
+
+  /** What is written from here on waits for `open`, which lets it go up to the next gate. */
+  shut(): void {
+    this.#held.push([])
+  }
+
+  /** Opens the first gate, with `first` in front of what waits there. */
+  open(sink: ByteSink, first: Buffer | undefined): void {
+    const pieces = this.#held.shift() ?? []
+    if (first !== undefined) this.#put(sink, first, 0, first.length)
+    for (const piece of pieces) {
+      this.#heldBytes -= piece.length
+      this.#put(sink, piece, 0, piece.length)
+    }
+  }
+
+  /** Opens all gates. */
+  openAll(sink: ByteSink): void {
+    while (this.#held.length > 0) this.open(sink, undefined)
   }
 
   /** Until `uncork`, writes gather and leave as one. */
@@ -42,6 +70,13 @@ export class OutBuffer {
 
   /** Writes, or keeps a copy of, bytes[start, end). */
   write(sink: ByteSink, bytes: Buffer, start: number, end: number): void {
+    if (this.#held.length === 0) return this.#put(sink, bytes, start, end)
+    if (end === start) return
+    this.#held.at(-1)?.push(Buffer.from(bytes.subarray(start, end)))
+    this.#heldBytes += end - start
+  }
+
+  #put(sink: ByteSink, bytes: Buffer, start: number, end: number): void {
     if (this.#end > this.#start || this.#corked) {
       this.#keep(bytes, start, end)
       return
@@ -59,11 +94,16 @@ export class OutBuffer {
     const written = Math.max(0, sink.write(this.#bytes, this.#start, this.#end - this.#start))
     this.taken += written
     this.#start += written
-    if (this.#start === this.#end) this.clear()
+    if (this.#start === this.#end) this.#reset()
   }
 
   /** Forgets what waits. */
   clear(): void {
+    this.#held.length = this.#heldBytes = 0
+    this.#reset()
+  }
+
+  #reset(): void {
     if (this.#bytes.length === BUFFER_BYTES && spares.length < SPARES_MAX) spares.push(this.#bytes)
     this.#bytes = EMPTY
     this.#start = this.#end = 0

@@ -7,12 +7,29 @@
 // was said to the client when it prepared the statement.
 //
 // A batch without any injection has no queue: then every reply is the client's.
+import { assert } from '../../shared/errors/assert.ts'
+import { shapeOf, type Shape } from '../../shared/link/shape.ts'
 import type { Definition } from './definition.ts'
 import type { PreparedMap } from './prepared-map.ts'
 
 const PARSE = 0
 const CLOSE = 1
 const SWALLOW = 2
+const DESCRIBE = 4
+const DESCRIBED = 4 | SWALLOW
+
+/** Why a statement is described by us. */
+export const Describing = {
+  /** The client's own Parse is in front. */
+  Own: 0,
+  /** Ours is, and nobody knows what it was before. */
+  Learns: 1,
+  /** Ours is, for another message than one that uses it. */
+  Injected: 2,
+  /** Ours is, for a message that uses it and fails when it has changed. */
+  Refuses: 3,
+} as const
+export type Describing = (typeof Describing)[keyof typeof Describing]
 
 /** Answered entries are dropped once they are this many. */
 const ANSWERED_MAX = 512
@@ -23,6 +40,11 @@ export class ReplyOrder {
   active = false
   /** What comes now is said by an injected Parse: the client has heard it before. */
   repeats = false
+  /** Descriptions of ours that are due. */
+  describes = false
+  /** Body of the ParameterDescription that came last. */
+  parameters: Buffer = Buffer.alloc(0)
+  readonly #whys: Describing[] = []
   #kinds: number[] = []
   #definitions: (Definition | undefined)[] = []
   #next = 0
@@ -40,10 +62,42 @@ export class ReplyOrder {
     this.#expect(swallow ? CLOSE | SWALLOW : CLOSE, undefined)
   }
 
+  expectDescription(definition: Definition, why: Describing): void {
+    this.describes = true
+    this.#whys.push(why)
+    this.#expect(DESCRIBED, definition)
+  }
+
+  /** A Close of ours goes ahead of all that is not answered yet. */
+  closesNow(): void {
+    this.#kinds.splice(this.#next, 0, CLOSE | SWALLOW)
+    this.#definitions.splice(this.#next, 0, undefined)
+  }
+
+  /** The next reply is a description of ours. */
+  get describing(): boolean {
+    return this.describes && this.#kinds[this.#next] === DESCRIBED
+  }
+
+  /** The last part of it came: the body of RowDescription, or without one NoData. */
+  described(columns: Buffer | undefined): {
+    definition: Definition
+    why: Describing
+    shape: Shape
+  } {
+    const definition = this.#definitions[this.#next]
+    const why = this.#whys.shift()
+    assert(definition !== undefined && why !== undefined, 'a description is of a statement')
+    this.#next++
+    this.describes = this.#whys.length > 0
+    return { definition, why, shape: shapeOf(this.parameters, columns) }
+  }
+
   /** All that was sent of the batch so far is injected. */
   begunByUs(): void {
     const ours = this.#kinds.every((kind) => (kind & SWALLOW) !== 0)
-    this.repeats = ours && this.#kinds.at(-1) === (PARSE | SWALLOW)
+    const last = this.#kinds.findLast((kind) => (kind & DESCRIBE) === 0)
+    this.repeats = ours && last === (PARSE | SWALLOW)
   }
 
   /** A ParseComplete came. True when it is not the client's. */
@@ -68,7 +122,8 @@ export class ReplyOrder {
     this.active = false
     this.#kinds = []
     this.#definitions = []
-    this.#next = 0
+    this.#next = this.#whys.length = 0
+    this.describes = false
   }
 
   #expect(kind: number, definition: Definition | undefined): void {

@@ -1,4 +1,5 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
+import { readShape } from '../../shared/link/shape.ts'
 import { Definition } from '../backend/definition.ts'
 
 /** Bytes of shared statements that one gateway may have defined at once. */
@@ -19,7 +20,7 @@ export class DefinitionTable {
    * Takes one piece of statement `id`'s Parse message; copies it.
    * @throws PgError program_limit_exceeded, protocol_violation.
    */
-  define(id: number, piece: Buffer, last: boolean): void {
+  define(id: number, piece: Buffer, last: boolean, shaped = false): void {
     const parts = this.#parts.get(id) ?? []
     parts.push(Buffer.from(piece))
     this.#bytes += piece.length
@@ -34,7 +35,8 @@ export class DefinitionTable {
     this.#parts.delete(id)
     this.#forget(id)
     const [first, ...more] = parts as [Buffer, ...Buffer[]]
-    this.definitions.set(id, new Definition(more.length === 0 ? first : Buffer.concat(parts)))
+    const message = more.length === 0 ? first : Buffer.concat(parts)
+    this.definitions.set(id, new Definition(message, id, shaped))
   }
 
   /** The gateway will not name `id` again. */
@@ -43,7 +45,12 @@ export class DefinitionTable {
     this.definitions.delete(id)
   }
 
+  /** What statement `id` was when it was first prepared, here or elsewhere. */
+  shape(id: number, payload: Buffer): void {
+    this.definitions.get(id)?.keep(readShape(payload))
+  }
+
   #forget(id: number): void {
-    this.#bytes -= this.definitions.get(id)?.parse.length ?? 0
+    this.#bytes -= this.definitions.get(id)?.bytes ?? 0
   }
 }

@@ -215,7 +215,10 @@ export class LinkSession implements LinkHandler {
     try {
       if (kind === Kind.Define) {
         const last = (flags & Flag.Boundary) !== 0
-        this.#definitions.define(value, bytes.subarray(start, end), last)
+        const shaped = (flags & Flag.Shaped) !== 0
+        this.#definitions.define(value, bytes.subarray(start, end), last, shaped)
+      } else if (kind === Kind.Shape) {
+        this.#definitions.shape(value, bytes.subarray(start, end))
       } else if (kind === Kind.Release) {
         this.#definitions.release(value)
       } else if (kind === Kind.Retire) {

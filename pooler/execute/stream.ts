@@ -13,6 +13,7 @@
 import { assert } from '../../shared/errors/assert.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
 import { BATCH_HEAD_BYTES, Flag, Kind, LostStatus, Pin } from '../../shared/link/frame.ts'
+import type { Shape } from '../../shared/link/shape.ts'
 import { maskOfFacets } from '../../shared/link/watch.ts'
 import { readyForQuery } from '../../shared/pgwire/backend.ts'
 import { fromPgError } from '../../shared/pgwire/error-fields.ts'
@@ -20,6 +21,7 @@ import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
 import { turnMs } from '../../shared/time/turn.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { BackendOwner } from '../backend/backend-parties.ts'
+import type { Definition } from '../backend/definition.ts'
 import type { Loss } from '../backend/loss.ts'
 import { readListenAsk } from '../listen/listen-ask.ts'
 import { Listening, type ListeningOwner } from '../listen/listening.ts'
@@ -277,6 +279,10 @@ export class Stream
 
   backendHears(channel: string): boolean {
     return this.listening?.hears(channel) === true
+  }
+
+  backendDescribed({ id }: Definition, shape: Shape, own: boolean): void {
+    this.link.connection.send(Kind.Shape, this.id, 0, own ? 1 : 0, 0, id, shape.payload)
   }
 
   backendDrained(): void {

@@ -14,7 +14,7 @@
 /** The startup packet's request code, as SSLRequest and CancelRequest have theirs. */
 export const LINK_REQUEST_CODE = (1234 << 16) | 7100
 /** Both ends speak exactly this version; another is refused by name. */
-export const LINK_PROTOCOL_VERSION = 2
+export const LINK_PROTOCOL_VERSION = 3
 
 export const FRAME_HEADER_BYTES = 16
 /**
@@ -72,6 +72,12 @@ export const Kind = {
   // Both ways.
   Data: 20,
   Credit: 21,
+  /**
+   * What statement `value` takes and gives, see shape.ts. To a pooler, on the link: what it was
+   * when a client first prepared it. To a gateway, on the stream, before the READY of the batch
+   * that showed it: what it is now; status 1 where the client's own Parse did.
+   */
+  Shape: 23,
   // Pooler to gateway.
   Opened: 30,
   Failed: 31,
@@ -124,6 +130,8 @@ export const Flag = {
    * When that one is lost, which LOST tells or will, the batch is dropped.
    */
   Held: 8,
+  /** Towards the pooler, on DEFINE: what the statement gives must stay as it was. */
+  Shaped: 16,
   /** Towards the gateway: the last message is ReadyForQuery; status, pins and value are set. */
   Ready: 2,
   /** Towards the gateway: an ErrorResponse is among the messages. */
@@ -244,6 +252,7 @@ export function keepsDataOrder(kind: number): boolean {
     case Kind.Close: // behind OPEN
     case Kind.Batch:
     case Kind.Data:
+    case Kind.Shape: // behind DEFINE, and before READY
     case Kind.Define: // a BATCH that needs the statement may follow at once
     case Kind.Parameters: // before the READY that names the vector
     case Kind.LoginRow: // behind the vector and the watch list

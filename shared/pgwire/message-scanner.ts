@@ -115,6 +115,11 @@ export class MessageScanner {
     return this.#heldBytes
   }
 
+  /** From the next message on, those of this type are of interest, or are not. */
+  watch(type: number, on: boolean): void {
+    this.#interest[type] = on ? 1 : 0
+  }
+
   /** Takes the next piece of the stream: `chunk` at [start, end). Read, not kept past `next`. */
   feed(chunk: Buffer, start = 0, end = chunk.length): void {
     this.#chunk = chunk
