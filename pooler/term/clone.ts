@@ -3,7 +3,7 @@
 //
 // Invariant: before data is thrown away, the WAL floor is on disk: this member may have
 // acknowledged writes that only its old data held, so it is not recruited before it has regained
-// the WAL that the leader had at that moment.
+// the WAL that the leader had at that moment, or is seen to run on its old data again.
 import {
   compareNumbers,
   INITIAL_NUMBER,
@@ -20,6 +20,7 @@ import type { WalFloor } from './promise-state.ts'
 import { requirePromises } from './recruit.ts'
 import { rewound } from './rewind.ts'
 import { answering, LONE_STANDBY, startFollowing } from './run-standby.ts'
+import { higher, oldDataOf } from './wal-floor.ts'
 
 const LOCK_WAIT_MS = 0 // a member that is busy is not cloned: who asked will look again
 const STOP_TIMEOUT_MS = 30_000
@@ -48,7 +49,7 @@ export function cloneFrom(member: Member, order: CloneOrder, begun: () => void):
     await member.observeAnew()
     requireReplaceable(member, order)
     const promises = requirePromises(member)
-    const floor = higher(promises.state.recruitBlockedUntil, await floorFrom(member, order))
+    const floor = await floorFrom(member, order)
     if (floor !== undefined) await promises.update({ recruitBlockedUntil: floor })
     begun()
     if (member.hasData) await member.pgctld.stop(STOP_TIMEOUT_MS)
@@ -85,20 +86,20 @@ function requireReplaceable(member: Member, order: CloneOrder): void {
  * only appointed holds all that was acknowledged by the rule before its own, and by its own nothing
  * is yet: a copy of it counts before that is decided, or it never would be.
  */
-async function floorFrom(member: Member, { rule, decided, host, port }: CloneOrder) {
-  if (compareNumbers(rule.number, INITIAL_NUMBER) === 0) return undefined
+async function floorFrom(
+  member: Member,
+  { rule, decided, host, port }: CloneOrder,
+): Promise<WalFloor | undefined> {
+  const before = member.promises?.state.recruitBlockedUntil
+  if (compareNumbers(rule.number, INITIAL_NUMBER) === 0)
+    return before && { ...before, over: undefined }
   const secret = await member.replicationSecret()
   const leader = await readLeaderWal({ host, port, secret }, timelineOf(rule))
   if (leader === undefined) {
     throw new PgError('cannot_connect_now', 'the leader to clone from is not promoted yet')
   }
-  return { rule: decided ?? rule.number, lsn: leader.lsn }
-}
-
-/** A floor that stands is not lowered by an order of an older rule. */
-function higher(before: WalFloor | undefined, next: WalFloor | undefined): WalFloor | undefined {
-  if (before === undefined || next === undefined) return next ?? before
-  return compareNumbers(before.rule, next.rule) > 0 ? before : next
+  const over = oldDataOf(member.seen, before, timelineOf(rule))
+  return higher(before, { rule: decided ?? rule.number, lsn: leader.lsn, over })
 }
 
 async function copy(member: Member, order: CloneOrder, action: Action): Promise<void> {

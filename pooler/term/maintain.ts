@@ -2,7 +2,6 @@
 // has no data, keep Postgres running as a standby, lift a WAL floor that was regained, see its
 // quorum again after a restart of its own, finish a change of its rule. Never a promotion.
 import { State } from '../../proto/gen/pgctld.ts'
-import { compareNumbers } from '../../shared/consensus/rule.ts'
 import { backoff, now } from '../../shared/time/clock.ts'
 import { flushedBeyond } from '../replication/view.ts'
 import { jointNames } from '../../shared/consensus/rule-change.ts'
@@ -16,6 +15,7 @@ import { isDiskFull } from './repairs.ts'
 import { whyNoRoomForData } from './room.ts'
 import { type Answering, answering, restartStandby, startStandby } from './run-standby.ts'
 import { setStandbyList } from './standby-list.ts'
+import { isRegained } from './wal-floor.ts'
 
 const RETRY = { minMs: 200, maxMs: 5000 } as const
 const RESTART_BUDGET_MS = 30_000
@@ -190,18 +190,15 @@ export class Maintenance {
     this.#member.log.info('a new member', { member: id, incarnation })
   }
 
-  /**
-   * Back at the floor, or at a decision past it, which carries all that was acknowledged before.
-   */
   #regained(): boolean {
     const floor = this.#member.promises?.state.recruitBlockedUntil
-    const position = this.#member.seen.standing?.position
-    if (floor === undefined || position === undefined) return false
-    const order = compareNumbers(position.decision.number, floor.rule)
-    return order > 0 || (order === 0 && position.lsn >= floor.lsn)
+    return floor !== undefined && isRegained(floor, this.#member.seen)
   }
 
+  /** By a look of its own: the last one may be of data that were replaced since. */
   async #liftFloor(): Promise<void> {
+    await this.#member.observeAnew()
+    if (!this.#regained()) return
     await this.#member.promises?.update({ recruitBlockedUntil: undefined })
   }
 

@@ -19,7 +19,8 @@ describe('the promise file', () => {
 
   test('keeps incarnation, promise, floor and marker over a restart', async () => {
     const promise = revocation(2n ** 63n, '4.2')
-    const floor = { rule: { coordinatorTerm: 3n, leaderSubterm: 1n }, lsn: 2n ** 40n }
+    const over = { copyTimeline: 4, lsn: 2n ** 33n }
+    const floor = { rule: { coordinatorTerm: 3n, leaderSubterm: 1n }, lsn: 2n ** 40n, over }
     const marker = { term: 5n, timeline: 6, lsn: 77n, postmaster: '12/3456' }
     const made = await PromiseFile.create(dir)
     const { incarnation } = made.state

@@ -3,7 +3,20 @@ import type { RuleNumber } from '../../shared/consensus/rule.ts'
 import { NO_REVOCATION, type TermRevocation } from '../../shared/consensus/revocation.ts'
 
 /** A node that may have lost acknowledged WAL is not recruited before it is back at this point. */
-export type WalFloor = { readonly rule: RuleNumber; readonly lsn: bigint }
+export type WalFloor = {
+  readonly rule: RuleNumber
+  readonly lsn: bigint
+  /** As long as these are there, nothing is lost. */
+  readonly over?: OldData | undefined
+}
+
+/** The data that a copy takes the place of, as they were when it began. */
+export type OldData = {
+  /** The copy is on this one at least, they are on an older one. */
+  readonly copyTimeline: number
+  /** How far they were replayed: what was received behind that may be half a record. */
+  readonly lsn: bigint
+}
 
 /**
  * Fsynced before a promotion begins, so that a half-promoted node is known as such after any crash.
@@ -63,6 +76,7 @@ export function parseState(text: string): PromiseState {
     recruitBlockedUntil: recruitBlockedUntil && {
       rule: parseNumber(recruitBlockedUntil.rule),
       lsn: BigInt(recruitBlockedUntil.lsn),
+      over: parseOldData(recruitBlockedUntil.over),
     },
     promoting: promoting && {
       ...promoting,
@@ -72,6 +86,9 @@ export function parseState(text: string): PromiseState {
     opened: opened === undefined ? undefined : BigInt(opened),
   }
 }
+
+const parseOldData = (over: Text<OldData> | undefined): OldData | undefined =>
+  over && { copyTimeline: over.copyTimeline, lsn: BigInt(over.lsn) }
 
 const parseNumber = (number: Text<RuleNumber>): RuleNumber => ({
   coordinatorTerm: BigInt(number.coordinatorTerm),

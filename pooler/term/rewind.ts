@@ -41,6 +41,7 @@ export async function rewound(
   action.name = 'rewind'
   member.publish()
   try {
+    await holdFloor(member)
     await rewind(member, order, action)
     return true
   } catch (error) {
@@ -53,6 +54,13 @@ export async function rewound(
     action.detail = ''
     member.publish()
   }
+}
+
+/** A rewind changes the old data themselves: what is there afterwards is not what was. */
+async function holdFloor({ promises }: Member): Promise<void> {
+  const floor = promises?.state.recruitBlockedUntil
+  if (floor?.over === undefined) return
+  await promises?.update({ recruitBlockedUntil: { ...floor, over: undefined } })
 }
 
 function mayRewind({ diverged, forked }: Member, { rule, decided }: RewindOrder): boolean {

@@ -10,6 +10,9 @@ const PROMOTED = 'followers start anew while a leader is promoted'
 
 const NOTHING = 'a promotion comes to nothing'
 const ENDED = 'a server ends while it is promoted'
+const NO_COPY = 'a copy comes to nothing'
+/** A leader changes its rule while a member is late: writes end by the new rule, the old one lacks. */
+const BY_THE_NEW_RULE = 859
 
 async function brokenBy(script: string, count: number) {
   const { outcomes } = await runJob({ from: 1, count, script })
@@ -44,10 +47,27 @@ test(
   TIMEOUT_MS,
 )
 
+/** The floor of a copy that was never made kept it out for ever, with all its data. */
+test(
+  'who is not copied after all is recruited with what it has',
+  async () => expect(await brokenBy(NO_COPY, 8)).toEqual([]),
+  TIMEOUT_MS,
+)
+
+/** Whoever recruits finds such a write by the proposal, which the quorums of both rules have. */
+test(
+  'a write that ends by a newer rule than it began by is safe',
+  async () => {
+    const { outcomes } = await runJob({ from: BY_THE_NEW_RULE, count: 1 })
+    expect(outcomes).toEqual([])
+  },
+  TIMEOUT_MS,
+)
+
 test(
   'the stories of planted bugs break nothing without them',
   async () => {
-    const known = [CLOCK, PROMOTED, NOTHING, ENDED]
+    const known = [CLOCK, PROMOTED, NOTHING, ENDED, NO_COPY]
     const names = Object.keys(SCRIPTS).filter((name) => !known.includes(name))
     const broken = await Promise.all(names.map((name) => brokenBy(name, 3)))
     expect(broken.flat()).toEqual([])

@@ -195,6 +195,24 @@ export const MUTANTS: readonly Mutant[] = [
     foundAt: 7,
   },
   {
+    name: 'a floor is lifted from a copy, too',
+    edits: [
+      {
+        file: 'pooler/term/wal-floor.ts',
+        from: 'return isBack(floor, position) || isOldData(floor, seen)',
+        to: 'return position.lsn > 0n',
+      },
+      {
+        file: ACT,
+        from: 'const { address } = context.callee(order.source)',
+        to: FROM_A_FOLLOWER,
+      },
+    ],
+    script: 'a member is copied anew',
+    seedsMax: 3000,
+    foundAt: 1,
+  },
+  {
     name: 'clone from a follower',
     edits: [
       {
@@ -274,6 +292,18 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seedsMax: 1500,
     foundAt: 232,
+  },
+  {
+    name: 'a change of the rule without the quorum of the rule before it',
+    edits: [
+      {
+        file: 'pooler/term/change-rule.ts',
+        from: 'const rules = [outgoing, incoming]',
+        to: 'const rules = [incoming]',
+      },
+    ],
+    seedsMax: 3000,
+    foundAt: 859,
   },
   {
     name: 'a promise does not hold against a rule that is not decided',

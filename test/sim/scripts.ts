@@ -142,6 +142,34 @@ export const SCRIPTS: Readonly<Record<string, Script>> = {
       })
     })
   },
+  /**
+   * A leader that was cut off has diverged and is to become a copy of its successor. That copy ends
+   * before it has begun; another member loses its data, and the successor its power for a while.
+   */
+  'a copy comes to nothing': (cluster, nemesis) => {
+    const { network, leader } = cluster
+    const old = leader?.node
+    if (old === undefined) return
+    nemesis.do('isolate', old, { atLeastMs: 6000 })
+    burst(old)
+    const successor = (): NodeParts | undefined =>
+      cluster.leader?.node === old ? undefined : cluster.leader?.node
+    const isBegun = (): boolean =>
+      old.promises?.recruitBlockedUntil !== undefined && !old.postgres.running
+    const replaced = (): void => {
+      network.heal()
+      until(cluster, isBegun, () => {
+        if (old.pooler !== undefined) nemesis.killFor(old.pooler, 300)
+        nemesis.killFor(old.pgctld, 300)
+        const leads = successor()
+        const lost = [...cluster.nodes.values()].find((node) => node !== old && node !== leads)
+        if (leads === undefined || lost === undefined) return
+        nemesis.do('lose data', lost)
+        nemesis.do('power cut', leads)
+      })
+    }
+    until(cluster, () => successor() !== undefined, replaced)
+  },
   /** A member that promised loses its promise; another orchestrator knows nothing of it. */
   'a promise is lost': (cluster, nemesis) => {
     const { world, network, orchs, leader } = cluster

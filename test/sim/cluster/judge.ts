@@ -12,6 +12,7 @@ import type { Postgres } from '../postgres/server.ts'
 import type { NodeParts, Witness } from '../world/here.ts'
 import type { World } from '../world/world.ts'
 import type { Pooler } from './pooler.ts'
+import { leaderWithout } from './recruitments.ts'
 
 /** Watches one run. */
 export class Judge implements Witness {
@@ -87,8 +88,8 @@ export class Judge implements Witness {
   decided(at: NodeParts): void {
     const { decision } = at.postgres.row
     const key = formatNumber(decision.number)
-    this.#requireDurable(at, decision)
     const former = at.postgres.data.wal.at(-2)?.row.decision
+    this.#requireDurable(at, decision, former)
     if (former !== undefined && compareNumbers(former.number, decision.number) >= 0) {
       this.world.fail('rules never go back', `${at.id}: ${formatNumber(former.number)}, ${key}`)
     }
@@ -108,12 +109,14 @@ export class Judge implements Witness {
     for (const record of this.#known) this.#requireHeld(record, at, `decided leader of ${key}`)
   }
 
-  /** Before it is decided its quorum has the proposal. */
-  #requireDurable(at: NodeParts, decision: Rule): void {
+  /** Before it is decided its quorum has the proposal, and that of the rule before it. */
+  #requireDurable(at: NodeParts, decision: Rule, former: Rule | undefined): void {
     const proposed = at.postgres.data.wal.findLast(({ kind, row: { proposal } }) => {
       return kind === 'rule' && proposal !== undefined && sameRule(proposal, decision)
     })
-    if (proposed !== undefined) this.#requireQuorum(proposed, decision, at)
+    if (proposed === undefined) return
+    this.#requireQuorum(proposed, decision, at)
+    if (former !== undefined && former.cohort.length > 0) this.#requireQuorum(proposed, former, at)
   }
 
   #requireHeld(record: WalRecord, { id, postgres }: NodeParts, what: string): void {
@@ -127,30 +130,50 @@ export class Judge implements Witness {
 
   /**
    * A write is done as far as Postgres is concerned: its quorum has it. One that was written before
-   * its leader changed its rule may end by the new one, which everybody who recruits asks for then.
+   * its leader changed its rule may end by the new rule; who recruits now still finds it, whomever
+   * of its members it reaches, and whether these know the new rule as decided or as proposed.
    */
   released(record: WalRecord, at: NodeParts): void {
-    const { decision } = at.postgres.row
     const before = record.row.decision
-    const { coordinatorTerm } = before.number
-    const changed = decision.number.coordinatorTerm === coordinatorTerm
-    this.#requireQuorum(record, changed ? decision : before, at)
+    const { decision } = at.postgres.row
+    const { coordinatorTerm, leaderSubterm } = before.number
+    const changed =
+      decision.number.coordinatorTerm === coordinatorTerm &&
+      decision.number.leaderSubterm > leaderSubterm
+    if (!changed || this.#hasQuorum(record, before)) return this.#requireQuorum(record, before, at)
+    this.#requireQuorum(record, decision, at)
+    this.#requireFound(record, at)
+  }
+
+  #requireFound(record: WalRecord, at: NodeParts): void {
+    if (this.wiping) return
+    const leader = leaderWithout(record, [...this.nodes()])
+    if (leader === undefined) return
+    const text = `${at.id}: ${record.value} is not found by ${leader.recruits}, led by ${leader.id}`
+    this.world.fail('a quorum holds what is acknowledged', text)
   }
 
   #requireQuorum(record: WalRecord, decision: Rule, at: NodeParts): void {
-    if (this.wiping) return
+    if (this.wiping || this.#hasQuorum(record, decision)) return
+    const rule = formatNumber(decision.number)
+    this.world.fail(
+      'a quorum holds what is acknowledged',
+      `${at.id} by ${rule}: only ${this.#holders(record).join(', ')}`,
+    )
+  }
+
+  #hasQuorum(record: WalRecord, decision: Rule): boolean {
+    const cohort = new Set(decision.cohort.map(({ id }) => id))
+    const counted = this.#holders(record).filter((id) => cohort.has(id))
+    return satisfiedBy(parsePolicy(decision.durability), counted)
+  }
+
+  #holders(record: WalRecord): string[] {
     const holders: string[] = []
     for (const { id, postgres } of this.nodes()) {
       if (postgres.disk?.wal[record.at] === record) holders.push(id)
     }
-    const cohort = new Set(decision.cohort.map(({ id }) => id))
-    const counted = holders.filter((id) => cohort.has(id))
-    if (satisfiedBy(parsePolicy(decision.durability), counted)) return
-    const rule = formatNumber(decision.number)
-    this.world.fail(
-      'a quorum holds what is acknowledged',
-      `${at.id} by ${rule}: only ${holders.join(', ')}`,
-    )
+    return holders
   }
 
   /** A pooler lets a batch start: what it answers is no older than this moment. */
