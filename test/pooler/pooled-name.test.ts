@@ -213,7 +213,10 @@ describe('what sets the name back', () => {
     const one = await h.link.open({ options })
     await one.run(query('select pg_advisory_lock(1)'), { pins: Pin.AdvisoryLock })
     const pid = await pidOf(one)
+    const { counters } = h.server.executor
+    const before = counters.cleaned
     await one.close()
+    await until(() => counters.cleaned > before)
     await sessions(['other'], async (other) => {
       expect(await nameOf(other)).toBe('other')
       expect(await pidOf(other)).toBe(pid)
