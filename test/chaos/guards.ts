@@ -23,6 +23,10 @@ export type Guard = {
   reports: RegExp
 }
 
+/** Of a member that took another history for its leader's: one of these is what comes of it. */
+const LOST_FOR_GOOD =
+  /^(lost write|read and gone again|a member never follows again|nobody can lead any more)$/
+
 /** See the head of this file. */
 export const GUARDS: readonly Guard[] = [
   {
@@ -72,7 +76,7 @@ export const GUARDS: readonly Guard[] = [
       },
     ],
     scene: followerAheadOfTheFork,
-    reports: /^(lost write|read and gone again|nobody can lead any more)$/,
+    reports: LOST_FOR_GOOD,
   },
   {
     key: 'lsn',
@@ -124,7 +128,7 @@ export const GUARDS: readonly Guard[] = [
       },
     ],
     scene: twoOnOneTimeline,
-    reports: /^(lost write|read and gone again|nobody can lead any more)$/,
+    reports: LOST_FOR_GOOD,
   },
 ]
 

@@ -42,6 +42,6 @@ export async function readLog(client: Client, key: number): Promise<LogRead | un
 
 /** All that a node's own Postgres holds. */
 export async function heldBy(node: SiteNode): Promise<Map<number, Set<number>>> {
-  const rows = await node.sql('select log, array_agg(n) as numbers from logs group by log')
+  const rows = await node.sql('select log, json_agg(n) as numbers from logs group by log')
   return new Map(rows.map((row) => [Number(row['log']), new Set(row['numbers'] as number[])]))
 }

@@ -70,6 +70,7 @@ export class SiteNode {
       database: 'postgres',
       max: 1,
       connect_timeout: 5,
+      fetch_types: false, // nobody hears of it when Postgres dies meanwhile
       connection: { application_name: LOOK },
       onnotice: () => {},
     })

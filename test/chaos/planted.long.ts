@@ -43,11 +43,12 @@ async function play({ scene }: Guard, root: string): Promise<Anomaly[]> {
   })
   if (divergence !== undefined && divergence.length > 0) return divergence
   // Without a guard whoever leads may be replaced while it is looked at.
-  const { id, held } = await until(async () => {
+  const { id, held, history } = await until(async () => {
     const leader = await site?.serving()
-    return leader && { id: leader.id, held: await heldBy(site!.node(leader.id)) }
+    if (leader === undefined) return undefined
+    const before = [...workload!.history] // what is written later need not be in what is held
+    return { id: leader.id, held: await heldBy(site!.node(leader.id)), history: before }
   }, AGAIN_MS_MAX)
-  const history = [...workload.history]
   return [...checkLogs(history), ...checkHeld(history, held, id)]
 }
 

@@ -12,10 +12,15 @@ import type { Workload } from './workload.ts'
 const AGAIN_MS_MAX = 60_000
 const ASK_MS = 1500
 const ALONE_MS = 1500
+/** A failover or a copy takes a tenth of it; what has not come by then is not to come. */
+const NEVER_MS = 30_000
+/** More than a write's way to a client and back takes on a machine with too much to do. */
+const ANSWER_MS = 5000
 /** More WAL than the writers make meanwhile, and than waits on its way to a frozen follower. */
-const TAIL = "create table tail as select repeat('x', 2000) from generate_series(1, 8000)"
+const TAIL_ROWS = 8000
 /** More than the writers make in some seconds, and less than a segment. */
-const SHORT_TAIL = TAIL.replace('8000', '4000')
+const SHORT_TAIL_ROWS = 4000
+const ROW_BYTES = 2000
 const NEW_SEGMENT = 'select pg_switch_wal()'
 
 /** What happens; it returns what no history of clients could tell. */
@@ -41,10 +46,12 @@ export async function leaderAlone(on: Site, clients: Workload): Promise<void> {
   const leader = await on.whole()
   const others = on.nodes.filter((node) => node !== leader)
   for (const node of others) node.freeze('postgres')
-  const tail = leader.sql(TAIL).catch(() => undefined)
+  const { ended } = await tailOn(leader, TAIL_ROWS)
+  // What is written behind the tail is lost, if anybody is told that it is not.
+  await comes(acknowledged(clients, performance.now(), ANSWER_MS))
   await pause(ALONE_MS)
   leader.kill('all')
-  await tail
+  await ended
   for (const node of others) node.thaw()
   await acknowledged(clients, performance.now())
 }
@@ -59,10 +66,9 @@ export async function followerAheadOfTheFork(on: Site, clients: Workload): Promi
   await old.sql(NEW_SEGMENT)
   await pause(ALONE_MS)
   for (const node of others) node.kill('all')
-  const tail = old.sql(SHORT_TAIL).catch(() => undefined)
-  await pause(ALONE_MS)
+  const { ended } = await tailOn(old, SHORT_TAIL_ROWS)
   old.kill('all')
-  await tail
+  await ended
   for (const node of others) node.start()
   await acknowledged(clients, performance.now())
   return await onlyWitness(on, clients, old)
@@ -112,17 +118,40 @@ async function onlyWitness(on: Site, clients: Workload, back: SiteNode): Promise
   const third = on.nodes.find((node) => node !== leader && node !== back)
   await pause(ALONE_MS)
   back.start()
-  try {
-    await until(() => isFollowedBy(leader, back), AGAIN_MS_MAX)
-    third?.kill('all')
-    await pause(ALONE_MS)
-    leader.kill('all')
-    third?.start()
-    await acknowledged(clients, performance.now())
-    return []
-  } catch (error) {
-    return [{ what: 'nobody can lead any more', detail: String(error) }]
+  const following = until(() => isFollowedBy(leader, back), NEVER_MS)
+  if (!(await comes(following))) {
+    return [{ what: 'a member never follows again', detail: `${back.id}, led by ${leader.id}` }]
   }
+  third?.kill('all')
+  await pause(ALONE_MS)
+  leader.kill('all')
+  third?.start()
+  if (await comes(acknowledged(clients, performance.now(), NEVER_MS))) return []
+  return [{ what: 'nobody can lead any more', detail: `${leader.id} did, followed by ${back.id}` }]
+}
+
+const comes = (event: Promise<unknown>): Promise<boolean> =>
+  event.then(
+    () => true,
+    () => false,
+  )
+
+/** WAL of that many rows on its disk; the statement may wait for standbys until `ended`. */
+async function tailOn(node: SiteNode, rows: number): Promise<{ ended: Promise<unknown> }> {
+  const fromBytes = await walBytes(node)
+  const text = `create table tail as
+    select repeat('x', ${ROW_BYTES}) from generate_series(1, ${rows})`
+  const ended = node.sql(text).catch(() => undefined)
+  const what = 'the tail is written'
+  const enough = async (): Promise<boolean> =>
+    (await walBytes(node)) - fromBytes >= rows * ROW_BYTES
+  await until(enough, { deadlineMs: NEVER_MS, what })
+  return { ended }
+}
+
+async function walBytes(node: SiteNode): Promise<number> {
+  const [row] = await node.sql(`select pg_current_wal_flush_lsn() - '0/0' as bytes`)
+  return Number(row?.['bytes'])
 }
 
 /** The one that is being promoted. */
@@ -148,12 +177,16 @@ async function isFollowedBy(leader: SiteNode, follower: SiteNode): Promise<boole
 }
 
 /** A write that is sent from then on is acknowledged. */
-export async function acknowledged(clients: Workload, fromMs: number): Promise<void> {
+export async function acknowledged(
+  clients: Workload,
+  fromMs: number,
+  deadlineMs = AGAIN_MS_MAX,
+): Promise<void> {
   await until(
     () =>
       clients.history.some((done) => {
         return done.kind === 'write' && done.outcome === 'ok' && done.invokedMs >= fromMs
       }),
-    { deadlineMs: AGAIN_MS_MAX, what: 'a write is acknowledged' },
+    { deadlineMs, what: 'a write is acknowledged' },
   )
 }
