@@ -12,6 +12,12 @@ import { killAll } from './orphans.ts'
 import { requireFreePort } from './port.ts'
 import { sweepReservations } from './reserve-timelines.ts'
 
+/**
+ * Who committed is in these. In recovery Postgres takes a file of them that is not there for zeros,
+ * so that a standby would run without, and show transactions as not committed.
+ */
+const NEEDED = ['pg_xact', 'pg_multixact/members', 'pg_multixact/offsets']
+
 /** A start's surroundings. */
 export interface PrepareOptions {
   readonly dataDir: string
@@ -26,11 +32,12 @@ export interface PrepareOptions {
 /**
  * Clears what a dead Postgres left, writes our files and standby.signal: every start is a
  * standby's. No postmaster may run here; whoever calls has checked that.
- * @throws PgError naming what stands in the way.
+ * @throws PgError naming what stands in the way, or is missing.
  */
 export async function prepareStart(options: PrepareOptions): Promise<void> {
   const { dataDir, conf, log } = options
   requireReachable(dataDir, conf.runAs)
+  requireWhole(dataDir)
   prepareSocketDir(options.socketDir, conf.runAs)
   await clearDead(options)
   requireFreePort(conf.listen, options.port)
@@ -41,6 +48,12 @@ export async function prepareStart(options: PrepareOptions): Promise<void> {
   changeAutoConf(dataDir, options.settings, conf.runAs)
   keepContent(join(dataDir, 'standby.signal'), '', { runAs: conf.runAs })
   removeDurably(join(dataDir, 'promote')) // of a promotion that never came to pass
+}
+
+function requireWhole(dataDir: string): void {
+  const missing = NEEDED.find((name) => !existsSync(join(dataDir, name)))
+  if (missing === undefined) return
+  throw new PgError('data_corrupted', `${dataDir} has no ${missing}`)
 }
 
 async function clearDead({ dataDir, socket, conf, log }: PrepareOptions): Promise<void> {
