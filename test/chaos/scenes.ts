@@ -16,7 +16,7 @@ const ALONE_MS = 1500
 const NEVER_MS = 30_000
 /** More than a write's way to a client and back takes on a machine with too much to do. */
 const ANSWER_MS = 5000
-/** More WAL than the writers make meanwhile, and than waits on its way to a frozen follower. */
+/** More WAL than the writers make meanwhile. */
 const TAIL_ROWS = 8000
 /** More than the writers make in some seconds, and less than a segment. */
 const SHORT_TAIL_ROWS = 4000
@@ -41,18 +41,21 @@ export async function leaderOutOfTheWorld(on: Site, clients: Workload): Promise<
   await Promise.all(asking)
 }
 
-/** Nobody takes its WAL for a while, and then it dies. */
+/** Nobody takes its WAL for a while, though poolers are there to grant; then it dies. */
 export async function leaderAlone(on: Site, clients: Workload): Promise<void> {
   const leader = await on.whole()
   const others = on.nodes.filter((node) => node !== leader)
-  for (const node of others) node.freeze('postgres')
+  for (const node of others) {
+    node.kill('pgctld')
+    node.kill('postgres')
+  }
   const { ended } = await tailOn(leader, TAIL_ROWS)
   // What is written behind the tail is lost, if anybody is told that it is not.
   await comes(acknowledged(clients, performance.now(), ANSWER_MS))
   await pause(ALONE_MS)
   leader.kill('all')
   await ended
-  for (const node of others) node.thaw()
+  for (const node of others) node.start()
   await acknowledged(clients, performance.now())
 }
 
