@@ -55,12 +55,13 @@ export function cloneFrom(member: Member, order: CloneOrder, begun: () => void):
     if (member.hasData) await member.pgctld.stop(STOP_TIMEOUT_MS)
     if (await rewound(member, order, action)) return
     await copy(member, order, action)
+    // What is wrong from here on is no reason for another copy at once: starts are counted.
+    member.diverged = ''
     const { sourceId: leaderId, host, port } = order
     // A copy of the leader is its prefix by construction, so it may stream from it at once.
     const name = member.streamNameBy(order.rule)
     await startFollowing(member, { host, port, name }, START_TIMEOUT_MS)
     member.proven = { leaderId, host, port }
-    member.diverged = ''
     member.log.info('cloned', { from: leaderId })
   })
 }
@@ -73,6 +74,8 @@ function requireReplaceable(member: Member, order: CloneOrder): void {
   const { revocation } = requirePromises(member).state
   const why = whyNotHelped({ rule, decided }, member.seen.standing?.position, revocation)
   if (why !== undefined) throw refuse(why)
+  const { copyAgainMs } = member.repairs
+  if (copyAgainMs > 0) throw refuse(`the last copy failed; again in ${Math.ceil(copyAgainMs)} ms`)
   if (!member.hasData) return
   if (!order.replace) throw refuse('this member has data')
   if (member.foreign) throw refuse(`it holds other data: ${member.diverged}`)
@@ -111,7 +114,13 @@ async function copy(member: Member, order: CloneOrder, action: Action): Promise<
     settings: LONE_STANDBY,
     replace,
   }
-  await member.pgctld.clone(request, ({ phase, bytesDone, bytesTotal }) => {
-    action.detail = `${phase}: ${bytesDone / MEBIBYTE} of ${bytesTotal / MEBIBYTE} MB`
-  })
+  try {
+    await member.pgctld.clone(request, ({ phase, bytesDone, bytesTotal }) => {
+      action.detail = `${phase}: ${bytesDone / MEBIBYTE} of ${bytesTotal / MEBIBYTE} MB`
+    })
+  } catch (error) {
+    member.repairs.copyFailed()
+    throw error
+  }
+  member.repairs.copied()
 }

@@ -34,3 +34,16 @@ test('a full disk is waited out, and so is a Postgres whose data nobody else has
   expect(repairs.remedy({ message: full, copyable: true })).toBe('start')
   expect(repairs.remedy({ ...CRASHED, copyable: false })).toBe('start')
 })
+
+test('a copy that fails is begun again ever later, at most a minute', () => {
+  const repairs = new Repairs()
+  expect(repairs.copyAgainMs).toBe(0)
+  repairs.copyFailed()
+  expect(repairs.copyAgainMs).toBeWithin(1, 1001)
+  repairs.copyFailed()
+  expect(repairs.copyAgainMs).toBeWithin(1001, 2001)
+  for (let at = 0; at < 10; at++) repairs.copyFailed()
+  expect(repairs.copyAgainMs).toBeWithin(30_000, 60_001)
+  repairs.copied()
+  expect(repairs.copyAgainMs).toBe(0)
+})

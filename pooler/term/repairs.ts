@@ -9,6 +9,8 @@ const STEADY_MS = 10_000
 /** Copies in a row of a member whose Postgres never stayed up for as long as `LASTING_MS`. */
 export const COPIES_MAX = 3
 const LASTING_MS = 600_000
+/** Between copies that fail, each of which may read all of a leader: ever longer. */
+const COPY_AGAIN = { minMs: 1000, maxMs: 60_000 } as const
 
 /** What is to be done about a Postgres that is down. */
 export type Remedy = 'start' | 'give up its data' | 'quarantine' | 'nothing'
@@ -19,6 +21,25 @@ export class Repairs {
   #copies = 0
   #upSinceMs: number | undefined
   #quarantined = ''
+  #copyPauseMs = 0
+  #copyFailedMs = 0
+
+  /** How long no copy is begun, since the last one failed; 0 when one may be. */
+  get copyAgainMs(): number {
+    return Math.max(0, this.#copyFailedMs + this.#copyPauseMs - now())
+  }
+
+  /** A copy ended before it was whole. */
+  copyFailed(): void {
+    const pauseMs = Math.max(COPY_AGAIN.minMs, 2 * this.#copyPauseMs)
+    this.#copyPauseMs = Math.min(COPY_AGAIN.maxMs, pauseMs)
+    this.#copyFailedMs = now()
+  }
+
+  /** A copy is whole. */
+  copied(): void {
+    this.#copyPauseMs = 0
+  }
 
   /** Why this member is left alone; empty while it is not. */
   get quarantined(): string {
@@ -52,6 +73,7 @@ export class Repairs {
     this.#quarantined = ''
     this.#starts = 0
     this.#copies = 0
+    this.#copyPauseMs = 0
   }
 
   /** It answers at this moment. */
