@@ -129,6 +129,7 @@ export class Node {
       max: 1,
       onnotice: () => {},
       connect_timeout: 5,
+      fetch_types: false, // a query of its own, whose failure nobody would hear of
     })
     try {
       return [...(await db.unsafe(text))]
