@@ -7,6 +7,7 @@ import { ActionLock } from './action-lock.ts'
 import { cloneFrom, type CloneOrder } from './clone.ts'
 import { whyNotHelped } from './follow.ts'
 import type { Member } from './member.ts'
+import { Repairs } from './repairs.ts'
 
 const IDS = ['zone1_p1', 'zone1_p2', 'zone1_p3']
 const AT_TWO = position(rule('2.0', IDS))
@@ -42,6 +43,7 @@ function diverged(promise: TermRevocation): Member {
     lock: new ActionLock(),
     promises: { state: { revocation: promise, recruitBlockedUntil: undefined } },
     seen: { standing: { position: AT_TWO, inRecovery: true } },
+    repairs: new Repairs(),
     hasData: true,
     foreign: false,
     diverged: '',
