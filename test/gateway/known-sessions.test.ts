@@ -33,7 +33,7 @@ describe('in front of a pooler', () => {
   test('who has not asked anything yet is none of its sessions', async () => {
     await using harness = await startHarness()
     await using one = await connectKnown(harness)
-    await using other = await harness.connect('gateway')
+    await using other = await connectKnown(harness)
     expect(streamsOf(harness)).toBe(0)
     expect(await one.query('select 1')).toContain('DataRow 1')
     expect(streamsOf(harness)).toBe(1)

@@ -96,8 +96,11 @@ test(
     expect(await failureOf(repair(leader.id, true))).toContain('hand over first')
     expect(await failureOf(repair('zone1_pooler9', true))).toContain('there is no member')
     await other.stop()
-    await shard.streaming(1)
-    await until(async () => (await failureOf(repair(follower.id, true))).includes('too few for'))
+    await until(async () => {
+      const problems = (await shard.report()).shards[0]?.problems ?? []
+      return problems.some((p) => p.poolerId === other.id && p.code === 'MEMBER_UNREACHABLE')
+    })
+    expect(await failureOf(repair(follower.id, true))).toContain('too few for')
     other.start()
     await shard.streaming(2)
     const copies = () => follower.pooler.log.split('"cloned"').length
