@@ -348,7 +348,8 @@ export class Sender {
     this.#forget(extended, end)
     builder.finish(end)
     window.start = window.scan = end
-    if (!begins) window.release()
+    // The piece before may still be refused unstarted: then both come again.
+    if (!begins && !core.retained) window.release()
     core.mode = final ? Mode.Final : Mode.Open
     core.passLeft = over
     core.passFlags = 0
