@@ -135,7 +135,6 @@ export class Extended {
     this.local = NONE
     this.parsesLocally = false
     if (!context.localSettings) this.#preparedLocally = undefined
-    this.#place.beginPiece()
     this.#mayTakeBack = true
     let at = start
     while (at < end) {
@@ -172,7 +171,7 @@ export class Extended {
     return true
   }
 
-  /** The piece was not sent after all, or was refused unstarted. */
+  /** The batch was not sent after all, or was refused unstarted with all its pieces. */
   takeBack(): void {
     this.tracker.begin()
     if (!this.#mayTakeBack) return

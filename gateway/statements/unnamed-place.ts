@@ -11,7 +11,6 @@ type Believed = UnnamedStatement | null | undefined
 export class UnnamedPlace {
   #now: Believed
   #beforeBatch: Believed
-  #beforePiece: Believed
   /** Statements that the client's own messages put there in this batch. */
   readonly #parsed: UnnamedStatement[] = []
   #replayed = false
@@ -23,14 +22,9 @@ export class UnnamedPlace {
     this.#replayed = false
   }
 
-  /** A piece of it is put together. */
-  beginPiece(): void {
-    this.#beforePiece = this.#now
-  }
-
-  /** That piece was not sent. */
+  /** Nothing of it was sent, or has begun. */
   takeBack(): void {
-    this.#now = this.#beforePiece
+    this.#now = this.#beforeBatch
   }
 
   /** Whether it is `unnamed`, or none where the session has none. */

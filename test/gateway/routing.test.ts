@@ -2,7 +2,7 @@
 // work that has not started waits for one.
 // Method: poolers played by the test claim, refuse, fall silent and take over.
 import { describe, expect, test } from 'bun:test'
-import { bind, execute, parse, query, sync } from '../../shared/pgwire/frontend.ts'
+import { bind, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { until } from '../support/until.ts'
 import type { FakePooler } from './fake-pooler.ts'
 import { startFakeShard } from './fake-shard.ts'
@@ -116,26 +116,25 @@ describe('work that has not started', () => {
     for (const client of clients) await client[Symbol.asyncDispose]()
   })
 
-  test.each(['rule', 'not_serving', 'draining'])(
-    'refused as %s runs elsewhere, whole',
-    async (code) => {
-      await using shard = await startFakeShard()
-      const [old] = shard.poolers as [FakePooler]
-      old.script = (batch) => old.refuse(batch, code)
-      await using frontend = await shard.connect()
-      const messages = [
-        parse('select 1', { name: 'x' }),
-        bind({ statement: 'x' }),
-        execute(),
-        sync(),
-      ]
-      frontend.send(...messages)
-      await until(() => old.batches.length > 0)
-      const next = shard.add({ term: 2n })
-      expect(await frontend.untilReadyForQuery()).toContain(`CommandComplete ${next.id}`)
-      expect(next.batches[0]?.text).toContain('select 1')
-    },
-  )
+  const PARSED = parse('select 1', { name: 'x' })
+  const RUN = [bind({ statement: 'x' }), execute(), sync()]
+  test.each([
+    ['rule', [PARSED, ...RUN]],
+    ['not_serving', [PARSED, ...RUN]],
+    ['draining', [PARSED, ...RUN]],
+    ['rule', [PARSED, flush(), ...RUN]],
+    ['draining', [PARSED, flush(), bind({ statement: 'x' }), flush(), execute(), sync()]],
+  ])('refused as %s runs elsewhere, whole', async (code, messages) => {
+    await using shard = await startFakeShard()
+    const [old] = shard.poolers as [FakePooler]
+    old.script = (batch) => old.refuse(batch, code)
+    await using frontend = await shard.connect()
+    frontend.send(...messages)
+    await until(() => old.batches.length > 0)
+    const next = shard.add({ term: 2n })
+    expect(await frontend.untilReadyForQuery()).toContain(`CommandComplete ${next.id}`)
+    expect(next.batches[0]?.text).toContain('select 1')
+  })
 
   test('refused for a full pool is an error, and the session goes on', async () => {
     await using shard = await startFakeShard()
