@@ -37,7 +37,7 @@ export function addPgctldService(server: RpcServer, parts: ServiceParts): void {
     ),
     stop: unary((request) => then(postgres.stop(stopRequest(request, timeouts)))),
     restart: unary((request) =>
-      then(postgres.restart(request.settings, stopRequest(request, timeouts))),
+      then(postgres.restart(request.settings, stopRequest(request, timeouts), request.cutBehind)),
     ),
     reload: unary(({ settings }) => then(postgres.reload(settings))),
     status: unary(status),

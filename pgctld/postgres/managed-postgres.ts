@@ -1,6 +1,8 @@
 // The one Postgres of a pgctld: what it is now, and every change to it, one at a time.
 import { PgError } from '../../shared/errors/pg-error.ts'
 import type { StatusReply } from '../../proto/gen/pgctld.ts'
+import { formatLsn } from '../../shared/pgwire/lsn.ts'
+import type { WalPlace } from '../../shared/replication/wal-segment.ts'
 import { now, sleep, wallTimeMs } from '../../shared/time/clock.ts'
 import { ActionLock } from '../action-lock.ts'
 import { changeAutoConf } from '../conf/auto-conf.ts'
@@ -8,6 +10,7 @@ import { writePassfile } from '../conf/write-conf.ts'
 import { findPostmaster } from './find-postmaster.ts'
 import { requireReachable } from './folders.ts'
 import { crashIn } from './crash.ts'
+import { cutWal } from './cut-wal.ts'
 import { HealthProbe } from './health.ts'
 import { initialize } from './initialize.ts'
 import { inspectDataDirectory, isOurs } from './data-directory.ts'
@@ -126,12 +129,13 @@ export class ManagedPostgres implements Disposable {
     return this.#change('stop', () => this.#stop(request))
   }
 
-  /** `stop`, then `start`. */
-  async restart(settings: Settings, stop: StopRequest): Promise<void> {
+  /** `stop`, then `start`; in between WAL behind `cutBehind` is taken away, where that is told. */
+  async restart(settings: Settings, stop: StopRequest, cutBehind?: WalPlace): Promise<void> {
     this.#endWaits()
     const { signal } = this.#waits
     const postmaster = await this.#change('restart', async () => {
       await this.#stop(stop)
+      if (cutBehind !== undefined) this.#cutWal(cutBehind)
       return await this.#launch(settings)
     })
     await this.#untilAccepting(postmaster, stop.timeoutMs, signal)
@@ -246,6 +250,17 @@ export class ManagedPostgres implements Disposable {
     } finally {
       this.#stopping = false
     }
+  }
+
+  #cutWal(place: WalPlace): void {
+    const { dataDir, log } = this.options
+    this.#requireUsable()
+    if (this.#lookForPostmaster().postmaster !== undefined) {
+      throw new PgError('object_not_in_prerequisite_state', 'cannot cut its WAL: Postgres runs')
+    }
+    const removed = cutWal(dataDir, place)
+    const { timeline, lsn } = place
+    log.warn('cut off the beginning of a record', { timeline, lsn: formatLsn(lsn), removed })
   }
 
   /** After its postmaster has died by itself, a stop still means that nothing of it runs. */

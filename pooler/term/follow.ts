@@ -11,17 +11,20 @@ import {
 } from '../../shared/consensus/rule.ts'
 import { CONDITIONS, PgError } from '../../shared/errors/pg-error.ts'
 import { ServerError } from '../../shared/pgwire/server-error.ts'
+import { forkPointOf } from '../../shared/replication/timeline-history.ts'
+import type { WalPlace } from '../../shared/replication/wal-segment.ts'
 import {
   type IdentifiedEnd,
   readLeaderWal,
   readOwnEnd,
   whyNoStream,
 } from '../replication/leader-wal.ts'
+import { type EndOfRecords, endOfRecords } from '../replication/incomplete-record.ts'
 import { whyNoPrefix } from '../replication/prefix-proof.ts'
 import { Deadline } from './deadline.ts'
 import type { Member } from './member.ts'
 import { pointAt, quiesce, requirePromises } from './recruit.ts'
-import { type Answering, ensureRunning } from './run-standby.ts'
+import { type Answering, ensureRunning, restartStandby } from './run-standby.ts'
 import { SYSTEM_ROLE } from './schema.ts'
 
 const BUDGET_MS = 15_000
@@ -43,6 +46,11 @@ export type Followed =
   | { readonly outcome: 'following' }
   | { readonly outcome: 'diverged' | 'foreign'; readonly reason: string }
 
+/** With what is in the way of following. */
+type Verdict =
+  | { readonly outcome: 'following'; readonly cutBehind: WalPlace | undefined }
+  | Exclude<Followed, { outcome: 'following' }>
+
 /**
  * Proves and follows. A stale leader is demoted on the way.
  * @throws PgError object_not_in_prerequisite_state when the order is older than what is known here.
@@ -58,8 +66,13 @@ export function follow(member: Member, order: FollowOrder): Promise<Followed> {
     try {
       await quiesce(member, seen, deadline)
       const verdict = await compare(member, order, { deadline, seen })
-      if (verdict.outcome === 'following') await pointAt(member, order)
-      else reject(member, verdict)
+      if (verdict.outcome !== 'following') {
+        reject(member, verdict)
+        return verdict
+      }
+      const { cutBehind } = verdict
+      if (cutBehind !== undefined) await restartStandby(member, deadline, cutBehind)
+      await pointAt(member, order)
       return verdict
     } finally {
       member.fence = ''
@@ -133,7 +146,7 @@ async function compare(
   member: Member,
   order: FollowOrder,
   at: { readonly deadline: Deadline; readonly seen: Answering },
-): Promise<Followed> {
+): Promise<Verdict> {
   const { host, port, leaderId } = order
   const { deadline, seen } = at
   const secret = await member.replicationSecret()
@@ -152,13 +165,20 @@ async function compare(
   const apart = whyNoPrefix(own, leader)
   member.forked = apart ?? ''
   const reason = apart ?? (again ? await whyNoStream({ host, port, secret }, own) : undefined)
-  return reason === undefined ? { outcome: 'following' } : { outcome: 'diverged', reason }
+  if (reason !== undefined) return { outcome: 'diverged', reason }
+  const { timeline, lsn } = own
+  const leftHere = forkPointOf(leader.history, timeline) === lsn
+  return {
+    outcome: 'following',
+    cutBehind: own.overhangs && leftHere ? { timeline, lsn } : undefined,
+  }
 }
 
-/** Where the WAL of this member's running Postgres ends. */
-export function ownEnd(member: Member): Promise<IdentifiedEnd> {
+/** The end of the WAL of this member's running Postgres, a record that was cut off not counted. */
+export async function ownEnd(member: Member): Promise<IdentifiedEnd & EndOfRecords> {
   const { socketDir = '', port = 0 } = member.seen.pg ?? {}
-  return readOwnEnd({ socketPath: `${socketDir}/.s.PGSQL.${port}`, user: SYSTEM_ROLE })
+  const end = await readOwnEnd({ socketPath: `${socketDir}/.s.PGSQL.${port}`, user: SYSTEM_ROLE })
+  return { ...end, ...(await endOfRecords(member.session, end)) }
 }
 
 function isPointedAt({ view }: Answering, { host, port }: FollowOrder): boolean {

@@ -7,6 +7,7 @@ import type {
   StatusReply,
 } from '../../proto/gen/pgctld.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
+import type { WalPlace } from '../../shared/replication/wal-segment.ts'
 import { callStream, callUnary, rpcClient } from '../../shared/rpc/client.ts'
 
 /** Lines of postgresql.auto.conf; an empty value removes a line. */
@@ -42,8 +43,8 @@ export class Pgctld implements Disposable {
   }
 
   /** As a standby, always. */
-  restart(settings: Settings, timeoutMs: number): Promise<StatusReply> {
-    const request = { mode: StopMode.FAST, settings: { ...settings }, timeoutMs }
+  restart(settings: Settings, timeoutMs: number, cutBehind?: WalPlace): Promise<StatusReply> {
+    const request = { mode: StopMode.FAST, settings: { ...settings }, timeoutMs, cutBehind }
     return callUnary(this.#client, 'restart', request, { timeoutMs: timeoutMs + MARGIN_MS })
   }
 

@@ -4,6 +4,7 @@
 import { State } from '../../proto/gen/pgctld.ts'
 import { GUARD_STANDBY_NAMES } from '../../shared/consensus/standby-names.ts'
 import { PgError } from '../../shared/errors/pg-error.ts'
+import type { WalPlace } from '../../shared/replication/wal-segment.ts'
 import { formatConninfo, type PrimaryAddress } from '../replication/conninfo.ts'
 import { Deadline } from './deadline.ts'
 import type { Member, Seen } from './member.ts'
@@ -74,11 +75,18 @@ export async function startFollowing(
   await ensureRunning(member, new Deadline('start of the copy', timeoutMs))
 }
 
-/** Stops it, whatever it was, and starts it as a standby that follows nobody. Under the lock. */
-export async function restartStandby(member: Member, deadline: Deadline): Promise<Answering> {
+/**
+ * Stops it, whatever it was, and starts it as a standby that follows nobody; without what its WAL
+ * holds behind `cutBehind`, where that is told. Under the lock.
+ */
+export async function restartStandby(
+  member: Member,
+  deadline: Deadline,
+  cutBehind?: WalPlace,
+): Promise<Answering> {
   member.proven = undefined
   const timeoutMs = deadline.remainingMs('Postgres to restart as a standby')
-  await member.pgctld.restart(LONE_STANDBY, timeoutMs)
+  await member.pgctld.restart(LONE_STANDBY, timeoutMs, cutBehind)
   return ensureRunning(member, deadline)
 }
 

@@ -39,6 +39,7 @@ import { promote } from './promote.ts'
 import { recruit } from './recruit.ts'
 import { repair } from './repair.ts'
 import { resign } from './resign.ts'
+import { whyNoRoomForData } from './room.ts'
 
 /** What the service needs besides the member. */
 export type ServiceOptions = {
@@ -62,6 +63,7 @@ export function addPoolerService(server: RpcServer, options: ServiceOptions): vo
         revocation: revocationToWire(recruited.revocation),
         openedTerm: member.openedTerm,
         grantAgeMs: grantAgeMs(member),
+        noRoom: whyNoRoomForData(member.seen.pg?.freeBytes),
       }
     }),
     promote: unary(async (request: PromoteRequest): Promise<StatusReply> => {

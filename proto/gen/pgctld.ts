@@ -176,11 +176,18 @@ export interface RestartRequest {
   mode: StopMode;
   settings: { [key: string]: string };
   timeoutMs: number;
+  /** While it is stopped: what lies behind here on this timeline is taken away. */
+  cutBehind?: WalPlace | undefined;
 }
 
 export interface RestartRequest_SettingsEntry {
   key: string;
   value: string;
+}
+
+export interface WalPlace {
+  timeline: number;
+  lsn: bigint;
 }
 
 export interface ReloadRequest {
@@ -543,7 +550,7 @@ export const StopRequest: MessageFns<StopRequest> = {
 };
 
 function createBaseRestartRequest(): RestartRequest {
-  return { mode: StopMode.STOP_MODE_UNSPECIFIED, settings: {}, timeoutMs: 0 };
+  return { mode: StopMode.STOP_MODE_UNSPECIFIED, settings: {}, timeoutMs: 0, cutBehind: undefined };
 }
 
 export const RestartRequest: MessageFns<RestartRequest> = {
@@ -556,6 +563,9 @@ export const RestartRequest: MessageFns<RestartRequest> = {
     });
     if (message.timeoutMs !== 0) {
       writer.uint32(24).uint32(message.timeoutMs);
+    }
+    if (message.cutBehind !== undefined) {
+      WalPlace.encode(message.cutBehind, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -600,6 +610,14 @@ export const RestartRequest: MessageFns<RestartRequest> = {
             message.timeoutMs = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.cutBehind = WalPlace.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -628,6 +646,9 @@ export const RestartRequest: MessageFns<RestartRequest> = {
       {},
     );
     message.timeoutMs = object.timeoutMs ?? 0;
+    message.cutBehind = (object.cutBehind !== undefined && object.cutBehind !== null)
+      ? WalPlace.fromPartial(object.cutBehind)
+      : undefined;
     return message;
   },
 };
@@ -695,6 +716,76 @@ export const RestartRequest_SettingsEntry: MessageFns<RestartRequest_SettingsEnt
     const message = createBaseRestartRequest_SettingsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseWalPlace(): WalPlace {
+  return { timeline: 0, lsn: 0n };
+}
+
+export const WalPlace: MessageFns<WalPlace> = {
+  encode(message: WalPlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timeline !== 0) {
+      writer.uint32(8).uint32(message.timeline);
+    }
+    if (message.lsn !== 0n) {
+      if (BigInt.asUintN(64, message.lsn) !== message.lsn) {
+        throw new globalThis.Error("value provided for field message.lsn of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.lsn);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WalPlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWalPlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timeline = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lsn = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WalPlace>, I>>(base?: I): WalPlace {
+    return WalPlace.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WalPlace>, I>>(object: I): WalPlace {
+    const message = createBaseWalPlace();
+    message.timeline = object.timeline ?? 0;
+    message.lsn = (object.lsn !== undefined && object.lsn !== null) ? BigInt(object.lsn) : 0n;
     return message;
   },
 };

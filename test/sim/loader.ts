@@ -20,6 +20,7 @@ const STAND_INS: Readonly<Record<string, string>> = {
   'pooler/term/promise-file.ts': './fakes/promise-file.ts',
   'pooler/term/cluster-id.ts': './fakes/cluster-id.ts',
   'pooler/replication/leader-wal.ts': './fakes/leader-wal.ts',
+  'pooler/replication/incomplete-record.ts': './fakes/incomplete-record.ts',
 }
 
 /** The class with the calls gives way; the pure functions beside it stay. */
