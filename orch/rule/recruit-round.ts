@@ -143,6 +143,7 @@ class Round {
         incarnation: reply.incarnation,
         position: positionFromWire(reply.position),
         revocation: revocationFromWire(reply.revocation),
+        noRoom: reply.noRoom !== '',
       })
     } catch (error) {
       this.failures.set(id, error instanceof Error ? error.message : String(error))

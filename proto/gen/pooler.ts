@@ -114,6 +114,8 @@ export interface RecruitReply {
   openedTerm: bigint;
   /** How long ago, at least, it last granted anything to anybody; under this promise it does not. */
   grantAgeMs: number;
+  /** Why it should not lead, though it may: no room on its disk; empty without a reason. */
+  noRoom: string;
 }
 
 export interface PromoteRequest {
@@ -941,7 +943,7 @@ export const RecruitRequest: MessageFns<RecruitRequest> = {
 };
 
 function createBaseRecruitReply(): RecruitReply {
-  return { incarnation: "", position: undefined, revocation: undefined, openedTerm: 0n, grantAgeMs: 0 };
+  return { incarnation: "", position: undefined, revocation: undefined, openedTerm: 0n, grantAgeMs: 0, noRoom: "" };
 }
 
 export const RecruitReply: MessageFns<RecruitReply> = {
@@ -963,6 +965,9 @@ export const RecruitReply: MessageFns<RecruitReply> = {
     }
     if (message.grantAgeMs !== 0) {
       writer.uint32(40).uint32(message.grantAgeMs);
+    }
+    if (message.noRoom !== "") {
+      writer.uint32(50).string(message.noRoom);
     }
     return writer;
   },
@@ -1020,6 +1025,14 @@ export const RecruitReply: MessageFns<RecruitReply> = {
             message.grantAgeMs = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.noRoom = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1048,6 +1061,7 @@ export const RecruitReply: MessageFns<RecruitReply> = {
       ? BigInt(object.openedTerm)
       : 0n;
     message.grantAgeMs = object.grantAgeMs ?? 0;
+    message.noRoom = object.noRoom ?? "";
     return message;
   },
 };

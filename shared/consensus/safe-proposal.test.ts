@@ -46,6 +46,41 @@ describe('after a recruitment', () => {
     expect(round(ahead, promise, { preferred: 'a_3' })).toMatchObject({ rule: { leaderId: 'a_2' } })
   })
 
+  test('who has no room is left out, where the others are enough', () => {
+    const full = { ...recruit('a_1', at(20n), promise), noRoom: true }
+    const others = [recruit('a_2', at(5n), promise), recruit('a_3', at(9n), promise)]
+    expect(round([full, ...others], promise)).toMatchObject({ rule: { leaderId: 'a_3' } })
+    // Of two it may be the only one that has what was acknowledged.
+    const two = [full, recruit('a_2', at(5n), promise)]
+    expect(round(two, promise)).toMatchObject({ rule: { leaderId: 'a_1' } })
+    expect(round([full], promise).kind).toBe('wait')
+  })
+
+  describe('an appointment of one without room, that came to nothing', () => {
+    const next = revocation(3n, '2.0')
+    const own = rule('2.0', TRIO)
+    const others = [recruit('a_2', at(5n), next), recruit('a_3', at(9n), next)]
+    const leaves = (full: Recruit) => round([{ ...full, noRoom: true }, ...others], next)
+
+    test('is gone on without', () => {
+      const made = leaves(recruit('a_1', at(20n, own), next))
+      expect(made).toMatchObject({
+        kind: 'ready',
+        rule: { leaderId: 'a_3' },
+        outgoing: { proposal: undefined },
+      })
+    })
+
+    test('is not, where it was decided, or another one could decide it', () => {
+      const decidedOwn = recruit('a_1', position(own, 20n), next)
+      expect(leaves(decidedOwn)).toMatchObject({ rule: { leaderId: 'a_1' } })
+      const foreign = { ...rule('2.0', TRIO), leaderId: 'a_2' }
+      expect(leaves(recruit('a_1', at(20n, foreign), next))).toMatchObject({
+        rule: { leaderId: 'a_1' },
+      })
+    })
+  })
+
   test('one of three is not enough', () => {
     expect(round([recruit('a_3', at(9n), promise)], promise).kind).toBe('wait')
   })
@@ -91,6 +126,7 @@ describe('after a recruitment', () => {
       const recruits = ids
         .filter(() => random.chance(0.7))
         .map((id) => recruit(id, position(current, wal.get(id)), promise))
+        .map((each) => ({ ...each, noRoom: random.chance(0.2) }))
       const made = round(recruits, promise)
       if (made.kind !== 'ready') continue
       for (let lsn = 0n; lsn < 20n; lsn++) {

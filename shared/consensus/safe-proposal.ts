@@ -18,6 +18,8 @@ export type Recruit = {
   readonly position: Position
   /** The promise that it holds now. */
   readonly revocation: TermRevocation
+  /** There is no room on its disk: it could not even write its rule. */
+  readonly noRoom?: boolean
 }
 
 /** What a coordinator decides by. */
@@ -40,12 +42,28 @@ export type Proposal =
   | { readonly kind: 'wait'; readonly reason: string }
   | { readonly kind: 'stale'; readonly reason: string }
 
-/** The next rule, as far as these answers allow it. */
+/**
+ * The next rule, as far as these answers allow it. Members without room are left out where the
+ * others are enough, as if they had not answered: what only they hold was acknowledged by nobody.
+ */
 export function buildSafeProposal(round: RecruitRound): Proposal {
   const recruits = accepted(round)
+  const fit = recruits.filter(({ noRoom }) => noRoom !== true)
+  const full = recruits.filter(({ noRoom }) => noRoom === true)
+  const proposal = full.length > 0 ? proposalOf(round, fit, full) : undefined
+  return proposal?.kind === 'ready' ? proposal : proposalOf(round, recruits, [])
+}
+
+function proposalOf(
+  round: RecruitRound,
+  recruits: readonly Recruit[],
+  leftOut: readonly Recruit[],
+): Proposal {
   const top = highest(recruits)
   if (top === undefined) return wait('nobody was recruited yet')
-  const problem = equivocation(recruits, top) ?? viewProblem(top, round.revocation.outgoingRule)
+  const { outgoingRule } = round.revocation
+  const dead = leftOut.some((recruit) => isDeadProposal(recruit, outgoingRule, top))
+  const problem = equivocation(recruits, top) ?? (dead ? undefined : viewProblem(top, outgoingRule))
   if (problem !== undefined) return problem
   const outgoing = possiblyUndecided(top.position)
   const rules = outgoing === top.position.decision ? [outgoing] : [outgoing, top.position.decision]
@@ -92,6 +110,16 @@ export function viewProblem(top: Recruit, outgoingRule: RuleNumber): Proposal | 
   const text = `${top.id} is at rule ${formatNumber(found)}, not ${formatNumber(outgoingRule)}`
   // Below: who holds the outgoing rule may still answer. Above: the view was too old.
   return order < 0 ? wait(text) : stale(text)
+}
+
+/**
+ * Whether `number` is an appointment of `id` itself that will never be decided: it had not decided
+ * it when it was recruited, and nobody else could. It goes on from where `top` is.
+ */
+function isDeadProposal({ id, position }: Recruit, number: RuleNumber, top: Recruit): boolean {
+  const { decision, proposal } = position
+  if (proposal?.leaderId !== id || compareNumbers(proposal.number, number) !== 0) return false
+  return sameRule(decision, top.position.decision)
 }
 
 /** Members of `rule`'s cohort among the recruits, each under its own incarnation. */

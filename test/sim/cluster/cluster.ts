@@ -76,6 +76,7 @@ export class Cluster {
       pgctldBusy: Promise.resolve(),
       pooler: undefined,
       diskFull: false,
+      noRoom: false,
       tellPooler: () => {},
     }
     const settings = {}

@@ -30,6 +30,7 @@ export const USUAL_FAULTS: readonly Fault[] = [
   ['cancel waits', 1],
   ['kill pgctld', 1],
   ['disk full', 1],
+  ['no room', 2],
   ['lose data', 1],
   ['no walsenders', 1],
   ['lose promises', 1],
@@ -205,6 +206,10 @@ export class Nemesis {
         node.diskFull = true
         node.postgres.crash('process')
         return while_(2500, () => void (node.diskFull = false))
+      case 'no room':
+        node.noRoom = true
+        if (random.chance(0.5)) node.postgres.crash('process')
+        return while_(6000, () => void (node.noRoom = false))
       case 'lose data':
         return this.#loseData(node)
       case 'lose promises':
@@ -342,6 +347,7 @@ export class Nemesis {
     for (const wake of this.#suspended) wake()
     for (const node of nodes.values()) {
       node.diskFull = false
+      node.noRoom = false
       node.postgres.sendersMax = Infinity
       node.machine.up = true
       for (const process of [node.pooler, node.postgres.process, node.pgctld]) {

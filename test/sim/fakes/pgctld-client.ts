@@ -52,9 +52,16 @@ export class Pgctld {
   }
 
   promote(timeline: number, timeoutMs: number): Promise<StatusReply> {
-    return this.#act('promote', timeoutMs, async ({ postgres }) => {
+    return this.#act('promote', timeoutMs, async (node) => {
+      const { postgres } = node
+      const { world } = there()
       if (postgres.state === 'primary') return requireTimeline(postgres.data.timeline, timeline)
-      await there().world.step('pgctld promotes', () => postgres.promote(timeline), 20)
+      await world.step('pgctld promotes', () => postgres.promote(timeline), 20)
+      // A moment later or much later it needs its next segment of WAL.
+      if (node.noRoom)
+        world.after(50 * world.random.next(), undefined, () => {
+          postgres.crash('process')
+        })
     })
   }
 
@@ -144,7 +151,7 @@ function requireTimeline(taken: number, wanted: number): void {
   throw new PgError('object_not_in_prerequisite_state', `a primary on ${taken}, not on ${wanted}`)
 }
 
-function statusOf({ id, postgres }: NodeParts): StatusReply {
+function statusOf({ id, postgres, noRoom }: NodeParts): StatusReply {
   const { disk, state, running, process, pid, starts } = postgres
   return {
     state: running ? stateOf(state, process?.frozen === true) : idle(disk !== undefined),
@@ -162,6 +169,7 @@ function statusOf({ id, postgres }: NodeParts): StatusReply {
     passfile: id,
     crash: '',
     crashUnixMs: 0n,
+    ...(noRoom && { freeBytes: 0n }),
   }
 }
 

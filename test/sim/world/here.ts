@@ -26,7 +26,10 @@ export type NodeParts = {
   /** The end of pgctld's present action. */
   pgctldBusy: Promise<unknown>
   pooler: Process | undefined
+  /** Its Postgres does not start. */
   diskFull: boolean
+  /** It runs, and ends when it is a primary for a moment. */
+  noRoom: boolean
   tellPooler: () => void
 }
 
