@@ -2,7 +2,8 @@
 // cores, checkpoints and a large copy nobody is replaced and the leader does not lose its lease.
 // Method: all of it at once for CHAOS_MINUTES (1 by default, 30 for the whole of it); the
 // orchestrators' and poolers' logs tell what they did. CHAOS_COPY_MB is how much is copied,
-// CHAOS_HOGS how many busy programs there are, and CHAOS_NICE how nice they are.
+// CHAOS_HOGS how many busy programs there are, CHAOS_NICE how nice they are, and CHAOS_FSYNC_MS by
+// how much each flush to a disk takes longer.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { loadavg } from 'node:os'
 import { pause } from '../support/pace.ts'
@@ -12,6 +13,7 @@ import { Hogs } from './hogs.ts'
 import type { SiteNode } from './node.ts'
 import { judge } from './rounds.ts'
 import { startSite, type Site } from './site.ts'
+import { SlowDisk } from './slow-disk.ts'
 import { Workload } from './workload.ts'
 
 const MINUTES = Number(process.env['CHAOS_MINUTES'] ?? 1)
@@ -19,14 +21,17 @@ const COPY_MB = Number(process.env['CHAOS_COPY_MB'] ?? 100)
 const CLIENTS = Number(process.env['CHAOS_WRITERS'] ?? 64)
 const HOGS = Number(process.env['CHAOS_HOGS'] ?? 8)
 const NICE = Number(process.env['CHAOS_NICE'] ?? 0)
+const FSYNC_MS = Number(process.env['CHAOS_FSYNC_MS'] ?? 0)
 const CHECKPOINT_MS = 10_000
 const LIMIT_MS = TEST_MS + MINUTES * 60_000
 
+let slow: SlowDisk | undefined
 let site: Site
 let workload: Workload
 beforeAll(async () => {
   const random = new Random(runSeed('quiet'))
-  site = await startSite()
+  if (FSYNC_MS > 0) slow = await SlowDisk.make(FSYNC_MS)
+  site = await startSite({ binDir: slow?.binDir })
   const addresses = site.gateways.map(({ address }) => address)
   const crowd = { writers: CLIENTS, readers: 4, listers: 2, bankers: 2, writePauseMs: 0 }
   workload = new Workload({ addresses, random, ...crowd })
@@ -35,6 +40,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await workload?.[Symbol.asyncDispose]()
   await site?.[Symbol.asyncDispose]()
+  slow?.[Symbol.dispose]()
 }, LIMIT_MS)
 
 test(
@@ -44,6 +50,7 @@ test(
     const since = Date.now()
     const end = performance.now() + MINUTES * 60_000
     const hogs = new Hogs(HOGS, NICE)
+    slow?.slow()
     try {
       await Promise.all([checkpoints(leader, end), copy(leader), until(end)])
     } finally {
@@ -53,7 +60,7 @@ test(
     const gapMs = workload.takeGap()
     const leaseMs = await metricOf(leader, 'pooler_lease_lowest_ms')
     console.error(
-      `${MINUTES} min, ${CLIENTS} clients, ${HOGS} hogs, ${COPY_MB} MB: longest wait ` +
+      `${MINUTES} min, ${CLIENTS} clients, ${HOGS} hogs, ${COPY_MB} MB, flushes ${FSYNC_MS} ms longer: longest wait ` +
         `${gapMs.toFixed(0)} ms, acknowledged ${workload.acknowledged}; of its lease the leader ` +
         `had ${leaseMs} ms left at least; ` +
         `load ${loadavg()[0]?.toFixed(1)}`,

@@ -41,6 +41,8 @@ export type SiteOptions = {
   readonly folders?: (id: string) => NodeFolders
   /** Lines of postgresql.conf. */
   readonly settings?: readonly string[]
+  /** Folder of Postgres's programs; those of the npm package by default. */
+  readonly binDir?: string | undefined
 }
 
 /** Folders of one node; they are there. */
@@ -57,6 +59,7 @@ type Making = {
   readonly root: string | undefined
   readonly folders: SiteOptions['folders']
   readonly settings: readonly string[]
+  readonly binDir: string
 }
 
 /** See the head of this file. */
@@ -160,13 +163,13 @@ export class Site implements AsyncDisposable {
 /** Makes and starts one, and waits until it is whole. */
 export async function startSite(options: SiteOptions = {}): Promise<Site> {
   const { poolers = 3, orchs = 2, gateways = 1, supervised = false, leaseMs = 1000 } = options
-  const { root, folders, settings = [] } = options
+  const { root, folders, settings = [], binDir = 'embedded' } = options
   const dir = mkdtempSync(join(tmpdir(), 'mg-chaos-'))
   chmodSync(dir, 0o755)
   writeSecrets(dir)
   const spec = options.topology ?? `embedded:${join(dir, 'topology.db')}`
   await writeRecord(spec)
-  const making = { dir, spec, supervised, leaseMs, root, folders, settings }
+  const making = { dir, spec, supervised, leaseMs, root, folders, settings, binDir }
   const nodes: SiteNode[] = []
   for (let at = 1; at <= poolers; at += 1) {
     nodes.push(await makeNode(making, `zone1_pooler${at}`, options.hosts?.[at - 1]))
@@ -241,6 +244,7 @@ async function makeNode(making: Making, id: string, host?: NodeHost): Promise<Si
     })
   const pgctld = service('pgctld', [
     ...common(making, id, pgHttp, pgGrpc),
+    `--bin-dir=${making.binDir}`,
     `--data-dir=${dataDir}`,
     `--postgres-port=${pg}`,
     `--postgres-listen=${address}`,

@@ -11,14 +11,14 @@ const ROOT = join(DEBIAN_CACHE_DIR, 'gcc')
 const NEEDED = ['gcc', 'libc6-dev', 'libc6', 'libgcc-s1']
 
 /** The machine's, or Debian's gcc extracted into the cache, which then brings its own C library. */
-export async function findCompiler(apt: Apt, progress: Progress): Promise<Compiler> {
+export async function findCompiler(apt: () => Promise<Apt>, progress: Progress): Promise<Compiler> {
   const installed = Bun.which('cc') ?? Bun.which('gcc')
   if (installed !== null && existsSync('/usr/include/stdio.h')) {
     return { run: async (args) => void (await run([installed, ...args], '/')) }
   }
   if (!existsSync(ROOT)) {
     progress('fetching a C compiler')
-    await extractCompiler(apt)
+    await extractCompiler(await apt())
   }
   return await extractedCompiler()
 }

@@ -64,7 +64,11 @@ async function make(apt: Apt, progress: Progress): Promise<Suite> {
         progress(`PostgreSQL ${version} cannot be had whole, looking for an older one`)
         continue
       }
-      await compile(await findCompiler(apt, progress), { major, work }, progress)
+      await compile(
+        await findCompiler(() => Promise.resolve(apt), progress),
+        { major, work },
+        progress,
+      )
       await rename(work, join(CACHE_DIR, `${version}.v${LAYOUT}`))
       return await describe(version)
     } finally {
