@@ -6,6 +6,7 @@ import { type GetShardStatusReply, OrchClient, type ShardStatus } from '../../pr
 import { Code } from '../../shared/errors/grpc-code.ts'
 import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
 import { RpcError } from '../../shared/rpc/status.ts'
+import { now, sleep } from '../../shared/time/clock.ts'
 import { RefusedError, messageOf } from '../errors.ts'
 import { clusterPaths, readMarker } from './cluster-dir.ts'
 import { grpcAddress } from './members.ts'
@@ -13,6 +14,12 @@ import { findState, isSupervised, type ClusterState } from './state.ts'
 
 /** How long to wait for a first sign of life. */
 const PROBE_MS = 1500
+/** One that died is started again within that; and on a machine that is busy all are slow. */
+const RESTART_MS = 3000
+const BUSY_MS = 6000
+const AGAIN_MS = 200
+
+const SLOW = 'does not answer in time'
 
 /** An orchestrator with what it says of its shards, or why it says nothing. */
 export type OrchAnswer =
@@ -65,15 +72,24 @@ export class Orchestrators implements Disposable {
     )
   }
 
-  /** Those that answer, who knows most first. @throws RefusedError naming all otherwise. */
+  /**
+   * Those that answer, who knows most first. When nobody does all are asked again for a while.
+   * @throws RefusedError naming all otherwise.
+   */
   async requireAnswering(request: { database: string; shard: string }): Promise<OrchSpeaks[]> {
-    const answers = await this.ask(request)
-    const speaking = answers.filter(speaks).toSorted((a, b) => b.shards.length - a.shards.length)
-    if (speaking.length > 0) return speaking
-    const why = answers.flatMap((answer) =>
-      speaks(answer) ? [] : `${answer.id}: ${answer.problem}`,
-    )
-    throw new RefusedError(`no orchestrator answers (${why.join('; ') || 'there is none'})`)
+    const startedMs = now()
+    for (;;) {
+      const answers = await this.ask(request)
+      const speaking = answers.filter(speaks).toSorted((a, b) => b.shards.length - a.shards.length)
+      if (speaking.length > 0) return speaking
+      const silent = answers.flatMap((answer) => (speaks(answer) ? [] : answer))
+      const patienceMs = silent.some(({ problem }) => problem === SLOW) ? BUSY_MS : RESTART_MS
+      if (now() - startedMs >= patienceMs) {
+        const why = silent.map(({ id, problem }) => `${id}: ${problem}`).join('; ')
+        throw new RefusedError(`no orchestrator answers (${why || 'there is none'})`)
+      }
+      await sleep(AGAIN_MS)
+    }
   }
 
   /** The one that knows most. @throws RefusedError when none answers. */
@@ -98,7 +114,7 @@ export function withoutMethod(error: unknown): string {
   const text = messageOf(error).replace(/^[a-z]\w*: (?:\d+ )?/, '')
   // What it said itself stands as it is, also about calls of its own that failed.
   if (!(error instanceof RpcError) || error.sqlstate !== undefined) return text
-  if (error.code === Code.DEADLINE_EXCEEDED) return 'does not answer in time'
+  if (error.code === Code.DEADLINE_EXCEEDED) return SLOW
   return error.code === Code.UNAVAILABLE ? 'nothing listens there' : text
 }
 

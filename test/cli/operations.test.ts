@@ -17,11 +17,14 @@ import {
   type Cluster,
   type CommandResult,
 } from '../support/cluster.ts'
+import { pause } from '../support/pace.ts'
 import { until } from '../support/until.ts'
 
 const SLOW_MS = 120_000
 /** What a command may take at most when somebody does not answer, on a busy machine. */
 const ANSWER_MS = 15_000
+/** Longer than a command waits for a first answer. */
+const HANG_MS = 2500
 const POISON = "COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'"
 
 let cluster: Cluster
@@ -228,6 +231,19 @@ test(
     const silent = await within(ANSWER_MS, () => events())
     expect(silent.silent).toEqual(['zone1_orch1', 'zone1_orch2'])
     expect(silent.events.length).toBeGreaterThan(0) // from their files
+  },
+  SLOW_MS,
+)
+
+test(
+  'orchestrators that hang for a moment cost a command no more than that',
+  async () => {
+    const hang = [frozen('zone1_orch1'), frozen('zone1_orch2')]
+    const resuming = run('cluster', 'recovery', 'resume')
+    await pause(HANG_MS)
+    for (const each of hang) each[Symbol.dispose]()
+    const { exitCode, stderr } = await resuming
+    expect([exitCode, stderr]).toEqual([0, expect.not.stringContaining('answers')])
   },
   SLOW_MS,
 )
