@@ -60,6 +60,14 @@ describe('a member that is not in the cohort', () => {
     }
   })
 
+  test('is no reason to recruit while the leader’s own word of it is older than a follower’s', () => {
+    for (const next of [rule('1.1', [...TRIO, NEW]), rule('2.0', TRIO)]) {
+      const looks = { [LEADER]: { proposal: next }, [SECOND]: { decision: next } }
+      const snapshot = shard([...trio(looks), member(NEW, { follows: LEADER })])
+      expect(found(snapshot, 60_000).flatMap(({ action }) => action?.kind ?? [])).toEqual([])
+    }
+  })
+
   test('under at_least_1 stays an observer', () => {
     const alone = rule('1.0', [LEADER], 'at_least_1')
     const looks = { decision: alone }

@@ -4,7 +4,13 @@ import { sufficientRecruitment, parsePolicy } from '../../shared/consensus/durab
 import { LEASE_DRIFT } from '../../shared/consensus/lease.ts'
 import { isRuleRevoked } from '../../shared/consensus/revocation.ts'
 import { possiblyUndecided, type Position } from '../../shared/consensus/position.ts'
-import { compareNumbers, formatNumber, memberOf, type Rule } from '../../shared/consensus/rule.ts'
+import {
+  compareNumbers,
+  formatNumber,
+  memberOf,
+  type Rule,
+  type RuleNumber,
+} from '../../shared/consensus/rule.ts'
 import { numberFromWire, revocationFromWire } from '../../shared/consensus/wire.ts'
 import { copyUnderWay } from './following.ts'
 import { attemptPatience } from './foreign-promise.ts'
@@ -175,7 +181,7 @@ function appointmentUnderWay(snapshot: ShardSnapshot): string | undefined {
 function judgePrimary(snapshot: ShardSnapshot, leader: FreshMember, position: Position): Verdict {
   const rule = possiblyUndecided(position)
   const own = leader.status.position
-  if (!isChange(position, rule) && (own?.proposal ?? position.proposal) !== undefined) {
+  if (!isChange(position, rule) && isLeftUndecided(position, own?.proposal?.number)) {
     // Its appointment stopped half-way and nobody is at it any more: the next term finishes it.
     return verdict('gone', `rule ${formatNumber(rule.number)} was left undecided`)
   }
@@ -187,6 +193,12 @@ function judgePrimary(snapshot: ShardSnapshot, leader: FreshMember, position: Po
     return verdict('gone', 'too many of its cohort promised not to help it any more')
   }
   return verdict('leads', `${leader.id} leads by rule ${formatNumber(rule.number)}`)
+}
+
+/** Its own word may be older than what a follower has replayed: then `own` is decided already. */
+function isLeftUndecided({ decision, proposal }: Position, own: RuleNumber | undefined): boolean {
+  if (proposal !== undefined) return true
+  return own !== undefined && compareNumbers(own, decision.number) > 0
 }
 
 /** A leader changes its own rule while it serves, and finishes what it began. */
