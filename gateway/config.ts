@@ -194,10 +194,10 @@ export const gatewayFields = {
     help: 'Most named prepared statements of one client; the next Parse fails with 54000.',
   }),
   statementCacheBytes: size({
-    default: '128MB',
+    default: '512MB',
     min: '1MB',
     group: limits,
-    help: 'Texts of all prepared statements; full of ones in use, Parse fails with 54000.',
+    help: 'Memory of all prepared statements; full of ones in use, Parse fails with 54000.',
   }),
   statementCacheUnusedMax: integer({
     default: 1000,

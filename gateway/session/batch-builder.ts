@@ -15,6 +15,7 @@ import {
   Kind,
 } from '../../shared/link/frame.ts'
 import type { LinkConnection } from '../../shared/link/link-connection.ts'
+import type { SharedStatement } from '../statements/shared-statement.ts'
 
 const SCRATCH_BYTES = 128 * 1024
 /** A larger scratch buffer, made for one large message, is given back afterwards. */
@@ -79,17 +80,24 @@ export class BatchBuilder {
     this.#from = next
   }
 
-  /** Replaces the name in a message by `name`, and its length accordingly. */
-  rename({ at, nameStart, nameEnd, length }: NamePlace, name: Uint8Array): void {
+  /** Replaces the name in a message by bytes[from, to), and its length accordingly. */
+  rename(place: NamePlace, bytes: Buffer, from = 0, to = bytes.length): void {
+    const { at, nameStart, nameEnd, length } = place
+    const nameBytes = to - from
     this.#copyRun(at)
     const before = nameStart - at
-    this.#reserve(before + name.length)
+    this.#reserve(before + nameBytes)
     const out = this.#length
     this.#source.copy(this.#scratch, out, at, nameStart)
-    this.#scratch.writeInt32BE(length + name.length - (nameEnd - nameStart), out + 1)
-    this.#scratch.set(name, out + before)
-    this.#length = out + before + name.length
+    this.#scratch.writeInt32BE(length + nameBytes - (nameEnd - nameStart), out + 1)
+    bytes.copy(this.#scratch, out + before, from, to)
+    this.#length = out + before + nameBytes
     this.#from = nameEnd
+  }
+
+  /** The message goes under the name that backends know a statement by. */
+  renameTo(place: NamePlace, { definition, nameStart, nameEnd }: SharedStatement): void {
+    this.rename(place, definition, nameStart, nameEnd)
   }
 
   /** Ends the piece at `end` of the source. Bytes that `send` will send. */

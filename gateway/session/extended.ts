@@ -216,9 +216,14 @@ export class Extended {
   nameOf(shared: Buffer): Buffer | undefined {
     if (this.#large.isNamed(shared)) return NO_NAME
     for (const [own, statement] of this.statements.entries()) {
-      if (statement.name.equals(shared)) return Buffer.from(own, 'latin1')
+      if (statement.isNamed(shared)) return Buffer.from(own, 'latin1')
     }
     return undefined
+  }
+
+  /** The statement with that id, if the session holds it. */
+  statement(id: number): SharedStatement | undefined {
+    return this.statements.byId(id) ?? this.#large.byId(id)
   }
 
   /** A simple Query ran: Postgres has dropped the unnamed statement. */
@@ -333,7 +338,7 @@ export class Extended {
       }
       builder.op(Op.Parse, 0, at)
       // A name that is taken fails under the name that the backend knows.
-      const taken = present?.name.toString('latin1')
+      const taken = present?.definition.toString('latin1', present.nameStart, present.nameEnd)
       builder.replace(at, next, taken === undefined ? message : parse(text, { name: taken }))
       if (name === '') {
         const statement = { parse: message, traits, mentions }
@@ -376,7 +381,7 @@ export class Extended {
       link.define(present)
       builder.op(Op.Need, present.id, at)
       builder.op(Op.Parse, 0, at)
-      builder.rename(place, present.name)
+      builder.renameTo(place, present)
       this.statements.nothing()
       return
     }
@@ -391,7 +396,7 @@ export class Extended {
     }
     link.define(statement)
     builder.op(Op.Parse, statement.id, at)
-    builder.rename(place, statement.name)
+    builder.renameTo(place, statement)
     if (this.#isLocal(context)) {
       this.#keepLocal(statement)
       ;(this.#preparedLocally ??= new Set()).add(statement)
@@ -525,7 +530,7 @@ export class Extended {
       return escaped ? writtenName(bytes, nameStart, nameEnd) : undefined
     }
     this.#need(context, statement, place.at)
-    context.builder.rename(place, statement.name)
+    context.builder.renameTo(place, statement)
     return nameEnd - nameStart > name.length ? writtenName(bytes, nameStart, nameEnd) : name
   }
 
@@ -554,7 +559,7 @@ export class Extended {
     if (unnamed !== undefined && LargeUnnamed.is(unnamed)) {
       const statement = this.#large.shared(context.registry, unnamed)
       this.#need(context, statement, place.at)
-      builder.rename(place, statement.name)
+      builder.renameTo(place, statement)
       return true
     }
     builder.op(unnamed === undefined ? Op.InjectedClose : Op.Injected, 0, place.at)

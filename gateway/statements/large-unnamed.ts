@@ -32,7 +32,11 @@ export class LargeUnnamed {
 
   /** Whether backends know it by this name. */
   isNamed(name: Buffer): boolean {
-    return this.#held?.statement.name.equals(name) === true
+    return this.#held?.statement.isNamed(name) === true
+  }
+
+  byId(id: number): SharedStatement | undefined {
+    return this.#held?.statement.id === id ? this.#held.statement : undefined
   }
 
   release(): void {

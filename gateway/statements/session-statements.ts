@@ -5,6 +5,7 @@
 // those it did not reach), so that a Bind finds what a direct connection would find.
 
 import type { Mentions } from '../session/mentions.ts'
+import { internString } from './interned.ts'
 import type { SharedStatement } from './shared-statement.ts'
 import type { StatementRegistry } from './statement-registry.ts'
 
@@ -47,6 +48,12 @@ export class SessionStatements {
     return this.#named?.get(name)
   }
 
+  /** The one with that id; walks all of them. */
+  byId(id: number): SharedStatement | undefined {
+    for (const statement of this.#named?.values() ?? []) if (statement.id === id) return statement
+    return undefined
+  }
+
   /** All of them, by the client's names. */
   entries(): Iterable<[string, SharedStatement]> {
     return this.#named ?? []
@@ -56,7 +63,7 @@ export class SessionStatements {
   parse(name: string, statement: SharedStatement): void {
     this.#note('name', name)
     this.#named ??= new Map()
-    this.#named.set(name, statement)
+    this.#named.set(internString(name), statement)
   }
 
   /** A Parse that cannot succeed, or a Close of something that is not here: a reply is due. */

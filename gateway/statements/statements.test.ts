@@ -55,19 +55,57 @@ describe('the registry', () => {
   })
 
   test('refuses when it is full of what is held, and evicts what is not', () => {
-    const { registry, acquire } = newRegistry({ bytesMax: 200, unusedMax: 10 })
+    const { registry, acquire } = newRegistry({ bytesMax: 700, unusedMax: 10 })
     const one = acquire('x'.repeat(150))
     expect(acquire('y'.repeat(150))).toBeUndefined()
     if (one !== undefined) registry.release(one)
     expect(acquire('y'.repeat(150))).toBeDefined()
   })
 
+  test('counts what holders keep of one that they share', () => {
+    const { registry, acquire } = newRegistry({ bytesMax: 2000 })
+    const held = []
+    for (let one = acquire('select 1'); one !== undefined; one = acquire('select 1')) held.push(one)
+    expect(held.length).toBeGreaterThan(10)
+    expect(held.length).toBeLessThan(20)
+    expect(registry.size.statements).toBe(1)
+    for (const one of held) registry.release(one)
+    expect(registry.size).toEqual({ statements: 0, unused: 0, bytes: 0 })
+  })
+
+  test('full, shares what is held also with who is not refused', () => {
+    const { registry, acquire } = newRegistry({ bytesMax: 700 })
+    const one = acquire('x'.repeat(150))
+    const bytes = Buffer.from(`${'x'.repeat(150)}\0\0\0`)
+    const range = { start: 0, end: bytes.length }
+    for (let i = 0; i < 10; i++) {
+      expect(registry.acquireAnyway(bytes, range, { traits: 0, context: '' })).toBe(one as never)
+    }
+    expect(acquire('x'.repeat(150))).toBeUndefined()
+    expect(registry.size.statements).toBe(1)
+  })
+
+  test('tells statements apart whose hashes are one', () => {
+    const { registry, acquire } = newRegistry()
+    const contexts = ['a', 'b', 'c']
+    const held = contexts.map((context) => acquire('select 1', 0, context))
+    const middle = held[1]
+    if (middle === undefined) throw new Error('no room')
+    registry.release(middle)
+    expect(acquire('select 1', 0, 'a')).toBe(held[0])
+    expect(acquire('select 1', 0, 'c')).toBe(held[2])
+    expect(acquire('select 1', 0, 'b')).not.toBe(middle)
+  })
+
   test('defines a statement as its Parse message under its own name', () => {
     const { acquire } = newRegistry()
     const statement = acquire('select 1')
-    const name = statement?.name.toString()
+    if (statement === undefined) throw new Error('no room')
+    const { definition, nameStart, nameEnd } = statement
+    const name = definition.toString('latin1', nameStart, nameEnd)
     expect(name).toStartWith('mg:t:')
-    const definition = statement?.definition ?? Buffer.alloc(0)
+    expect(statement.isNamed(Buffer.from(name))).toBe(true)
+    expect(statement.isNamed(Buffer.from('mg:t:999'))).toBe(false)
     expect(definition.readInt32BE(1)).toBe(definition.length - 1)
     expect(definition.toString('latin1', 5)).toBe(`${name}\0select 1\0\0\0`)
   })
