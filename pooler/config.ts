@@ -108,6 +108,13 @@ export const poolerFields = {
     group: pools,
     help: 'Most shared prepared statements on one backend; the least used makes room for the next.',
   }),
+  preparedCacheBytes: size({
+    default: '16MB',
+    min: '64kB',
+    live: true,
+    group: pools,
+    help: 'Texts of the shared prepared statements on one backend; as --prepared-statements-max.',
+  }),
 
   streamsMax: integer({
     default: 20_000,
@@ -143,6 +150,13 @@ export const poolerFields = {
     live: true,
     group: limits,
     help: 'Notifications that wait for one session; one that lets more wait is closed.',
+  }),
+  statementCacheBytes: size({
+    default: '32MB',
+    min: '1MB',
+    max: '512MB',
+    group: limits,
+    help: 'Shared prepared statements kept for one gateway, which sends the others when needed.',
   }),
   messageBytesMax: size({
     default: '1GB',

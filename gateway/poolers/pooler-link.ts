@@ -5,15 +5,17 @@
 // for it, or the end of the link; only then it is used again.
 
 import { PgError } from '../../shared/errors/pg-error.ts'
-import { Entry, Kind, FRAME_PAYLOAD_BYTES_MAX, Flag } from '../../shared/link/frame.ts'
+import { Entry, Kind, Flag } from '../../shared/link/frame.ts'
 import { connectLink, type LinkAddress } from '../../shared/link/link-client.ts'
 import type { LinkConnection, LinkHandler } from '../../shared/link/link-connection.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import { WatchLists } from '../watch/watch-lists.ts'
+import { internShape } from '../statements/interned.ts'
 import type { SharedStatement } from '../statements/shared-statement.ts'
 import { backoff, now, timer } from '../../shared/time/clock.ts'
 import { formatLsn } from '../../shared/pgwire/lsn.ts'
 import { readHealth, ruleBytes, type Health } from './health.ts'
+import { LinkStatements } from './link-statements.ts'
 import { intern, type ParameterVector } from './parameter-vector.ts'
 import type { KnownSession } from './known-session.ts'
 import { Logins, type LoginQuestion, type LoginRow } from './logins.ts'
@@ -36,6 +38,8 @@ export interface StreamOwner {
   onSettings(json: string): void
   /** A statement is not what it was; `own`: what it is, as this batch of the session made it. */
   onReshaped(statement: SharedStatement, own: Buffer | undefined): void
+  /** A statement that the session holds, by its id. */
+  statement(id: number): SharedStatement | undefined
   /** Raw bytes of notifications; `boundary`: up to the end of one. */
   onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void
   onRefused(batch: number, refusal: Refusal): void
@@ -110,7 +114,8 @@ export class PoolerLink implements LinkHandler {
   #free: number[] = []
   #vectors = new Map<number, ParameterVector>()
   #known = new Map<ParameterVector, KnownSession>()
-  #defined = new Map<number, SharedStatement>()
+  /** Undefined while there is no link. */
+  #statements: LinkStatements | undefined
   #retrying: Disposable | undefined
   #stopped = false
   #tries = 0
@@ -142,6 +147,8 @@ export class PoolerLink implements LinkHandler {
       frames_in: connection?.framesIn,
       frames_out: connection?.framesOut,
       writes: connection?.writes,
+      statements: this.#statements?.count,
+      statement_bytes: this.#statements?.bytes,
       role: health?.role,
       rule: health && `${health.term}.${health.subterm}`,
       serving: health?.serving,
@@ -195,31 +202,23 @@ export class PoolerLink implements LinkHandler {
 
   /** Makes sure that the pooler knows a statement before an operation names it. */
   define(statement: SharedStatement): void {
-    const { connection } = this
-    if (connection === undefined || this.#defined.has(statement.id)) return
-    this.#defined.set(statement.id, statement)
-    const shaped = statement.shaped ? Flag.Shaped : 0
-    const { definition } = statement
-    for (let at = 0; at < definition.length; at += FRAME_PAYLOAD_BYTES_MAX) {
-      const end = Math.min(definition.length, at + FRAME_PAYLOAD_BYTES_MAX)
-      const flags = end === definition.length ? Flag.Boundary : 0
-      connection.send(Kind.Define, 0, flags | shaped, 0, 0, statement.id, definition, at, end)
-    }
-    this.#tellShape(statement)
+    this.#statements?.define(statement)
   }
 
-  #tellShape({ id, shape }: SharedStatement): void {
-    if (shape !== undefined) this.connection?.send(Kind.Shape, 0, 0, 0, 0, id, shape)
+  /** What was defined for a piece of a batch is sent with it: the pooler may do without others. */
+  pieceSent(): void {
+    this.#statements?.trim()
   }
 
   /** A pooler has seen what a statement is now. */
   #onShape(owner: StreamOwner | undefined, id: number, own: boolean, shape: Buffer): void {
-    const statement = this.#defined.get(id)
+    // One that was released meanwhile is still held by who used it.
+    const statement = this.#statements?.get(id) ?? owner?.statement(id)
     if (statement === undefined) return
-    if (statement.shape === undefined) statement.shape = shape
+    if (statement.shape === undefined) statement.shape = internShape(shape)
     else if (!statement.shape.equals(shape)) {
-      this.#tellShape(statement)
-      owner?.onReshaped(statement, own ? shape : undefined)
+      this.#statements?.tellShape(statement)
+      owner?.onReshaped(statement, own ? internShape(shape) : undefined)
     }
   }
 
@@ -230,7 +229,7 @@ export class PoolerLink implements LinkHandler {
 
   /** No session uses the statement any more. */
   release(id: number): void {
-    if (this.#defined.delete(id)) this.connection?.send(Kind.Release, 0, 0, 0, 0, id)
+    this.#statements?.release(id)
   }
 
   /** The vector of an id that a frame of this link named. */
@@ -290,7 +289,7 @@ export class PoolerLink implements LinkHandler {
     this.#free = []
     this.#vectors = new Map()
     this.#known = new Map()
-    this.#defined = new Map()
+    this.#statements = undefined
     this.watches = new WatchLists()
     this.logins.fail(notConnected(this.id))
     // The claim to lead goes first: a session that looks for a leader now must not find this one.
@@ -319,7 +318,7 @@ export class PoolerLink implements LinkHandler {
         owner?.onSettings(payload.toString())
         break
       case Kind.Shape:
-        this.#onShape(owner, value, status === 1, Buffer.from(payload))
+        this.#onShape(owner, value, status === 1, payload)
         break
       case Kind.Watch:
         this.watches.take(value, frame.flags, payload)
@@ -403,6 +402,7 @@ export class PoolerLink implements LinkHandler {
       const connection = await connectLink({ ...to, handler: this })
       if (connection.closed) return // its `closed` event came first, and connects again
       this.connection = connection
+      this.#statements = new LinkStatements(connection)
       this.reconnects++
       this.#retry.reset()
       log.info('link open', { pooler: this.id, address })

@@ -114,6 +114,10 @@ export class StreamSide implements StreamOwner {
     this.#core.owner.onReshaped(statement, this.#active ? own : undefined)
   }
 
+  statement(id: number): SharedStatement | undefined {
+    return this.#core.owner.statement(id)
+  }
+
   onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void {
     if (this.#active) this.#core.owner.onNotification(boundary, bytes, start, end)
   }

@@ -273,6 +273,8 @@ export class ReplicationSession implements StreamOwner {
 
   onReshaped(): void {}
 
+  statement(): undefined {}
+
   onNotification(): void {}
 
   #pump(): void {

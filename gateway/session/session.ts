@@ -343,6 +343,10 @@ export class Session implements StreamOwner, Held {
     if (own !== undefined) statements.reshape(statement, own)
   }
 
+  statement(id: number): SharedStatement | undefined {
+    return this.#core.extended?.statement(id)
+  }
+
   onNotification(boundary: boolean, bytes: Buffer, start: number, end: number): void {
     this.#core.onBoundary = boundary
     this.#write(bytes, start, end, -1)

@@ -175,6 +175,7 @@ export class Upstream {
       firstFlags: this.held ? Flag.Held : 0,
       lastFlags,
     })
+    link.pieceSent()
   }
 
   /** Sends bytes of the running batch as they are, in frames. */

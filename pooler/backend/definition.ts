@@ -1,17 +1,17 @@
 import { PgError } from '../../shared/errors/pg-error.ts'
-import type { Shape } from '../../shared/link/shape.ts'
+import { withParameters, type Shape } from '../../shared/link/shape.ts'
 import { close, describe } from '../../shared/pgwire/frontend.ts'
 import { HEADER_BYTES } from '../../shared/pgwire/message-reader.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 
-/** A shared prepared statement, as a gateway defined it. Compared by identity. */
+/**
+ * A shared prepared statement, as a gateway defined it. There may be tens of thousands: it holds
+ * its Parse message, and makes what else it needs of that.
+ */
 export class Definition {
   readonly name: string
   /** The whole Parse message, under the shared name. */
   parse: Buffer
-  /** The whole Close message that makes room for it. */
-  readonly close: Buffer
-  readonly describe: Buffer
   /** Length of the message as it came. */
   readonly bytes: number
   /** The gateway's number of it. */
@@ -33,8 +33,6 @@ export class Definition {
     }
     this.name = message.toString('utf8', HEADER_BYTES, nul)
     this.parse = message
-    this.close = close({ statement: this.name })
-    this.describe = describe({ statement: this.name })
     this.bytes = message.length
     this.id = id
     this.shaped = shaped && !followsOthers(message, nul + 1)
@@ -47,11 +45,28 @@ export class Definition {
   keep(shape: Shape): void {
     this.shape = shape
     const textEnd = this.parse.indexOf(0, this.parse.indexOf(0, HEADER_BYTES) + 1) + 1
-    this.parse = Buffer.concat([this.parse.subarray(0, textEnd), shape.parameters])
-    this.parse.writeInt32BE(this.parse.length - 1, 1)
+    this.parse = withParameters(this.parse, textEnd, shape)
+  }
+
+  /** The whole Close message that makes room for it. */
+  get close(): Buffer {
+    return close({ statement: this.name })
+  }
+
+  get describe(): Buffer {
+    return describe({ statement: this.name })
+  }
+
+  /** A gateway defines a statement again that it had released: it is what it was. */
+  equals(other: Definition): boolean {
+    if (this === other) return true
+    if (this.name !== other.name || this.shaped !== other.shaped) return false
+    const same = (this.shape ?? NO_SHAPE).equals(other.shape ?? NO_SHAPE)
+    return same && this.parse.equals(other.parse)
   }
 }
 
+const NO_SHAPE = Buffer.alloc(0)
 /** Longer comments in front of a text are not looked past. */
 const BEGINNING_BYTES = 1024
 const COMMENTS = '(?:\\s|--[^\\n\\r]*[\\n\\r]|/\\*(?:[^*]|\\*(?!/))*\\*/)*'

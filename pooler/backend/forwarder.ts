@@ -15,7 +15,7 @@ import { MessageScanner } from '../../shared/pgwire/message-scanner.ts'
 import { Frontend } from '../../shared/pgwire/message-types.ts'
 import type { Definition } from './definition.ts'
 import { opsOf, rawStartOf } from './frame-bytes.ts'
-import type { PreparedMap } from './prepared-map.ts'
+import type { PreparedLimits, PreparedMap } from './prepared-map.ts'
 import { Describing, type ReplyOrder } from './reply-order.ts'
 
 const FLUSH = flush()
@@ -37,9 +37,9 @@ export interface ForwardTarget {
 
 /** What a frame's operations refer to, and their bounds. */
 export interface ForwardContext {
-  /** The shared statements of the link, by id. */
-  readonly definitions: ReadonlyMap<number, Definition>
-  readonly limits: { readonly preparedMax: number; readonly messageBytesMax: number }
+  /** The shared statements that the frame may name, by id. */
+  readonly definitions: { get(id: number): Definition | undefined }
+  readonly limits: PreparedLimits & { readonly messageBytesMax: number }
 }
 
 /** Forwards the frames of one backend's batches. */
@@ -237,7 +237,8 @@ export class Forwarder {
   }
 
   #describe(definition: Definition, why: Describing): void {
-    this.#target.write(definition.describe, 0, definition.describe.length)
+    const { describe } = definition
+    this.#target.write(describe, 0, describe.length)
     this.#target.replies.expectDescription(definition, why)
     if (why === Describing.Own || why === Describing.Learns) return
     this.#target.write(FLUSH, 0, FLUSH.length)
@@ -256,8 +257,9 @@ export class Forwarder {
     if (id === 0 || (kind !== Op.Need && kind !== Op.Parse)) return
     const definition = definitionOf(context, id)
     if (kind === Op.Need && prepared.holds(definition)) return
-    const evicted = prepared.makeRoom(context.limits.preparedMax)
-    if (evicted !== undefined) this.#sendClose(evicted)
+    for (const evicted of prepared.makeRoom(context.limits, definition.bytes)) {
+      this.#sendClose(evicted)
+    }
     this.#sendClose(definition)
     prepared.begin(definition)
     if (kind === Op.Parse) return // the client's own follows
@@ -270,7 +272,8 @@ export class Forwarder {
   }
 
   #sendClose(definition: Definition): void {
-    this.#target.write(definition.close, 0, definition.close.length)
+    const { close } = definition
+    this.#target.write(close, 0, close.length)
     this.#target.replies.expectClose(true)
   }
 

@@ -2,12 +2,23 @@
 // this very definition was seen, or its Parse is under way in the running batch; an entry whose
 // Parse brought no ParseComplete by the end of its batch is gone. Keyed by name: two gateways that
 // used one name for two texts would overwrite each other here as they do in the backend.
+import { definitionBytes } from '../../shared/link/definition-bytes.ts'
 import type { Definition } from './definition.ts'
 
-type Entry = { definition: Definition; complete: boolean; usedAt: number }
+type Entry = { definition: Definition; complete: boolean; usedAt: number; bytes: number }
+
+/** Of one backend; Postgres holds a parsed and a planned statement for each. */
+export interface PreparedLimits {
+  readonly preparedMax: number
+  readonly preparedBytesMax: number
+}
+
+const NONE: readonly Definition[] = []
 
 /** Names and definitions of one backend, bounded; the owner closes what `makeRoom` names. */
 export class PreparedMap {
+  /** Of all entries, by `definitionBytes`. */
+  bytes = 0
   readonly #entries = new Map<string, Entry>()
   #clock = 0
 
@@ -18,15 +29,24 @@ export class PreparedMap {
   /** The backend has it, or will have it when the batch gets there. Counts as a use. */
   holds(definition: Definition): boolean {
     const entry = this.#entries.get(definition.name)
-    if (entry === undefined || entry.definition !== definition) return false
+    if (entry === undefined) return false
+    if (entry.definition !== definition) {
+      if (!entry.definition.equals(definition)) return false
+      // The one before is held by nobody else. One under way is found again by its own replies.
+      if (entry.complete) entry.definition = definition
+    }
     entry.usedAt = ++this.#clock
     return true
   }
 
   /** Its Parse is being sent. */
   begin(definition: Definition): void {
+    const { name } = definition
+    this.#delete(name)
     const usedAt = ++this.#clock
-    this.#entries.set(definition.name, { definition, complete: false, usedAt })
+    const bytes = definitionBytes(definition.bytes)
+    this.#entries.set(name, { definition, complete: false, usedAt, bytes })
+    this.bytes += bytes
   }
 
   /** Its ParseComplete came. */
@@ -38,28 +58,57 @@ export class PreparedMap {
   /** Its Parse failed, or was skipped behind an error. */
   failed(definition: Definition): void {
     const entry = this.#entries.get(definition.name)
-    if (entry?.definition === definition && !entry.complete) this.#entries.delete(definition.name)
+    if (entry?.definition === definition && !entry.complete) this.#delete(definition.name)
   }
 
   /** It may not be what its text says: it is parsed anew when it is needed. */
-  drop(definition: Definition): void {
-    const entry = this.#entries.get(definition.name)
-    if (entry?.definition === definition) this.#entries.delete(definition.name)
+  drop({ name }: Definition): void {
+    this.#delete(name)
   }
 
-  /** Forgets the entry used longest ago when there are `max`; the backend must close it. */
-  makeRoom(max: number): Definition | undefined {
-    if (this.#entries.size < max) return undefined
-    let oldest: Entry | undefined
-    for (const entry of this.#entries.values()) {
-      if (entry.complete && (oldest === undefined || entry.usedAt < oldest.usedAt)) oldest = entry
+  /**
+   * Forgets the entries used longest ago while there is no room for one with `messageBytes`; the
+   * backend must close them. Those under way stay: one batch may need more than there is room for.
+   */
+  makeRoom(limits: PreparedLimits, messageBytes: number): readonly Definition[] {
+    const bytesMax = limits.preparedBytesMax - definitionBytes(messageBytes)
+    const fits = () => this.bytes <= bytesMax && this.#entries.size < limits.preparedMax
+    if (fits()) return NONE
+    const forgotten: Definition[] = []
+    const forget = ({ definition }: Entry): void => {
+      this.#delete(definition.name)
+      forgotten.push(definition)
     }
-    if (oldest !== undefined) this.#entries.delete(oldest.definition.name)
-    return oldest?.definition
+    const oldest = this.#oldest()
+    if (oldest !== undefined) forget(oldest)
+    if (oldest === undefined || fits()) return forgotten // mostly: one comes, one goes
+    const rest = [...this.#entries.values()].filter(({ complete }) => complete)
+    rest.sort((a, b) => a.usedAt - b.usedAt)
+    for (const entry of rest) {
+      forget(entry)
+      if (fits()) break
+    }
+    return forgotten
   }
 
   /** The backend may hold anything or nothing: every statement is parsed anew when needed. */
   clear(): void {
     this.#entries.clear()
+    this.bytes = 0
+  }
+
+  #oldest(): Entry | undefined {
+    let oldest: Entry | undefined
+    for (const entry of this.#entries.values()) {
+      if (entry.complete && (oldest === undefined || entry.usedAt < oldest.usedAt)) oldest = entry
+    }
+    return oldest
+  }
+
+  #delete(name: string): void {
+    const entry = this.#entries.get(name)
+    if (entry === undefined) return
+    this.bytes -= entry.bytes
+    this.#entries.delete(name)
   }
 }

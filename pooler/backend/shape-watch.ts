@@ -113,7 +113,7 @@ export class ShapeWatch {
     const { forgotten, owner, replies } = this.#backend
     const own = why === Describing.Own
     const known = definition.shape
-    const same = known === undefined || known.payload.equals(shape.payload)
+    const same = known === undefined || known.equals(shape)
     if (known === undefined) definition.keep(shape)
     if (known === undefined || !same) owner?.backendDescribed?.(definition, shape, own)
     if (!same) forgotten.push(definition)

@@ -72,6 +72,7 @@ function backendRow(executor: Executor, backend: Backend): unknown {
     session: stream?.session ?? null,
     owner: owner === undefined ? null : owner.constructor.name,
     prepared: backend.prepared.size,
+    prepared_bytes: backend.prepared.bytes,
     cancels: backend.cancels,
   }
 }
@@ -116,11 +117,12 @@ export function debugStreams(executor: Executor, plain: Iterable<PlainSession>):
 
 /** Every link with its traffic. */
 export function debugLinks(executor: Executor): unknown {
-  return [...executor.links].map(({ gatewayId, connection, streams, definitions, waitedMs }) => ({
+  return [...executor.links].map(({ gatewayId, connection, streams, statements, waitedMs }) => ({
     gateway: gatewayId,
     streams: streams.size,
     busy: connection.busy,
-    statements: definitions.size,
+    statements: statements.definitions.size,
+    statement_bytes: statements.bytes,
     waited_ms: Object.fromEntries(waitedMs),
     frames_in: connection.framesIn,
     frames_out: connection.framesOut,

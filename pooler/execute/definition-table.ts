@@ -2,15 +2,23 @@ import { PgError } from '../../shared/errors/pg-error.ts'
 import { readShape } from '../../shared/link/shape.ts'
 import { Definition } from '../backend/definition.ts'
 
-/** Bytes of shared statements that one gateway may have defined at once. */
-const DEFINITIONS_BYTES_MAX = 256 * 1024 * 1024
+/**
+ * Bytes of shared statements over which a link is cut. A gateway keeps to --statement-cache after
+ * each piece of a batch; one piece alone may need what a client has prepared in all.
+ */
+const DEFINITIONS_BYTES_MAX = 1024 * 1024 * 1024
 
-/** The shared statements that a gateway defined on its link. */
+/**
+ * The shared statements that a gateway defined on its link, and may name. It releases what it has
+ * not named for long, and defines it again when it needs it: frames keep their order, so that the
+ * two always mean the same. What a batch that waits has named is held by that (held-frames.ts).
+ */
 export class DefinitionTable {
   readonly definitions = new Map<number, Definition>()
+  /** Of their Parse messages, as they came. */
+  bytes = 0
   readonly #limits: { readonly messageBytesMax: number }
   readonly #parts = new Map<number, Buffer[]>()
-  #bytes = 0
 
   constructor(limits: { readonly messageBytesMax: number }) {
     this.#limits = limits
@@ -23,9 +31,9 @@ export class DefinitionTable {
   define(id: number, piece: Buffer, last: boolean, shaped = false): void {
     const parts = this.#parts.get(id) ?? []
     parts.push(Buffer.from(piece))
-    this.#bytes += piece.length
+    this.bytes += piece.length
     const bytes = parts.reduce((sum, part) => sum + part.length, 0)
-    if (this.#bytes > DEFINITIONS_BYTES_MAX || bytes > this.#limits.messageBytesMax) {
+    if (this.bytes > DEFINITIONS_BYTES_MAX || bytes > this.#limits.messageBytesMax) {
       throw new PgError('program_limit_exceeded', 'link: too many bytes of prepared statements')
     }
     if (!last) {
@@ -51,6 +59,6 @@ export class DefinitionTable {
   }
 
   #forget(id: number): void {
-    this.#bytes -= this.definitions.get(id)?.bytes ?? 0
+    this.bytes -= this.definitions.get(id)?.bytes ?? 0
   }
 }

@@ -9,6 +9,8 @@ export type ExecutorLimits = { -readonly [K in keyof PoolLimits]: PoolLimits[K] 
   listenersMax: number
   listenQueueBytes: number
   preparedMax: number
+  preparedBytesMax: number
+  definitionsBytesMax: number
   messageBytesMax: number
   connectTimeoutMs: number
   cancelTimeoutMs: number
@@ -46,6 +48,8 @@ export function limitsOf(config: PoolerConfig, postgres: PostgresLimits): Execut
     listenersMax: config.listenersMax,
     listenQueueBytes: config.listenQueueBytes,
     preparedMax: config.preparedStatementsMax,
+    preparedBytesMax: config.preparedCacheBytes,
+    definitionsBytesMax: config.statementCacheBytes,
     messageBytesMax: config.messageBytesMax,
     connectTimeoutMs: config.connectTimeoutMs,
     cancelTimeoutMs: config.cancelTimeoutMs,

@@ -33,7 +33,7 @@ export class LinkSession implements LinkHandler {
   /** How long batches have waited for backends since the link began, by database. */
   readonly waitedMs = new Map<string, number>()
   readonly replication = new ReplicationStreams(this)
-  readonly #definitions: DefinitionTable
+  readonly statements: DefinitionTable
   readonly #vectorIds = new Map<ParameterVector, number>()
   readonly #blocked: { flush(): void }[] = []
   /** Watch lists that this gateway was told, by their stamps. */
@@ -49,13 +49,13 @@ export class LinkSession implements LinkHandler {
     this.connection = connection
     this.gatewayId = gatewayId
     this.#log = executor.log.child({ gateway: gatewayId })
-    this.#definitions = new DefinitionTable(executor.limits)
+    this.statements = new DefinitionTable(executor.limits)
     this.#logins = new LoginQuestions(executor.admin)
   }
 
   /** The statements of this link, for the forwarder. */
   get definitions(): DefinitionTable['definitions'] {
-    return this.#definitions.definitions
+    return this.statements.definitions
   }
 
   get limits(): Executor['limits'] {
@@ -216,11 +216,11 @@ export class LinkSession implements LinkHandler {
       if (kind === Kind.Define) {
         const last = (flags & Flag.Boundary) !== 0
         const shaped = (flags & Flag.Shaped) !== 0
-        this.#definitions.define(value, bytes.subarray(start, end), last, shaped)
+        this.statements.define(value, bytes.subarray(start, end), last, shaped)
       } else if (kind === Kind.Shape) {
-        this.#definitions.shape(value, bytes.subarray(start, end))
+        this.statements.shape(value, bytes.subarray(start, end))
       } else if (kind === Kind.Release) {
-        this.#definitions.release(value)
+        this.statements.release(value)
       } else if (kind === Kind.Retire) {
         this.executor.retire(bytes.toString('utf8', start, end))
       } else if (kind === Kind.Login) {

@@ -120,6 +120,7 @@ export class PortConnection {
     return new LinkAccept(this.#socket, payload, {
       secret: linkSecret,
       poolerId,
+      definitionsBytesMax: executor.limits.definitionsBytesMax,
       handlerFor: (connection, gatewayId) => {
         this.#deadline[Symbol.dispose]()
         const link = new LinkSession(executor, connection, gatewayId)

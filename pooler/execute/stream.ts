@@ -22,6 +22,7 @@ import { turnMs } from '../../shared/time/turn.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { BackendOwner } from '../backend/backend-parties.ts'
 import type { Definition } from '../backend/definition.ts'
+import type { ForwardContext } from '../backend/forwarder.ts'
 import type { Loss } from '../backend/loss.ts'
 import { readListenAsk } from '../listen/listen-ask.ts'
 import { Listening, type ListeningOwner } from '../listen/listening.ts'
@@ -54,7 +55,7 @@ export class Stream
   implements BackendOwner, FittingOwner, BatchEndOwner, ListeningOwner, SequenceUnitOwner
 {
   readonly #fitting: Fitting
-  readonly #held = new HeldFrames()
+  readonly #held: HeldFrames
   readonly #inbound: InboundWindow
   readonly #end: BatchEnd
   readonly #sequences = new SequenceUnit(this)
@@ -64,6 +65,7 @@ export class Stream
 
   constructor(link: LinkSession, pool: Pool<Backend>, hello: StreamHello) {
     super(link, pool, hello)
+    this.#held = new HeldFrames(link)
     this.#fitting = new Fitting(link.executor, this)
     this.#end = new BatchEnd(link.executor, this)
     this.#inbound = new InboundWindow(link.connection, hello.id)
@@ -282,7 +284,7 @@ export class Stream
   }
 
   backendDescribed({ id }: Definition, shape: Shape, own: boolean): void {
-    this.link.connection.send(Kind.Shape, this.id, 0, own ? 1 : 0, 0, id, shape.payload)
+    this.link.connection.send(Kind.Shape, this.id, 0, own ? 1 : 0, 0, id, shape)
   }
 
   backendDrained(): void {
@@ -470,14 +472,20 @@ export class Stream
     return true
   }
 
-  #forward(flags: number, bytes: Buffer, start: number, end: number): void {
+  #forward(
+    flags: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    context: ForwardContext = this.link,
+  ): void {
     const backend = this.backend as Backend
     if ((flags & Flag.Final) !== 0) {
       this.finalSeen = true
       this.awaitsFinal = false
     }
     backend.sinceMs = this.link.executor.nowMs
-    backend.forwarder.forward(this.link, flags, bytes, start, end)
+    backend.forwarder.forward(context, flags, bytes, start, end)
   }
 
   /** Looks at a batch's first words for the few that concern others than its session. */
@@ -494,7 +502,7 @@ export class Stream
     try {
       if (held.count > 0) this.#announce(held.flagsOf(0), bytes, 0, held.endOf(0))
       for (let at = 0; at < held.count; at++) {
-        this.#forward(held.flagsOf(at), bytes, held.startOf(at), held.endOf(at))
+        this.#forward(held.flagsOf(at), bytes, held.startOf(at), held.endOf(at), held)
       }
     } catch (error) {
       if (!(error instanceof PgError)) throw error

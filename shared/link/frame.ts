@@ -32,6 +32,10 @@ export const Kind = {
   // The first three make the handshake; see handshake.ts.
   Hello: 1,
   Proof: 2,
+  /**
+   * `value`: bytes of definitions that the pooler keeps for this link, as `definitionBytes` counts
+   * them; 0 for all that come. The gateway sees to it, by RELEASE.
+   */
   Welcome: 3,
   // Gateway to pooler.
   /**
@@ -254,6 +258,7 @@ export function keepsDataOrder(kind: number): boolean {
     case Kind.Data:
     case Kind.Shape: // behind DEFINE, and before READY
     case Kind.Define: // a BATCH that needs the statement may follow at once
+    case Kind.Release: // behind the batches that need it, before its next DEFINE
     case Kind.Parameters: // before the READY that names the vector
     case Kind.LoginRow: // behind the vector and the watch list
     case Kind.Names: // before the batch that needs them

@@ -11,6 +11,8 @@ const HANDSHAKE_TIMEOUT_MS = 5_000
 export type AcceptOptions = {
   secret: Uint8Array
   poolerId: string
+  /** What the gateway may have defined here: see Kind.Welcome. */
+  definitionsBytesMax?: number
   /** Makes the handler of the new link; called before any frame of it. */
   handlerFor(connection: LinkConnection, gatewayId: string): LinkHandler
   /** The handshake failed, for the log; the socket is closed. */
@@ -78,7 +80,7 @@ export class LinkAccept {
     this.#deadline[Symbol.dispose]()
     const connection = this.#connection
     connection.handler = this.#options.handlerFor(connection, this.#exchange.gatewayId)
-    this.#connection.send(Kind.Welcome, 0, 0, 0, 0, 0)
+    this.#connection.send(Kind.Welcome, 0, 0, 0, 0, this.#options.definitionsBytesMax ?? 0)
   }
 
   #refuse(why: string): void {

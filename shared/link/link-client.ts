@@ -84,8 +84,8 @@ class LinkAttempt {
       }
       socket.setNoDelay(true)
       this.#connection = new LinkConnection(socket, {
-        frame: (kind, _stream, _flags, _status, _pins, _value, bytes, start, end) =>
-          this.#onHandshakeFrame(kind, bytes.subarray(start, end)),
+        frame: (kind, _stream, _flags, _status, _pins, value, bytes, start, end) =>
+          this.#onHandshakeFrame(kind, value, bytes.subarray(start, end)),
         drained: () => undefined,
         closed: (reason) => this.fail('closed during the handshake', reason),
       })
@@ -117,9 +117,9 @@ class LinkAttempt {
     this.#reject(error)
   }
 
-  #onHandshakeFrame(kind: number, payload: Buffer): void {
+  #onHandshakeFrame(kind: number, value: number, payload: Buffer): void {
     if (this.#state === 'hello' && kind === Kind.Hello) this.#onHello(payload)
-    else if (this.#state === 'welcome' && kind === Kind.Welcome) this.#onWelcome()
+    else if (this.#state === 'welcome' && kind === Kind.Welcome) this.#onWelcome(value)
     else if (this.#state !== 'failed')
       this.fail(`unexpected frame of kind ${kind} in the handshake`)
   }
@@ -139,8 +139,9 @@ class LinkAttempt {
     this.#connection?.send(Kind.Proof, 0, 0, 0, 0, 0, proofOf('gateway', this.#exchange))
   }
 
-  #onWelcome(): void {
+  #onWelcome(definitionsBytesMax: number): void {
     if (this.#connection === undefined) return
+    this.#connection.definitionsBytesMax = definitionsBytesMax
     this.#state = 'open'
     this.#connection.handler = this.#options.handler
     this.#deadline[Symbol.dispose]()

@@ -55,6 +55,8 @@ export class LinkConnection {
   framesIn = 0
   framesOut = 0
   writes = 0
+  /** Of a gateway's end: what its pooler said with WELCOME. */
+  definitionsBytesMax = 0
   /** Who is told; the handshake hands over to the owner's by setting it. */
   handler: LinkHandler
   readonly #socket: LinkSocket
@@ -135,14 +137,15 @@ export class LinkConnection {
     const payloadBytes = headBytes + end - start
     assert(payloadBytes <= FRAME_PAYLOAD_BYTES_MAX, `link frame of ${payloadBytes} bytes`)
     const size = FRAME_HEADER_BYTES + payloadBytes
-    const chunk = (keepsDataOrder(kind) ? this.#data : this.#control).reserve(size)
+    const carries = kind === Kind.Data || kind === Kind.Batch
+    const chunk = (carries || keepsDataOrder(kind) ? this.#data : this.#control).reserve(size)
     const at = chunk.end - size
     const bytes = chunk.bytes
     writeFrameHeader(bytes, at, payloadBytes, stream, kind, flags, status, pins, value)
     if (headBytes > 0) head.copy(bytes, at + FRAME_HEADER_BYTES, 0, headBytes)
     if (end > start) body.copy(bytes, at + FRAME_HEADER_BYTES + headBytes, start, end)
     this.framesOut++
-    this.#schedule(kind === Kind.Data || kind === Kind.Batch)
+    this.#schedule(carries)
   }
 
   /** Queues a frame whose payload is `object` as JSON, which must fit one frame. */

@@ -13,16 +13,10 @@ const COLUMN_BYTES = 18
 const TYPE_AT = 6
 const MODIFIER_AT = 12
 const ASCII_MAX = 0x7f
-const NOTHING = Buffer.alloc(0)
 const OTHER_NAME = Buffer.from([1, 0])
 
-/** Equal when `payload` is. */
-export type Shape = {
-  /** All of it, as frames carry it. */
-  readonly payload: Buffer
-  /** Count and types; empty where they are in the hash alone. */
-  readonly parameters: Buffer
-}
+/** As frames carry it. Equal when the bytes are; held without a view, which would cost as much. */
+export type Shape = Buffer
 
 /**
  * The shape that Postgres describes: bodies of ParameterDescription and RowDescription, without the
@@ -40,9 +34,17 @@ export function shapeOf(parameters: Buffer, columns: Buffer | undefined): Shape 
 /** Reads what a frame carries; copies. */
 export function readShape(payload: Buffer): Shape {
   assert(payload.length >= HASH_BYTES, 'a shape has a hash')
-  const copy = Buffer.from(payload)
-  const parameters = copy.length > HASH_BYTES ? copy.subarray(HASH_BYTES) : NOTHING
-  return { payload: copy, parameters }
+  return Buffer.from(payload)
+}
+
+/** The end of a Parse message with the parameters of `shape`: count and types, if it has them. */
+export function withParameters(parse: Buffer, textEnd: number, shape: Shape): Buffer {
+  if (shape.length === HASH_BYTES) return parse
+  const message = Buffer.allocUnsafeSlow(textEnd + shape.length - HASH_BYTES)
+  parse.copy(message, 0, 0, textEnd)
+  shape.copy(message, textEnd, HASH_BYTES)
+  message.writeInt32BE(message.length - 1, 1)
+  return message.equals(parse) ? parse : message
 }
 
 function hashColumns(hash: ReturnType<typeof createHash>, columns: Buffer): void {

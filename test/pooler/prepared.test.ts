@@ -207,6 +207,31 @@ describe('the client’s own Parse under a shared name', () => {
     }))
 })
 
+describe('a statement that the gateway releases', () => {
+  test('while a batch that names it waits for a backend, runs all the same', async () => {
+    const statement = define('select 15')
+    const holders = [await h.link.open(), await h.link.open()]
+    const waiting = await h.link.open()
+    for (const holder of holders) await holder.run(query('begin'))
+    const answer = runShared(waiting, statement)
+    h.link.release(statement.id)
+    for (const holder of holders) await holder.run(query('commit'))
+    expect((await answer)[1]).toBe('DataRow 15')
+    for (const stream of [...holders, waiting]) await stream.close()
+  })
+
+  test('and defines again is not parsed again where it is', () =>
+    session(async (stream) => {
+      const statement = define('select prepare_time from pg_prepared_statements order by 1 desc')
+      await stream.run(query('begin')) // the same backend throughout
+      const [, before] = await runShared(stream, statement)
+      h.link.release(statement.id)
+      h.link.define(statement.id, statement.parse)
+      expect((await runShared(stream, statement))[1]).toBe(before as string)
+      await stream.run(query('rollback'))
+    }))
+})
+
 test('a Parse that the gateway replays is not answered', () =>
   session(async (stream) => {
     const messages = [parse('select 11'), bind(), execute(), sync()]

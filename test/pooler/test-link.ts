@@ -104,6 +104,10 @@ export class TestLink implements LinkHandler {
     }
   }
 
+  release(id: number): void {
+    this.connection.send(Kind.Release, 0, 0, 0, 0, id)
+  }
+
   frame(
     kind: number,
     id: number,
