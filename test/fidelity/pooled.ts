@@ -22,12 +22,16 @@ export interface Pooled extends AsyncDisposable {
   poolerPid(): Promise<number>
   /** A figure of /metrics: all of one name, summed. */
   metric(name: string): Promise<number>
+  /** Rows of the pooler's GET /debug/NAME. */
+  debug(name: string): Promise<Record<string, unknown>[]>
+  /** What the gateway counts of its prepared statements, in bytes. */
+  statementBytes(): Promise<number>
   /** Batches, those released, hand-overs. */
   describe(): Promise<string>
-  /** Resolves when no stream, pin or lock of a client is left. */
   /** Backends that a session keeps, of the pooler. */
   backendsPinned(): Promise<number>
-  expectNothingLeft(): Promise<void>
+  /** Resolves when no stream, pin or lock of a client is left. */
+  expectNothingLeft(withinMs?: number): Promise<void>
 }
 
 /** Shorter than what the tests' client waits for an answer. */
@@ -52,6 +56,7 @@ export async function startPooled(options: PooledOptions): Promise<Pooled> {
     const line = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm')
     return [...text.matchAll(line)].reduce((sum, [, value]) => sum + Number(value), 0)
   }
+  const gatewayHttp = status.gateways[0]?.http ?? ''
   const counters = ['batches', 'released', 'hand_overs', 'backends_opened'] as const
   return {
     address,
@@ -59,15 +64,24 @@ export async function startPooled(options: PooledOptions): Promise<Pooled> {
     gatewayPid: async () => Number((await cluster.status()).gateways[0]?.pid),
     poolerPid: async () => Number((await cluster.status()).shards[0]?.poolers[0]?.pid),
     metric,
+    debug: async (name) =>
+      (await (await fetch(`${http}/debug/${name}`)).json()) as Record<string, unknown>[],
+    async statementBytes() {
+      const counted = await (await fetch(`${gatewayHttp}/debug/statements`)).json()
+      return (counted as { bytes: number }).bytes
+    },
     async describe() {
       const values = await Promise.all(counters.map((name) => metric(`pooler_${name}_total`)))
       return counters.map((name, at) => `${name} ${values[at]}`).join(', ')
     },
     backendsPinned: () => metric('pooler_backends_pinned'),
-    async expectNothingLeft() {
+    async expectNothingLeft(withinMs = 5000) {
       const streams = async (): Promise<number> =>
         Object.keys((await (await fetch(`${http}/debug/streams`)).json()) as object).length
-      await until(async () => (await streams()) === 0, { what: 'every stream is closed' })
+      await until(async () => (await streams()) === 0, {
+        what: 'every stream is closed',
+        deadlineMs: withinMs,
+      })
       await using frontend = await Frontend.connect(address)
       const locks = "select count(*) from pg_locks where locktype = 'advisory'"
       await until(async () => (await frontend.row(locks))[0] === '0', { what: 'no lock is left' })

@@ -1,6 +1,7 @@
 // Goal: sessions that prepare many distinct statements run all of them or are refused at Parse, and
 // what gateway and pooler keep of them is bounded.
-// Method: each session prepares its statements, then runs every one and checks its answer.
+// Method: each session prepares its statements, then runs every one and checks its answer. Sessions
+// come in stages, so that what the second takes tells what a session takes from what any load does.
 import { bind, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
 import { Frontend, type Address } from '../support/frontend.ts'
 import { readAnswer, textOf } from './exchange.ts'
@@ -26,7 +27,8 @@ const textOfStatement = (session: number, i: number, bytes: number): string =>
 /** How much is prepared. */
 export interface PreparedLoadOptions {
   readonly address: Address
-  readonly sessions: number
+  /** Of all stages so far, at the end of each. */
+  readonly stages: readonly number[]
   /** Of each session. */
   readonly statements: number
   /** Length of a text. */
@@ -35,38 +37,42 @@ export interface PreparedLoadOptions {
 
 /**
  * All sessions stay open to the end: what they hold is held at once.
- * @param peak called when everything is prepared and has run.
+ * @param staged called when everything of a stage is prepared and has run.
  */
 export async function loadPrepared(
   options: PreparedLoadOptions,
-  peak: () => void,
+  staged: () => Promise<void> | void,
 ): Promise<PreparedLoad> {
-  const { address, sessions } = options
+  const { address, stages } = options
   const load: PreparedLoad = { prepared: 0, refused: 0, ran: 0, wrong: [] }
-  const open: { frontend: Frontend; id: number; names: number[] }[] = []
+  const open: { frontend: Frontend; id: number; names: number[]; ran?: boolean }[] = []
   let next = 0
-  const prepareLane = async (): Promise<void> => {
-    while (next < sessions) {
-      const id = next++
-      const frontend = await Frontend.connect(address)
-      open.push({ frontend, id, names: await prepareAll(frontend, id, options, load) })
-    }
-  }
   try {
-    await Promise.all(Array.from({ length: AT_ONCE }, prepareLane))
-    const waiting = [...open]
-    const runLane = async (): Promise<void> => {
-      for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
-        await runAll(one.frontend, one.id, one.names, load)
-      }
+    for (const sessions of stages) {
+      await inLanes(async () => {
+        while (next < sessions) {
+          const id = next++
+          const frontend = await Frontend.connect(address)
+          open.push({ frontend, id, names: await prepareAll(frontend, id, options, load) })
+        }
+      })
+      const waiting = open.filter(({ ran }) => ran !== true)
+      await inLanes(async () => {
+        for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
+          one.ran = true
+          await runAll(one.frontend, one.id, one.names, load)
+        }
+      })
+      await staged()
     }
-    await Promise.all(Array.from({ length: AT_ONCE }, runLane))
-    peak()
   } finally {
     await Promise.all(open.map(({ frontend }) => frontend[Symbol.asyncDispose]()))
   }
   return load
 }
+
+const inLanes = (lane: () => Promise<void>): Promise<unknown> =>
+  Promise.all(Array.from({ length: AT_ONCE }, lane))
 
 /** Which of them it holds. Each Parse in a batch of its own, all of them under way at once. */
 async function prepareAll(
