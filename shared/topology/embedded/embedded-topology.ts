@@ -28,6 +28,8 @@ const BUSY_RETRY_MS_MIN = 1
 const BUSY_RETRY_MS_MAX = 20
 /** How often it is looked whether the path still names the file that is open. */
 const FILE_CHECK_MS = 1000
+/** A lease that nobody renews is noticed so much later at most. */
+const EXPIRY_LOOK_MS = 250
 
 type Options = { log: Logger; historyRevisionsMax?: number }
 
@@ -41,6 +43,7 @@ export class EmbeddedTopology implements Topology {
   #store: EmbeddedStore | undefined
   #inode = 0n
   #fileCheckedAt = 0
+  #expiryLookedAt = 0
   #dataVersion = 0n
 
   constructor(path: string, options: Options) {
@@ -214,11 +217,18 @@ export class EmbeddedTopology implements Topology {
     })
   }
 
+  /** That time passes changes no version. A query costs more than the look at the version does. */
+  #isExpiryDue(): boolean {
+    if (now() < this.#expiryLookedAt + EXPIRY_LOOK_MS) return false
+    this.#expiryLookedAt = now()
+    return true
+  }
+
   /** The bell's question; never throws. */
   #look(): void {
     try {
       const store = this.#open()
-      const expired = store.hasExpired() && store.sweep()
+      const expired = this.#isExpiryDue() && store.hasExpired() && store.sweep()
       const version = store.dataVersion()
       if (!expired && version === this.#dataVersion) return
       this.#dataVersion = version
