@@ -64,6 +64,8 @@ describe('nobody leads', () => {
     const gone = { proposal, ageMs: 60_000, live: false }
     const [alone] = found(standbys({ [SECOND]: gone }))
     expect(alone?.action).toMatchObject({ kind: 'appoint', outgoing: { proposal: undefined } })
+    const [dead] = found(standbys({ [SECOND]: { proposal, state: 'stopped' } }), 60_000)
+    expect(dead?.action).toMatchObject({ kind: 'appoint', outgoing: { proposal: undefined } })
     const [known] = found(standbys({ [SECOND]: gone, [THIRD]: { proposal } }), 60_000)
     expect(known?.action).toMatchObject({ outgoing: { proposal: { leaderId: SECOND } } })
   })

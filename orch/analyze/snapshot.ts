@@ -75,14 +75,15 @@ export function memberCalled(snapshot: ShardSnapshot, id: string): MemberSnapsho
 
 /**
  * Its last position, of whatever age: WAL and decided rules do not go back. What it had proposed
- * may be gone with it when it is not heard any more: as long as nobody else knows of that rule,
- * those that are left may go on without it.
+ * may be gone with it when it, or its Postgres, does not answer any more: as long as nobody else
+ * knows of that rule, those that are left may go on without it.
  */
 export function positionOf(member: MemberSnapshot): Position | undefined {
   const found = member.status?.position
   if (found === undefined) return undefined
   const position = positionFromWire(found)
-  return isSilent(member) ? { ...position, proposal: undefined } : position
+  const answers = !isSilent(member) && member.status?.postgres?.accepting === true
+  return answers ? position : { ...position, proposal: undefined }
 }
 
 /** The newest position known in the shard. */

@@ -283,6 +283,7 @@ export class Nemesis {
     world.kill(node.pgctld)
     machine.up = false
     later(3000, () => {
+      if (machine.up) return // since faults ended: one pooler runs there already
       machine.up = true
       this.#startPgctld(node)
       this.#cluster.startPooler(node)
