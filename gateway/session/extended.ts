@@ -32,7 +32,7 @@ import type { WatchLookup } from '../watch/watch-lookup.ts'
 import { watchedTraitsOf } from '../watch/watched-traits.ts'
 import type { Traffic } from './traffic.ts'
 import { sharedUnder } from './shared-under.ts'
-import { ASK_BITS, IN_DOUBT, Trait, traitsOfParse } from './traits.ts'
+import { ASK_BITS, IN_DOUBT, looksAtStatements, Trait, traitsOfParse } from './traits.ts'
 
 const HEADER_BYTES = 5
 const CLOSE_UNNAMED = close({ statement: '' })
@@ -289,6 +289,7 @@ export class Extended {
       return
     }
     this.traits |= traitsOfParse(traits)
+    if (this.ownNames && looksAtStatements(traits)) builder.op(Op.CloseShared, 0, at)
     if (mentions !== undefined && mentions.pooling !== Pooling.None) {
       this.#parsePooling(context, { at, next, name }, { traits, mentions })
     } else if (nameStart === nameEnd) {

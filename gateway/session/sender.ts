@@ -35,7 +35,7 @@ import { Found, PIECE_BYTES } from './piece-scanner.ts'
 import { Preparations } from './preparations.ts'
 import { REFUSED_NAMES } from './refused-names.ts'
 import { fatal } from './session-errors.ts'
-import { ASK_BITS, IN_DOUBT, Trait } from './traits.ts'
+import { ASK_BITS, IN_DOUBT, looksAtStatements, Trait } from './traits.ts'
 import { watchedTraits } from '../watch/watched-traits.ts'
 import { sequenceAsks } from './sequence-use.ts'
 import { functionCallTraits, ready } from './units.ts'
@@ -287,13 +287,16 @@ export class Sender {
     const core = this.#core
     const flags = core.passLeft === 0 ? FINAL : 0
     const forget = (core.traits & Trait.Forget) !== 0
-    if (begins && !forget && end - start <= FRAME_PAYLOAD_BYTES_MAX - BATCH_HEAD_BYTES) {
+    // Once it owns names they are not all closed before it: it may have made some by SQL.
+    const looks = core.extended?.ownNames === true && looksAtStatements(core.traits)
+    if (begins && !forget && !looks && end - start <= FRAME_PAYLOAD_BYTES_MAX - BATCH_HEAD_BYTES) {
       core.up.sendBatch(pins, flags, bytes, start, end)
       return
     }
     const { builder } = core.host
     builder.begin(bytes, start)
     if (forget) builder.op(Op.Forget, 0, start)
+    if (looks) builder.op(Op.CloseShared, 0, start)
     builder.finish(end)
     core.up.sendBuilt(builder, begins, pins, flags)
   }

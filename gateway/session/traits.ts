@@ -68,6 +68,12 @@ export const IN_DOUBT =
   Trait.LocalSettings |
   Trait.NotShared
 
+/** Looks at all prepared statements, not only at some by their names. */
+export function looksAtStatements(traits: number): boolean {
+  const all = Trait.UsesNames | Pin.Unknown
+  return (traits & all) === all
+}
+
 /**
  * Of a Parse, which runs nothing yet: what its text leaves is asked for when it is bound. Names
  * must be known, though.

@@ -1,8 +1,8 @@
 // Takes away what lies in pg_wal behind a place that its server found to be the end of its WAL: the
 // beginning of a record whose rest nobody has. Its server would ask others for that rest for ever.
 //
-// Invariant: only while no Postgres runs here, and only behind the last record that was replayed; so
-// an interrupted cut changes nothing that a start would read.
+// Invariant: only while no Postgres runs here, and only behind the last record that was replayed;
+// so an interrupted cut changes nothing that a start would read.
 import { closeSync, fsyncSync, openSync, readdirSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { segmentName, type WalPlace } from '../../shared/replication/wal-segment.ts'

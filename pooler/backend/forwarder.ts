@@ -139,6 +139,9 @@ export class Forwarder {
         case Op.Parse:
           if (id !== 0) work = true
           break
+        case Op.CloseShared:
+          work ||= this.#target.prepared.maybe
+          break
         case Op.Need:
           work ||= !this.#target.prepared.holds(definitionOf(context, id))
           break
@@ -196,7 +199,7 @@ export class Forwarder {
         const id = bytes.readUInt32BE(entry + 4)
         this.#prepareFor(context, kind, id, bytes[place])
         if (first && place === raw) target.replies.begunByUs()
-        if (kind === Op.Need || kind === Op.Forget) continue
+        if (kind === Op.Need || kind === Op.Forget || kind === Op.CloseShared) continue
         const own = kind === Op.Parse && id !== 0 ? definitionOf(context, id) : undefined
         if (type === 0) {
           this.#cutSwallow = kind !== Op.Parse
@@ -254,6 +257,10 @@ export class Forwarder {
   /** Sends what must stand before the message that the operation names. */
   #prepareFor(context: ForwardContext, kind: number, id: number, before?: number): void {
     const { prepared } = this.#target
+    if (kind === Op.CloseShared) {
+      for (const definition of prepared.takeAll()) this.#sendClose(definition)
+      return
+    }
     if (id === 0 || (kind !== Op.Need && kind !== Op.Parse)) return
     const definition = definitionOf(context, id)
     if (kind === Op.Need && prepared.holds(definition)) return

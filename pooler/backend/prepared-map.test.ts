@@ -47,6 +47,24 @@ test('what one batch alone needed beyond the bounds goes with the next', () => {
   expect(map.size).toBe(LIMITS.preparedMax)
 })
 
+test('what may still be there is closed with the others, and counts', () => {
+  const map = new PreparedMap()
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => define(name, 'select 1'))
+  if (a === undefined || b === undefined || c === undefined) throw new Error('three were made')
+  for (const definition of [a, b]) add(map, definition)
+  map.clear()
+  expect([map.holds(a), map.maybe]).toEqual([false, true])
+  expect(add(map, c, { ...LIMITS, preparedMax: 2 })).toEqual(['a'])
+  expect(map.takeAll().map(({ name }) => name)).toEqual(['b', 'c'])
+  expect([map.holds(c), map.maybe]).toEqual([false, false])
+  add(map, a)
+  map.drop(a)
+  expect(map.takeAll()).toEqual([a])
+  add(map, a)
+  map.gone()
+  expect(map.maybe).toBe(false)
+})
+
 test('one that is defined anew is held, unless it is another', () => {
   const map = new PreparedMap()
   const parameters = Buffer.from([0, 1, 0, 0, 0, 25])

@@ -20,10 +20,17 @@ export class PreparedMap {
   /** Of all entries, by `definitionBytes`. */
   bytes = 0
   readonly #entries = new Map<string, Entry>()
+  /** Were there when that became unknown; a Close of what is not there changes nothing. */
+  readonly #doubtful = new Map<string, Definition>()
   #clock = 0
 
   get size(): number {
     return this.#entries.size
+  }
+
+  /** Whether there may be any. */
+  get maybe(): boolean {
+    return this.#entries.size + this.#doubtful.size > 0
   }
 
   /** The backend has it, or will have it when the batch gets there. Counts as a use. */
@@ -43,6 +50,7 @@ export class PreparedMap {
   begin(definition: Definition): void {
     const { name } = definition
     this.#delete(name)
+    this.#doubtful.delete(name)
     const usedAt = ++this.#clock
     const bytes = definitionBytes(definition.bytes)
     this.#entries.set(name, { definition, complete: false, usedAt, bytes })
@@ -63,6 +71,9 @@ export class PreparedMap {
 
   /** It may not be what its text says: it is parsed anew when it is needed. */
   drop({ name }: Definition): void {
+    const entry = this.#entries.get(name)
+    if (entry === undefined) return
+    this.#doubtful.set(name, entry.definition)
     this.#delete(name)
   }
 
@@ -72,9 +83,16 @@ export class PreparedMap {
    */
   makeRoom(limits: PreparedLimits, messageBytes: number): readonly Definition[] {
     const bytesMax = limits.preparedBytesMax - definitionBytes(messageBytes)
-    const fits = () => this.bytes <= bytesMax && this.#entries.size < limits.preparedMax
+    const count = () => this.#entries.size + this.#doubtful.size
+    const fits = () => this.bytes <= bytesMax && count() < limits.preparedMax
     if (fits()) return NONE
     const forgotten: Definition[] = []
+    for (const [name, definition] of this.#doubtful) {
+      if (count() < limits.preparedMax) break
+      this.#doubtful.delete(name)
+      forgotten.push(definition)
+    }
+    if (fits()) return forgotten
     const forget = ({ definition }: Entry): void => {
       this.#delete(definition.name)
       forgotten.push(definition)
@@ -91,9 +109,28 @@ export class PreparedMap {
     return forgotten
   }
 
+  /** Forgets all that are complete, or may be there; the backend must close them. */
+  takeAll(): readonly Definition[] {
+    const all = [...this.#doubtful.values()]
+    this.#doubtful.clear()
+    for (const { definition, complete } of this.#entries.values()) {
+      if (complete) all.push(definition)
+    }
+    for (const { name } of all) this.#delete(name)
+    return all
+  }
+
   /** The backend may hold anything or nothing: every statement is parsed anew when needed. */
   clear(): void {
+    for (const [name, { definition }] of this.#entries) this.#doubtful.set(name, definition)
     this.#entries.clear()
+    this.bytes = 0
+  }
+
+  /** The backend holds none. */
+  gone(): void {
+    this.#entries.clear()
+    this.#doubtful.clear()
     this.bytes = 0
   }
 

@@ -47,7 +47,7 @@ export class CleanUp implements BackendOwner {
   backendReady(status: number): void {
     if (this.#failed) return this.#finish(false)
     if (this.#next < this.#statements.length) return this.#step()
-    this.#backend.prepared.clear()
+    this.#backend.prepared.gone()
     this.#finish(status === TransactionStatus.Idle)
   }
 

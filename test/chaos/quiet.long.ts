@@ -60,7 +60,8 @@ test(
     const gapMs = workload.takeGap()
     const leaseMs = await metricOf(leader, 'pooler_lease_lowest_ms')
     console.error(
-      `${MINUTES} min, ${CLIENTS} clients, ${HOGS} hogs, ${COPY_MB} MB, flushes ${FSYNC_MS} ms longer: longest wait ` +
+      `${MINUTES} min, ${CLIENTS} clients, ${HOGS} hogs, ${COPY_MB} MB, ` +
+        `flushes ${FSYNC_MS} ms longer: longest wait ` +
         `${gapMs.toFixed(0)} ms, acknowledged ${workload.acknowledged}; of its lease the leader ` +
         `had ${leaseMs} ms left at least; ` +
         `load ${loadavg()[0]?.toFixed(1)}`,

@@ -43,6 +43,32 @@ async function shuffle(via: 'postgres' | 'gateway'): Promise<AsyncDisposable> {
 describe.each(VIAS)('via %s', (via) => {
   const connect = () => harness.connect(via)
 
+  test.each(['prepare t as select 1', 'execute t', 'deallocate t'])(
+    'a session that begins with "%s" sees nothing of others',
+    async (text) => {
+      await using one = await connect()
+      await using two = await connect()
+      const others = ['select 5, $1::int', 'select 6, $1::int']
+      for (const client of [one, two]) {
+        await client.query('begin') // both backends have them
+        for (const [at, other] of others.entries()) {
+          await lines(client, parse(other, { name: `o${at}` }), ...named(`o${at}`, '1'))
+        }
+      }
+      for (const client of [one, two]) await client.query('commit')
+      await using frontend = await connect()
+      await lines(frontend, parse(text, { name: 's' }))
+      const seen = 'select name, statement from pg_prepared_statements'
+      const rows = (await frontend.query(seen)).filter((line) => line.startsWith('DataRow'))
+      expect(rows).toEqual([`DataRow s,${text}`])
+      await using simple = await connect()
+      await simple.query(text)
+      const own = text.startsWith('prepare') ? ['DataRow t'] : []
+      const names = await simple.query('select name from pg_prepared_statements')
+      expect(names.filter((line) => line.startsWith('DataRow'))).toEqual(own)
+    },
+  )
+
   test('what is prepared after a function was made is not what was prepared before', async () => {
     await using one = await connect()
     await using two = await connect()
