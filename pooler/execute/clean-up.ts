@@ -2,6 +2,7 @@
 import { Flag, Pin } from '../../shared/link/frame.ts'
 import { query } from '../../shared/pgwire/frontend.ts'
 import { TransactionStatus } from '../../shared/pgwire/message-types.ts'
+import { timer } from '../../shared/time/clock.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { BackendOwner } from '../backend/backend-parties.ts'
 
@@ -10,6 +11,10 @@ import type { BackendOwner } from '../backend/backend-parties.ts'
  * does an empty temporary schema, without which a transaction could not be prepared.
  */
 const BEYOND_CLEANING = Pin.Setseed | Pin.NotCleanable | Pin.Replication | Pin.TempObjects
+
+/** Who was left in the middle of a batch is cancelled again, while it runs on. */
+const AGAIN_MS = 200
+const TRIES_MAX = 10
 
 const ROLLBACK = query('ROLLBACK')
 const DISCARD_ALL = query('DISCARD ALL')
@@ -78,10 +83,31 @@ export class CleanUp implements BackendOwner {
 /** Takes what a backend says whose session left in the middle of a batch; it is closed soon. */
 export class Abandoned implements BackendOwner {
   readonly #backend: Backend
+  readonly #cancel: () => Promise<boolean>
+  #tries = 0
 
-  constructor(backend: Backend) {
+  /** `cancel` sends one, unless nobody knows whether it would do harm; false: it would. */
+  constructor(backend: Backend, cancel: () => Promise<boolean>) {
     this.#backend = backend
+    this.#cancel = cancel
     backend.owner = this
+    this.#try()
+  }
+
+  /** One that comes before Postgres has begun with the batch is lost: it would run to its end. */
+  #try(): void {
+    const backend = this.#backend
+    if (backend.owner !== this || !backend.open) return
+    this.#tries++
+    void this.#cancel().then((harmless) => {
+      if (!harmless) backend.kill()
+      else if (backend.cancels === 0) this.#again()
+    })
+  }
+
+  #again(): void {
+    if (this.#backend.running && this.#tries < TRIES_MAX) timer(AGAIN_MS, () => this.#try())
+    else this.#backend.kill()
   }
 
   backendData(): void {}
@@ -97,7 +123,7 @@ export class Abandoned implements BackendOwner {
   backendDrained(): void {}
 
   backendCancelDone(): void {
-    this.#backend.kill()
+    this.#again()
   }
 
   backendLost(): void {}

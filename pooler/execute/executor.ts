@@ -280,10 +280,7 @@ export class Executor implements BackendHost {
     if (!backend.open) return
     backend.resume()
     if (backend.running) {
-      new Abandoned(backend)
-      void this.cancelRunning(backend).then(() => {
-        if (backend.cancels === 0) backend.kill()
-      })
+      new Abandoned(backend, () => this.cancelRunning(backend))
       return
     }
     const statements = cleaningOf(backend, pins)
@@ -310,20 +307,22 @@ export class Executor implements BackendHost {
   /**
    * Cancels the batch that `backend` runs now, and no later one. Not one that waits for its
    * standbys: it has committed, and Postgres would report success before the write is safe.
+   * @returns false where that is so.
    */
-  async cancelRunning(backend: Backend): Promise<void> {
+  async cancelRunning(backend: Backend): Promise<boolean> {
     const batch = backend.batches
-    if (backend.cancels > 0 || backend.cancelAsked === batch) return
+    if (backend.cancels > 0 || backend.cancelAsked === batch) return true
     backend.cancelAsked = batch
     const waitsFor = await this.#waitEvent(backend)
     if (backend.cancelAsked === batch) backend.cancelAsked = 0
-    if (backend.batches !== batch || !backend.running || !backend.open) return
+    if (backend.batches !== batch || !backend.running || !backend.open) return true
     if (waitsFor === undefined || waitsFor === 'SyncRep') {
       this.counters.cancelsWithheld++
-      return
+      return waitsFor === undefined
     }
     this.counters.cancels++
     backend.cancel()
+    return true
   }
 
   /** Calls back if Postgres says that the batch `backend` runs now waits for its client. */

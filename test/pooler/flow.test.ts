@@ -169,6 +169,31 @@ test('a thousand sessions that come and go leave nothing behind', async () => {
   expect(rss() - before.rss).toBeLessThan(40 * MB)
 }, 60_000)
 
+const isRunning = ({ running }: { readonly running: boolean }): boolean => running
+
+test('what is left before Postgres has begun with it does not run on', async () => {
+  const { executor } = h.server
+  await until(() => executor.sessions === 0 && h.server.sessions === 0)
+  const link = await h.connect()
+  const stream = await link.open()
+  const told = await stream.run(query('select pg_backend_pid()'))
+  const pid = Number(/\d+/.exec(told.find((line) => line.startsWith('DataRow')) ?? '')?.[0])
+  const there = `select count(*)::int from pg_stat_activity where pid = ${pid}`
+  const { cancels } = executor.counters
+  process.kill(pid, 'SIGSTOP')
+  try {
+    stream.batch(query('select pg_sleep(60)'))
+    const busy = () =>
+      [...executor.pools.pools.values()].some(({ members }) => [...members].some(isRunning))
+    await until(busy)
+    link.connection.close(new Error('broken'))
+    await until(() => executor.counters.cancels > cancels)
+  } finally {
+    process.kill(pid, 'SIGCONT')
+  }
+  await until(async () => (await h.postgres.query(there))[0]?.[0] === 0)
+})
+
 test('a link that breaks leaves nothing behind', async () => {
   const { executor } = h.server
   const files = openFiles()
