@@ -160,7 +160,7 @@ export const Op = {
   Forget: 4,
   /** A Close of the gateway's own: its CloseComplete is not the client's. */
   InjectedClose: 5,
-  /** Before this message the backend loses all shared statements: its text looks at all there are. */
+  /** Before this message the backend loses all shared ones: its text looks at all there are. */
   CloseShared: 6,
 } as const
 export const OP_BYTES = 8
