@@ -71,9 +71,11 @@ describe('after a recruitment', () => {
       })
     })
 
-    test('is not, where it was decided, or another one could decide it', () => {
+    test('is not, where it or a rule before it was decided, or another one could decide it', () => {
       const decidedOwn = recruit('a_1', position(own, 20n), next)
       expect(leaves(decidedOwn)).toMatchObject({ rule: { leaderId: 'a_1' } })
+      const newer = recruit('a_1', position(rule('1.1', TRIO), 20n, own), next)
+      expect(leaves(newer)).toMatchObject({ rule: { leaderId: 'a_1' } })
       const foreign = { ...rule('2.0', TRIO), leaderId: 'a_2' }
       expect(leaves(recruit('a_1', at(20n, foreign), next))).toMatchObject({
         rule: { leaderId: 'a_1' },

@@ -63,8 +63,12 @@ test(
     await using other = await watch(others[1]!)
     const parts = () => Promise.all([one.unreplayed(), other.unreplayed()])
     const message = `SELECT pg_logical_emit_message(false, 'm', repeat('x', ${MESSAGE_BYTES}))`
-    const ended = old.sql(message).catch(() => undefined)
-    while (Math.min(...(await parts())) < PART_BYTES);
+    let over = false
+    const ended = old.sql(message).then(
+      () => (over = true),
+      () => undefined,
+    )
+    while (!over && Math.min(...(await parts())) < PART_BYTES);
     for (const sender of senders) signalProcess(sender, 'SIGSTOP')
     for (const bytes of await parts()) expect(bytes).toBeGreaterThan(PART_BYTES)
     await Promise.all([old.pooler.stop('SIGKILL'), old.pgctld.stop('SIGKILL')])

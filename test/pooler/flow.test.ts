@@ -169,8 +169,6 @@ test('a thousand sessions that come and go leave nothing behind', async () => {
   expect(rss() - before.rss).toBeLessThan(40 * MB)
 }, 60_000)
 
-const isRunning = ({ running }: { readonly running: boolean }): boolean => running
-
 test('what is left before Postgres has begun with it does not run on', async () => {
   const { executor } = h.server
   await until(() => executor.sessions === 0 && h.server.sessions === 0)
@@ -183,11 +181,11 @@ test('what is left before Postgres has begun with it does not run on', async () 
   process.kill(pid, 'SIGSTOP')
   try {
     stream.batch(query('select pg_sleep(60)'))
-    const busy = () =>
-      [...executor.pools.pools.values()].some(({ members }) => [...members].some(isRunning))
-    await until(busy)
+    const backends = () => [...executor.pools.pools.values()].flatMap(({ members }) => [...members])
+    await until(() => backends().some(({ running }) => running))
     link.connection.close(new Error('broken'))
     await until(() => executor.counters.cancels > cancels)
+    await until(() => backends().every((backend) => backend.cancels === 0)) // it has been signalled
   } finally {
     process.kill(pid, 'SIGCONT')
   }
