@@ -103,11 +103,14 @@ export async function playRounds(options: {
   workload: Workload
   fault: Fault
   count: number
+  /** Between two rounds. */
+  restMs?: number
 }): Promise<RoundResult[]> {
-  const { name, site, workload, fault, count } = options
+  const { name, site, workload, fault, count, restMs = 0 } = options
   const results: RoundResult[] = []
   using _hogs = new Hogs(HOGS)
   for (let round = 1; round <= count; round += 1) {
+    await pause(restMs)
     const result = await playRound(site, workload, fault).catch((error: unknown) => {
       console.error(`${name} ${round}/${count}: ${workload.waiting()}\n${site.logs(LINES_OF_LOGS)}`)
       throw error
