@@ -262,9 +262,14 @@ describe.each(VIAS)('via %s', (via) => {
   })
 
   test('the unnamed statement is nobody else’s', async () => {
-    await using other = await connect()
+    await using one = await connect()
+    await using two = await connect()
     await using frontend = await connect()
-    await lines(other, parse("select 'secret'"))
+    for (const other of [one, two]) {
+      await other.query('begin') // both backends have one
+      await lines(other, parse("select 'secret'"))
+    }
+    for (const other of [one, two]) await lines(other, parse('commit'), bind(), execute())
     for (const message of [bind(), describeMessage({ statement: '' })]) {
       expect(await lines(frontend, message)).toEqual([
         'ErrorResponse ERROR 26000',
