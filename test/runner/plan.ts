@@ -25,7 +25,7 @@ export interface Phase {
 
 const UNIT_TIMEOUT_MS = 10_000
 const PROCESS_TIMEOUT_MS = 60_000
-const LIMIT_MS = 15 * 60_000
+const LIMIT_MS = 25 * 60_000 // twice what two cores need
 const LONG_LIMIT_MINUTES = 120
 const SEED_MAX = 2 ** 31 - 1
 
