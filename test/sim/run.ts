@@ -77,6 +77,7 @@ export function runSeed(seed: number, options: RunOptions = {}): Outcome {
   const nemesis = new Nemesis(cluster, options.faults ?? USUAL_FAULTS)
   untilServed(cluster, BIRTH_MS)
   const born = cluster.judge.decisions
+  nemesis.born = born
   if (cluster.leader === undefined) world.fail('a shard is born', 'nobody leads')
   if (options.script === undefined) trouble(cluster, nemesis)
   else SCRIPTS[options.script]?.(cluster, nemesis)

@@ -47,6 +47,9 @@ export const RASH: readonly Fault[] = [
   ['kill pooler', 2],
 ]
 
+/** What has to wait for a failover looks so often. */
+const AGAIN_MS = 250
+
 /** One run's faults. */
 export class Nemesis {
   readonly #cluster: Cluster
@@ -58,6 +61,8 @@ export class Nemesis {
   readonly #suspended = new Set<() => void>()
   /** Members that lost what only a member added anew would have. */
   lost = 0
+  /** Rules that were decided when the shard was born. */
+  born = 0
 
   constructor(cluster: Cluster, faults: readonly Fault[]) {
     this.#cluster = cluster
@@ -113,8 +118,19 @@ export class Nemesis {
     let left = random.next() * total
     for (const [name, weight] of this.#faults) {
       left -= weight
-      if (left <= 0) return this.do(name, this.#victim())
+      if (left > 0) continue
+      const victim = this.#victim()
+      if (name !== 'lose promises') return this.do(name, victim)
+      return this.#onceFailedOver(() => this.do(name, victim))
     }
+  }
+
+  /** Without one member's promises no leader may ever follow the first: one has to before. */
+  #onceFailedOver(then: () => void): void {
+    if (this.#quiet) return
+    const { judge, world } = this.#cluster
+    if (judge.decisions > this.born) return then()
+    world.after(AGAIN_MS, undefined, () => this.#onceFailedOver(then))
   }
 
   /** What is done on purpose is done where it has its effect. */
