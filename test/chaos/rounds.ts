@@ -33,6 +33,8 @@ export type Fault = (leader: SiteNode) => Promise<void> | void
 export type RoundResult = {
   /** The longest time that one session waited for an acknowledged write. */
   readonly gapMs: number
+  /** The same in the second before the fault. */
+  readonly quietGapMs: number
   /** From the fault until anybody's write was acknowledged again. */
   readonly firstMs: number
   readonly story: Story
@@ -53,8 +55,9 @@ export async function playRound(
   fault: Fault,
 ): Promise<RoundResult> {
   const before = await site.whole()
-  await pause(QUIET_MS)
   workload.takeGap()
+  await pause(QUIET_MS)
+  const quietGapMs = workload.takeGap()
   const quietFromMs = performance.now() - QUIET_MS
   const wallMs = Date.now()
   const hitMs = performance.now()
@@ -74,7 +77,8 @@ export async function playRound(
   const anomalies = checkHeld(history, await heldBy(leader), leader.id)
   const story = tellStory(site, wallMs)
   const leaderChanged = leader.id !== before.id
-  return { gapMs, firstMs, story, leaderChanged, wholeAfterMs, anomalies, quiet, unknown }
+  const times = { gapMs, quietGapMs, firstMs, wholeAfterMs }
+  return { ...times, story, leaderChanged, anomalies, quiet, unknown }
 }
 
 /** Every writer gets an acknowledgement for something that it sent from now on. */
@@ -125,6 +129,8 @@ export async function playRounds(options: {
     if (gapMs > TELL_MS) console.error(site.logs(LINES_OF_LOGS))
   }
   console.error(`${name}: longest gap: ${distribution(results.map(({ gapMs }) => gapMs))}`)
+  const quietGaps = results.map(({ quietGapMs }) => quietGapMs)
+  console.error(`${name}: longest gap before that: ${distribution(quietGaps)}`)
   console.error(`${name}: first write: ${distribution(results.map(({ firstMs }) => firstMs))}`)
   const share = shareOf(results.map(({ quiet }) => quiet))
   const unknown = Math.max(...results.map((result) => result.unknown))
