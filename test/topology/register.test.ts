@@ -12,7 +12,7 @@ import { gatewayRecord, poolerRecord } from './samples.ts'
 import { connect, Messages } from './stores.ts'
 
 const { log } = new Messages()
-const TTL_MS = 200
+const TTL_MS = 600
 const POOLER = 'cells/zone1/poolers/zone1_pooler1'
 const POOLER_LIVE = 'cells/zone1/live/poolers/zone1_pooler1'
 const GATEWAY = 'cells/zone1/gateways/zone1_gateway1'
