@@ -1,7 +1,7 @@
 // Goal: no hot path gets slower without anybody noticing.
 // Method: the micro-benchmarks of this tree and of the commit it is compared with run in turns in
-// several processes, by the CPU time of the thread; the minimum of many counts. What seems worse is
-// measured again and again, and fails if it is still 15 % worse then.
+// several processes, by the CPU time of the thread; the minimum of many counts, and the middle. What
+// seems worse is measured again and again, and fails if it is still 15 % worse then.
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const CASES = 'test/micro/cases.ts'
 /** Of one case in one process, both trees together. */
 const MS = 150
 /** So often what seems worse is measured anew, in as many rounds as all was before. */
-const REPEATS_MAX = 2
+const REPEATS_MAX = 4
 
 const { values: flags } = parseArgs({
   args: Bun.argv.slice(2),
@@ -86,10 +86,9 @@ async function measure(baseFirst: boolean, names: readonly string[]): Promise<[T
 
 function end(rows: readonly Row[]): number {
   const short = base?.slice(0, 12) ?? ''
-  for (const { name, base: was, here, verdict } of rows) {
+  for (const { name, base: was, here, ratio, verdict } of rows) {
     const figures = `${was.toFixed(1).padStart(8)} ns ${here.toFixed(1).padStart(8)} ns`
-    const ratio = (here / was).toFixed(2)
-    console.log(`${name.padEnd(42)} ${figures}  ${ratio} x ${verdict === 'worse' ? 'WORSE' : ''}`)
+    console.log(`${name.padEnd(42)} ${figures}  ${ratio.toFixed(2)} x ${verdict === 'worse' ? 'WORSE' : ''}`)
   }
   const worse = rows.filter(({ verdict }) => verdict === 'worse').length
   if (worse > 0) console.log(`more than ${WORSE} x what ${short} takes`)

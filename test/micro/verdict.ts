@@ -1,8 +1,10 @@
+import { median } from '../bench/statistics.ts'
+
 /** Nanoseconds by name of the case, of one measurement. */
 export type Times = Readonly<Record<string, number>>
 
-/** One case in both trees. */
-export type Row = { name: string; base: number; here: number; verdict: Verdict }
+/** One case in both trees: the least that each took, and how much more this one takes. */
+export type Row = { name: string; base: number; here: number; ratio: number; verdict: Verdict }
 
 /** `doubtful`: to be measured again, and good if it stays so. */
 export type Verdict = 'good' | 'doubtful' | 'worse'
@@ -13,27 +15,26 @@ export const WORSE = 1.15
 const DOUBTFUL = 1.08
 
 /**
- * The minimum of many measurements of each tree, case by case: whatever else runs on the machine
- * only ever adds to a measurement. Cases that only one tree has are left out.
+ * Compares `base[i]` with `here[i]`, which one process measured, case by case; those that only one
+ * tree has are left out. What got slower is so at its best, and in most processes: whatever else
+ * runs only adds to a measurement, but the compiler makes a path that is a third faster in some
+ * processes, of either tree. So the lesser of two ratios counts: of the minima, and the middle one.
  */
 export function compare(base: readonly Times[], here: readonly Times[]): Row[] {
-  const before = minima(base)
-  return [...minima(here)].flatMap(([name, time]) => {
-    const was = before.get(name)
-    return was === undefined ? [] : [{ name, base: was, here: time, verdict: verdict(time / was) }]
+  const names = new Set(here.flatMap((times) => Object.keys(times)))
+  return [...names].flatMap((name) => {
+    const pairs = here.flatMap((times, at): [number, number][] => {
+      const [was, is] = [base[at]?.[name], times[name]]
+      return was === undefined || is === undefined ? [] : [[was, is]]
+    })
+    if (pairs.length === 0) return []
+    const was = Math.min(...pairs.map(([before]) => before))
+    const is = Math.min(...pairs.map(([, now]) => now))
+    const ratio = Math.min(is / was, median(pairs.map(([before, now]) => now / before)))
+    return [{ name, base: was, here: is, ratio, verdict: verdict(ratio) }]
   })
 }
 
 function verdict(ratio: number): Verdict {
   return ratio > WORSE ? 'worse' : ratio > DOUBTFUL ? 'doubtful' : 'good'
-}
-
-function minima(all: readonly Times[]): Map<string, number> {
-  const least = new Map<string, number>()
-  for (const times of all) {
-    for (const [name, time] of Object.entries(times)) {
-      least.set(name, Math.min(time, least.get(name) ?? Number.POSITIVE_INFINITY))
-    }
-  }
-  return least
 }
