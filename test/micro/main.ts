@@ -88,7 +88,9 @@ function end(rows: readonly Row[]): number {
   const short = base?.slice(0, 12) ?? ''
   for (const { name, base: was, here, ratio, verdict } of rows) {
     const figures = `${was.toFixed(1).padStart(8)} ns ${here.toFixed(1).padStart(8)} ns`
-    console.log(`${name.padEnd(42)} ${figures}  ${ratio.toFixed(2)} x ${verdict === 'worse' ? 'WORSE' : ''}`)
+    console.log(
+      `${name.padEnd(42)} ${figures}  ${ratio.toFixed(2)} x ${verdict === 'worse' ? 'WORSE' : ''}`,
+    )
   }
   const worse = rows.filter(({ verdict }) => verdict === 'worse').length
   if (worse > 0) console.log(`more than ${WORSE} x what ${short} takes`)
