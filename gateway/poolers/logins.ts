@@ -55,6 +55,11 @@ export class Logins {
     this.#known = known
   }
 
+  /** Questions without an answer. */
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
   /** Asks by `send`. @throws PgError what the pooler says, or query_canceled after the timeout. */
   ask(send: (request: number) => void): Promise<LoginRow> {
     this.#last = (this.#last + 1) >>> 0

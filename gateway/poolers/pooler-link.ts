@@ -95,7 +95,7 @@ export class PoolerLink implements LinkHandler {
   readonly id: string
   connection: LinkConnection | undefined
   health: Health | undefined
-  /** When the last HEALTH came, and how many have come. */
+  /** When the last HEALTH came, or the link was opened, and how many have come. */
   heardMs = 0
   frames = 0
   /** The rule of `health`, as BATCH carries it. */
@@ -131,6 +131,11 @@ export class PoolerLink implements LinkHandler {
   /** Streams that sessions have open. */
   get streams(): number {
     return this.#streams.reduce((count, owner) => count + (owner === undefined ? 0 : 1), 0)
+  }
+
+  /** Somebody has a stream open, or waits for a login's row. */
+  get used(): boolean {
+    return this.streams > 0 || this.logins.waiting > 0
   }
 
   /** For people. */
@@ -402,6 +407,7 @@ export class PoolerLink implements LinkHandler {
       const connection = await connectLink({ ...to, handler: this })
       if (connection.closed) return // its `closed` event came first, and connects again
       this.connection = connection
+      this.heardMs = now()
       this.#statements = new LinkStatements(connection)
       this.reconnects++
       this.#retry.reset()

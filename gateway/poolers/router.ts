@@ -3,6 +3,7 @@
 // Invariants: a pooler that claims to lead under a rule older than the newest one ever heard of,
 // from anybody, gets no query; nor does one that has been silent for `silentMs`, or whose link is
 // broken. What waits for an answer of such a one waits in vain once another leads: its link is cut.
+// So is a silent link that nobody uses: the next one is there as soon as a network has healed.
 
 import type { LinkAddress } from '../../shared/link/link-client.ts'
 import type { Logger } from '../../shared/log/logger.ts'
@@ -28,6 +29,8 @@ export type RouterOptions = Omit<LinkSettings, 'changed'> & {
 }
 
 const CHECK_MS = 250
+/** A link that nobody uses may be silent for so many times `silentMs`. */
+const UNUSED_SILENT = 2
 
 /** The links to all poolers of a shard, and the choice among them. */
 export class Router implements Route, Disposable {
@@ -152,6 +155,7 @@ export class Router implements Route, Disposable {
     }
     this.#settle(chosen)
     if (chosen !== undefined) this.#cutDeposed(silentSince)
+    this.#cutUnused(now() - UNUSED_SILENT * this.#options.silentMs)
     for (const looker of this.#lookers) looker()
   }
 
@@ -163,6 +167,18 @@ export class Router implements Route, Disposable {
       )
     })
     for (const { connection } of deposed) connection?.close(new Error('silent, and another leads'))
+  }
+
+  /**
+   * Links of poolers that say nothing, and of which nobody waits for anything. TCP tries to send
+   * again after waits that double, so that a connection that was cut off stays silent for up to as
+   * long behind that, which would be a leader's that nobody can reach.
+   */
+  #cutUnused(silentSince: number): void {
+    for (const { connection, heardMs, used } of this.links.values()) {
+      if (connection === undefined || heardMs >= silentSince || used) continue
+      connection.close(new Error('silent, and not in use'))
+    }
   }
 
   #settle(chosen: PoolerLink | undefined): void {

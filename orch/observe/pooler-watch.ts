@@ -2,10 +2,15 @@
 // stays, and grows old.
 import { PoolerClient, type StatusReply } from '../../proto/gen/pooler.ts'
 import type { Logger } from '../../shared/log/logger.ts'
-import { callStream, rpcClient } from '../../shared/rpc/client.ts'
-import { backoff, now, sleep } from '../../shared/time/clock.ts'
+import { callStream } from '../../shared/rpc/client.ts'
+import { RenewedClient } from '../../shared/rpc/renewed-client.ts'
+import { backoff, interval, now, sleep } from '../../shared/time/clock.ts'
 
 const RETRY = { minMs: 50, maxMs: 250 } as const
+
+/** A stream that says nothing for so long is given up for a new one: it says much more often. */
+const SILENT_MS_MAX = 2000
+const LOOK_MS = 250
 
 /** After a silence like this one, any status is news. */
 const QUIET_MS_MAX = 500
@@ -23,8 +28,7 @@ export type PoolerWatchOptions = {
 /** Watches until disposed; connects again for ever. */
 export class PoolerWatch implements AsyncDisposable {
   readonly id: string
-  readonly address: string
-  readonly client: PoolerClient
+  readonly #line: RenewedClient<PoolerClient>
   readonly #options: PoolerWatchOptions
   readonly #ending = new AbortController()
   readonly #running: Promise<void>
@@ -34,12 +38,20 @@ export class PoolerWatch implements AsyncDisposable {
 
   constructor(options: PoolerWatchOptions, known?: StatusReply) {
     this.id = options.id
-    this.address = options.address
-    this.client = rpcClient(PoolerClient, options.address, { token: options.token })
+    this.#line = new RenewedClient(PoolerClient, options.address, { token: options.token })
     this.#options = options
     this.#status = known
     this.#receivedAtMs = Number.NEGATIVE_INFINITY
     this.#running = this.#run()
+  }
+
+  get address(): string {
+    return this.#line.address
+  }
+
+  /** For one call: after a silence the next goes over another connection. */
+  get client(): PoolerClient {
+    return this.#line.client
   }
 
   /** The last one, of whatever age. */
@@ -79,8 +91,7 @@ export class PoolerWatch implements AsyncDisposable {
     const retry = backoff(RETRY)
     while (!signal.aborted) {
       try {
-        const request = { header: undefined }
-        for await (const status of callStream(this.client, 'watchStatus', request, { signal })) {
+        for await (const status of this.#stream()) {
           this.learn(status)
           retry.reset()
         }
@@ -93,10 +104,27 @@ export class PoolerWatch implements AsyncDisposable {
     }
   }
 
+  /** What one stream says. @throws RpcError when it breaks, or is silent for too long. */
+  async *#stream(): AsyncGenerator<StatusReply> {
+    const silent = new AbortController()
+    let heardAtMs = now()
+    using _look = interval(LOOK_MS, () => {
+      if (now() - heardAtMs < SILENT_MS_MAX || silent.signal.aborted) return
+      this.#line.renew()
+      silent.abort()
+    })
+    const signal = AbortSignal.any([this.#ending.signal, silent.signal])
+    const request = { header: undefined }
+    for await (const status of callStream(this.client, 'watchStatus', request, { signal })) {
+      heardAtMs = now()
+      yield status
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort()
     await this.#running
-    this.client.close()
+    this.#line.close()
   }
 }
 

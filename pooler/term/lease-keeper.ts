@@ -10,7 +10,8 @@ import {
   type Rule,
 } from '../../shared/consensus/rule.ts'
 import { CONTROL_PROTOCOL_VERSION } from '../../shared/consensus/wire.ts'
-import { callUnary, rpcClient } from '../../shared/rpc/client.ts'
+import { callUnary } from '../../shared/rpc/client.ts'
+import { RenewedClient } from '../../shared/rpc/renewed-client.ts'
 import { timer } from '../../shared/time/clock.ts'
 import type { PoolerDirectory } from '../../shared/topology/directory.ts'
 import { instant } from './instant.ts'
@@ -20,8 +21,10 @@ import type { Member } from './member.ts'
 const ASKED_PER_LEASE = 5
 /** How often it is looked whether there is something to ask for. */
 const IDLE_MS = 20
+/** With so many requests unanswered the connection may be one that a cut has left behind. */
+const ASKED_IN_VAIN = 2
 
-type Peer = { readonly address: string; readonly client: PoolerClient; asked: number }
+type Peer = { readonly line: RenewedClient<PoolerClient>; asked: number }
 
 /** What it stands on; the directory is its owner's to dispose. */
 export type LeaseKeeperOptions = {
@@ -48,7 +51,7 @@ export class LeaseKeeper implements Disposable {
   [Symbol.dispose](): void {
     this.#next[Symbol.dispose]()
     this.#expiry?.[Symbol.dispose]()
-    for (const { client } of this.#peers.values()) client.close()
+    for (const { line } of this.#peers.values()) line.close()
     this.#peers.clear()
   }
 
@@ -80,6 +83,7 @@ export class LeaseKeeper implements Disposable {
     const peer = this.#peer(id)
     const { lease, identity, clusterId } = this.#member
     if (peer === undefined || peer.asked >= ASKED_PER_LEASE) return
+    if (peer.asked >= ASKED_IN_VAIN) peer.line.renew()
     peer.asked += 1
     const asked = instant()
     const header = {
@@ -93,7 +97,7 @@ export class LeaseKeeper implements Disposable {
     try {
       const request = { header, rule: rule.number, leaderId: identity.id }
       const timeoutMs = Math.max(lease.lengthMs, 1)
-      const reply = await callUnary(peer.client, 'grant', request, { timeoutMs })
+      const reply = await callUnary(peer.line.client, 'grant', request, { timeoutMs })
       if (!reply.granted) this.#tell(id, reply.reason)
       else if (lease.granted(id, rule, asked)) this.#held()
     } catch (error) {
@@ -119,10 +123,10 @@ export class LeaseKeeper implements Disposable {
   #peer(id: string): Peer | undefined {
     const address = this.#options.directory.poolers.get(id)?.record.grpc
     const known = this.#peers.get(id)
-    if (address === undefined || known?.address === address) return known
-    known?.client.close()
-    const client = rpcClient(PoolerClient, address, { token: this.#options.token })
-    const peer = { address, client, asked: 0 }
+    if (address === undefined || known?.line.address === address) return known
+    known?.line.close()
+    const { token } = this.#options
+    const peer = { line: new RenewedClient(PoolerClient, address, { token }), asked: 0 }
     this.#peers.set(id, peer)
     return peer
   }

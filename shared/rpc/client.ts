@@ -36,6 +36,8 @@ export interface RpcClientOptions {
   token: string | undefined
   /** PEM of the authority that the peer's certificate must be of; without it the line is plain. */
   tlsCa?: string
+  /** It shares no connection with other clients of the address. */
+  alone?: boolean
 }
 
 /**
@@ -47,11 +49,12 @@ export function rpcClient<C extends Client>(
   address: string,
   options: RpcClientOptions,
 ): C {
-  const { token, tlsCa } = options
+  const { token, tlsCa, alone = false } = options
   const line =
     tlsCa === undefined ? credentials.createInsecure() : credentials.createSsl(Buffer.from(tlsCa))
   const interceptors = token === undefined ? [] : [withToken(token)]
-  return new Service(address, line, { ...CHANNEL, interceptors })
+  const own = alone ? { 'grpc.use_local_subchannel_pool': 1 } : {}
+  return new Service(address, line, { ...CHANNEL, ...own, interceptors })
 }
 
 function withToken(token: string): Interceptor {

@@ -77,6 +77,23 @@ describe('the leader', () => {
     expect(await other.query('select 1')).toContain(`CommandComplete ${next.id}`)
   })
 
+  test('a silent link that nobody uses is given up for another one', async () => {
+    await using shard = await startFakeShard([{}, { role: 'follower' }], { leaderSilenceMs: 300 })
+    const [leader, follower] = shard.poolers as [FakePooler, FakePooler]
+    await using frontend = await shard.connect()
+    await frontend.query('begin')
+    const { links } = shard.gateway.router
+    const before = links.get(follower.id)?.reconnects
+    const held = links.get(leader.id)?.connection
+    follower.silent = true
+    leader.silent = true
+    await until(() => (links.get(follower.id)?.reconnects ?? 0) > (before ?? 0))
+    // A session that has a transaction there waits on: nobody else leads.
+    expect(links.get(leader.id)?.connection).toBe(held)
+    leader.silent = false
+    expect(await frontend.query('commit')).toContain('ReadyForQuery idle')
+  })
+
   test('each batch carries the rule that the gateway believes', async () => {
     await using shard = await startFakeShard([{ term: 7n, subterm: 9n }])
     const [pooler] = shard.poolers as [FakePooler]
