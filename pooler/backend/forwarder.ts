@@ -267,7 +267,7 @@ export class Forwarder {
     for (const evicted of prepared.makeRoom(context.limits, definition.bytes)) {
       this.#sendClose(evicted)
     }
-    this.#sendClose(definition)
+    this.#sendClose(definition, prepared.mayHold(definition))
     prepared.begin(definition)
     if (kind === Op.Parse) return // the client's own follows
     this.#target.write(definition.parse, 0, definition.parse.length)
@@ -278,10 +278,10 @@ export class Forwarder {
     else this.#describe(definition, uses ? Describing.Refuses : Describing.Injected)
   }
 
-  #sendClose(definition: Definition): void {
+  #sendClose(definition: Definition, held = true): void {
     const { close } = definition
     this.#target.write(close, 0, close.length)
-    this.#target.replies.expectClose(true)
+    this.#target.replies.expectClose(true, held ? definition : undefined)
   }
 
   #forgetCut(): void {

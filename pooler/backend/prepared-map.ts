@@ -46,6 +46,11 @@ export class PreparedMap {
     return true
   }
 
+  /** Whether one of that name may be there. */
+  mayHold({ name }: Definition): boolean {
+    return this.#entries.has(name) || this.#doubtful.has(name)
+  }
+
   /** Its Parse is being sent. */
   begin(definition: Definition): void {
     const { name } = definition
@@ -67,6 +72,13 @@ export class PreparedMap {
   failed(definition: Definition): void {
     const entry = this.#entries.get(definition.name)
     if (entry?.definition === definition && !entry.complete) this.#delete(definition.name)
+  }
+
+  /** Its Close was skipped behind an error, and so is every Parse of it that came later. */
+  stays(definition: Definition): void {
+    const { name } = definition
+    if (this.#entries.get(name)?.complete === false) this.#delete(name)
+    this.#doubtful.set(name, definition)
   }
 
   /** It may not be what its text says: it is parsed anew when it is needed. */

@@ -58,8 +58,9 @@ export class ReplyOrder {
     this.#expect(swallow ? PARSE | SWALLOW : PARSE, definition)
   }
 
-  expectClose(swallow: boolean): void {
-    this.#expect(swallow ? CLOSE | SWALLOW : CLOSE, undefined)
+  /** With `definition` when it may be there, and is known as being closed by now. */
+  expectClose(swallow: boolean, definition?: Definition): void {
+    this.#expect(swallow ? CLOSE | SWALLOW : CLOSE, definition)
   }
 
   expectDescription(definition: Definition, why: Describing): void {
@@ -115,15 +116,19 @@ export class ReplyOrder {
   end(): void {
     if (!this.active) return
     this.repeats = false
-    for (let at = this.#next; at < this.#definitions.length; at++) {
-      const definition = this.#definitions[at]
-      if (definition !== undefined) this.#prepared.failed(definition)
-    }
+    for (let at = this.#next; at < this.#definitions.length; at++) this.#neverHappened(at)
     this.active = false
     this.#kinds = []
     this.#definitions = []
     this.#next = this.#whys.length = 0
     this.describes = false
+  }
+
+  #neverHappened(at: number): void {
+    const definition = this.#definitions[at]
+    if (definition === undefined) return
+    if (((this.#kinds[at] ?? PARSE) & ~SWALLOW) === CLOSE) this.#prepared.stays(definition)
+    else this.#prepared.failed(definition)
   }
 
   #expect(kind: number, definition: Definition | undefined): void {
@@ -142,7 +147,7 @@ export class ReplyOrder {
     if (kind === undefined || (kind & ~SWALLOW) !== reply) return false
     const definition = this.#definitions[this.#next]
     this.#next++
-    if (definition !== undefined) this.#prepared.complete(definition)
+    if (definition !== undefined && reply === PARSE) this.#prepared.complete(definition)
     return (kind & SWALLOW) !== 0
   }
 }

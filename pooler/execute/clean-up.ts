@@ -52,7 +52,7 @@ export class CleanUp implements BackendOwner {
   backendReady(status: number): void {
     if (this.#failed) return this.#finish(false)
     if (this.#next < this.#statements.length) return this.#step()
-    this.#backend.prepared.gone()
+    if (this.#statements.includes(DISCARD_ALL)) this.#backend.prepared.gone() // else all stay
     this.#finish(status === TransactionStatus.Idle)
   }
 

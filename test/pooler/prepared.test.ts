@@ -8,9 +8,10 @@ import { startHarness, type Harness } from './harness.ts'
 import type { TestStream } from './test-link.ts'
 
 setDefaultTimeout(30_000)
+const POOL_SIZE = 2
 let h: Harness
 beforeAll(async () => {
-  h = await startHarness({ poolSize: 2, preparedStatementsMax: 4, poolWarmSize: 0 })
+  h = await startHarness({ poolSize: POOL_SIZE, preparedStatementsMax: 4, poolWarmSize: 0 })
 }, 60_000)
 afterAll(() => h[Symbol.asyncDispose]())
 
@@ -284,6 +285,51 @@ test('a backend keeps a bounded number, and closes the least used', () =>
     const held = await stream.run(query('select name from pg_prepared_statements order by name'))
     expect(held.filter((line) => line.startsWith('DataRow'))).toHaveLength(4)
     expect((await runShared(stream, all[0] as (typeof all)[0]))[1]).toBe('DataRow 100')
+    await stream.run(query('rollback'))
+  }))
+
+test('what a session that ends in a transaction leaves prepared is known', async () => {
+  const stream = await h.link.open()
+  await stream.run(query('begin'))
+  const pid = (await stream.run(query('select pg_backend_pid()')))[1]
+  for (let i = 0; i < 4; i++) await runShared(stream, define(`select ${300 + i}`))
+  await stream.close()
+  // Of all that are free one is this backend.
+  const others = await Promise.all(Array.from({ length: POOL_SIZE }, () => h.link.open()))
+  const held: number[] = []
+  for (const other of others) {
+    await other.run(query('begin'))
+    const mine = (await other.run(query('select pg_backend_pid()')))[1] === pid
+    if (!mine) continue
+    for (let i = 0; i < 4; i++) await runShared(other, define(`select ${310 + i}`))
+    const lines = await other.run(query('select name from pg_prepared_statements'))
+    held.push(lines.filter((line) => line.startsWith('DataRow')).length)
+  }
+  for (const other of others) await other.close()
+  expect(held).toEqual([4])
+})
+
+test('a Close that an error had skipped is made up for', () =>
+  session(async (stream) => {
+    const held = async (): Promise<number> => {
+      const lines = await stream.run(query('select name from pg_prepared_statements'))
+      return lines.filter((line) => line.startsWith('DataRow')).length
+    }
+    await stream.run(query('begin'))
+    for (let i = 0; i < 4; i++) await runShared(stream, define(`select ${200 + i}`))
+    await stream.run(query('savepoint s'))
+    const skipped = define('select 210')
+    const wrong = parse('selec')
+    const failed = await stream.run([wrong, bind({ statement: skipped.name }), execute(), sync()], {
+      ops: [{ op: Op.Need, offset: wrong.length, id: skipped.id }],
+    })
+    expect(failed[0]).toBe('ErrorResponse ERROR 42601')
+    await stream.run(query('rollback to s'))
+    for (let i = 0; i < 4; i++) await runShared(stream, define(`select ${220 + i}`))
+    expect(await held()).toBe(4)
+    const seen = query('select name from pg_prepared_statements')
+    const ops = [{ op: Op.CloseShared, offset: 0, id: 0 }]
+    expect((await stream.run(seen, { ops })).at(-2)).toBe('CommandComplete SELECT 0')
     await stream.run(query('rollback'))
   }))
 
