@@ -219,7 +219,9 @@ class Reader {
     const parameter = parameterOf(first)
     if (name !== undefined) {
       this.#name(smallLetters(name), { local, reset: false })
-      if (prepares) this.#add(Pin.Settings | Look.Settings) // EXECUTE does not say it again
+      // EXECUTE does not say it again. A name that is made then outlives DISCARD ALL.
+      const lasts = name.includes('.') ? Pin.NotCleanable : 0
+      if (prepares) this.#add(Pin.Settings | Look.Settings | lasts)
     } else if (parameter !== undefined && !prepares) {
       const strong = keepsCommitPolicy(literalOf(value) ?? '')
       this.mentions.bound.push({ name: parameter, value: parameterOf(value) ?? 0, strong, local })

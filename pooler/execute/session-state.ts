@@ -229,8 +229,10 @@ export class SessionState {
 
   /** What cleaning must undo if the session ended now. */
   get traces(): number {
-    const names = [...this.#names].some(isCustomName) ? Pin.NotCleanable : 0
-    return this.pins | (this.looks === 0 ? 0 : Pin.Settings | names)
+    if (this.looks === 0) return this.pins
+    const unknown = (this.looks & Look.AllSettings) !== 0 || this.#unreadable
+    const lasting = unknown || [...this.#names].some(isCustomName)
+    return this.pins | Pin.Settings | (lasting ? Pin.NotCleanable : 0)
   }
 
   #hold(pairs: readonly SettingPair[]): void {

@@ -7,9 +7,10 @@ import { bind, execute, parse, sync } from '../../shared/pgwire/frontend.ts'
 import type { Frontend } from '../support/frontend.ts'
 import { startHarness, type Harness, type Via } from './harness.ts'
 
+const POOL_SIZE = 3
 let harness: Harness
 beforeAll(async () => {
-  harness = await startHarness({ pooler: { poolSize: 3 } })
+  harness = await startHarness({ pooler: { poolSize: POOL_SIZE } })
 }, 60_000)
 afterAll(() => harness[Symbol.asyncDispose]())
 
@@ -358,6 +359,47 @@ describe('what one session does in a roundabout way is its own', () => {
     const steps = SCRIPTS[name] as readonly Step[]
     await play('postgres', steps) // what they make is there from now on
     const direct = await play('postgres', steps)
+    // What is made past the pooler is found within a second; at once, where it has to look itself.
+    await using maker = await harness.connect('gateway')
+    await maker.query('create or replace view made as select 1')
     expect(await play('gateway', steps)).toEqual(direct)
+  })
+})
+
+describe('a name that one session made is not known to those that come later', () => {
+  const ways: Readonly<Record<string, readonly string[]>> = {
+    'by EXECUTE': ["prepare p(text) as select set_config('app.late', $1, false)", "execute p('1')"],
+    'in a transaction that it leaves open': ['begin', "set app.late = '2'"],
+    'by UPDATE of pg_settings in one': [
+      "set app.late = '3'",
+      'begin',
+      "update pg_settings set setting = '4' where name = 'app.late'",
+    ],
+    'by a function that is made in a transaction that it leaves open': [
+      'begin',
+      `create function late() returns text language sql
+        as $$ select set_config('app.la' || 'te', '6', false) $$`,
+      'select late()',
+    ],
+    'by a function of a prepared statement': [
+      MAKE_LEAK,
+      "prepare q as select leak('app.late', '5')",
+      'execute q',
+    ],
+  }
+  test.each(Object.keys(ways))('%s', async (name) => {
+    const one = await harness.connect('gateway')
+    for (const text of ways[name] ?? []) await one.query(text)
+    await one[Symbol.asyncDispose]()
+    const seen: (string | null)[][] = []
+    const others = await Promise.all(
+      Array.from({ length: POOL_SIZE }, () => harness.connect('gateway')),
+    )
+    for (const other of others) {
+      await other.query('begin')
+      seen.push(await other.row("select current_setting('app.late', true)"))
+    }
+    for (const other of others) await other[Symbol.asyncDispose]()
+    expect(seen).toEqual(seen.map(() => [null]))
   })
 })
