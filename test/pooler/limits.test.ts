@@ -15,6 +15,9 @@ afterEach(() => h[Symbol.asyncDispose]())
 
 async function start(settings: Partial<PoolerConfig>, options: TestPostgresOptions = {}) {
   h = await startHarness({ poolWarmSize: 0, ...settings }, options)
+  // Backends that began before are replaced: a stream that is opened then waits for another one.
+  const { generations } = h.server.executor
+  await until(() => generations.known({ database: 'postgres', user: 'postgres', options: [] }))
 }
 
 async function hold(count: number, database = 'postgres'): Promise<TestStream[]> {
