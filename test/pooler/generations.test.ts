@@ -58,11 +58,10 @@ test('so is ALTER DATABASE ... SET, and other pools keep their backends', async 
   const pool = [...h.server.executor.pools.pools.values()].find(
     ({ key }) => key.user === 'quiet' && key.database === 'postgres',
   )
-  const backend = pool?.idle[0]
-  expect(backend).toBeDefined()
+  const backend = await until(() => pool?.idle[0])
   await admin.run(query("alter database sub set work_mem = '9MB'"))
   expect(await atLogin('quiet', 'work_mem', 'sub')).toBe('9MB')
-  expect(pool?.idle[0]).toBe(backend as NonNullable<typeof backend>)
+  expect(pool?.idle[0]).toBe(backend)
   await admin.close()
 })
 
