@@ -194,4 +194,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     test: 'test/gateway/life.test.ts',
     only: 'changes of reported values are told once',
   },
+  {
+    never: 'a name that EXECUTE made is known to who comes later',
+    file: `${SESSION}/mentions.ts`,
+    from: "const lasts = name.includes('.') ? Pin.NotCleanable : 0",
+    to: 'const lasts = 0',
+    test: 'test/gateway/hostile.test.ts',
+    only: 'come later by EXECUTE',
+  },
+  {
+    never: 'a backend holds statements that nobody counts',
+    file: `${EXECUTE}/clean-up.ts`,
+    from: 'if (this.#statements.includes(DISCARD_ALL)) this.#backend.prepared.gone()',
+    to: 'this.#backend.prepared.gone()',
+    test: 'test/pooler/prepared.test.ts',
+    only: 'what a session that ends in a transaction leaves prepared',
+  },
 ]
