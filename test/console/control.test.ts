@@ -42,11 +42,11 @@ async function pidOf(client: Frontend): Promise<string> {
   return pid as string
 }
 
-test('PAUSE waits for transactions, holds what is new, and RESUME lets it go in order', async () => {
+test('PAUSE waits for transactions, holds what is new, and RESUME lets it go', async () => {
   await using holder = await connectTo(cluster)
   await using first = await connectTo(cluster)
   await using second = await connectTo(cluster)
-  await holder.query('create table if not exists ordered (at serial, who text)')
+  await holder.query('create table if not exists held (who text)')
   await holder.query('begin')
   await using pausing = await another()
   let paused = false
@@ -55,9 +55,9 @@ test('PAUSE waits for transactions, holds what is new, and RESUME lets it go in 
     return tag
   })
   await until(async () => (await admin.row('STATE', { key: 'paused' }))['value'] === 'yes')
-  first.send(query("insert into ordered (who) values ('first')"))
+  first.send(query("insert into held (who) values ('first')"))
   await until(async () => (await admin.row('SHARDS', {}))['waiting'] === '1')
-  second.send(query("insert into ordered (who) values ('second')"))
+  second.send(query("insert into held (who) values ('second')"))
   await until(async () => (await admin.row('SHARDS', {}))['waiting'] === '2')
   expect(await holder.query('select 1')).toContain('ReadyForQuery transaction')
   expect(paused).toBe(false)
@@ -70,7 +70,8 @@ test('PAUSE waits for transactions, holds what is new, and RESUME lets it go in 
   for (const client of [first, second]) {
     expect(await client.untilReadyForQuery()).toContain('CommandComplete INSERT 0 1')
   }
-  expect(await holder.row("select string_agg(who, ',' order by at) from ordered")).toEqual([
+  // Each on a backend of its own: which of them Postgres runs first is its own affair.
+  expect(await holder.row("select string_agg(who, ',' order by who) from held")).toEqual([
     'first,second',
   ])
   expect(await refusal('RESUME')).toBe('55000')
