@@ -65,7 +65,11 @@ export class Logins {
     this.#last = (this.#last + 1) >>> 0
     const request = this.#last
     return new Promise((resolve, reject) => {
-      const question = new Question(resolve, reject, this.#timeoutMs)
+      const fail = (error: PgError): void => {
+        this.#waiting.delete(request)
+        reject(error)
+      }
+      const question = new Question(resolve, fail, this.#timeoutMs)
       this.#waiting.set(request, question)
       this.#late.add(question)
       send(request)

@@ -99,3 +99,19 @@ test('more parameters than a shape carries are left as the client said', () => {
   expect(definition.parse).toEqual(before)
   expect(definition.parse.readInt32BE(1)).toBe(before.length - 1)
 })
+
+test('two Parses of one statement in a batch, the second without an answer, leave it unknown', () => {
+  const limits = { preparedMax: 2, preparedBytesMax: 1e9 }
+  for (const end of ['stays', 'failed'] as const) {
+    const map = new PreparedMap()
+    const twice = define('twice', 'select 1')
+    map.begin(twice)
+    map.begin(twice)
+    map.complete(twice) // the answer to the first: they are not told apart
+    map[end](twice)
+    expect(map.holds(twice)).toBe(false)
+    expect(add(map, define('other', 'select 2'), limits)).toEqual([])
+    expect(add(map, define('one more', 'select 3'), limits)).toContain('twice')
+    expect(map.takeAll().map(({ name }) => name)).not.toContain('twice')
+  }
+})

@@ -70,15 +70,18 @@ export class PreparedMap {
 
   /** Its Parse failed, or was skipped behind an error. */
   failed(definition: Definition): void {
-    const entry = this.#entries.get(definition.name)
-    if (entry?.definition === definition && !entry.complete) this.#delete(definition.name)
+    const { name } = definition
+    const entry = this.#entries.get(name)
+    if (entry?.definition !== definition) return
+    this.#delete(name)
+    // Another Parse of it in this batch was answered: the Close between the two may have been, too.
+    if (entry.complete) this.#doubtful.set(name, definition)
   }
 
-  /** Its Close was skipped behind an error, and so is every Parse of it that came later. */
+  /** Its Close was skipped behind an error, and so is every Parse of it that comes later. */
   stays(definition: Definition): void {
-    const { name } = definition
-    if (this.#entries.get(name)?.complete === false) this.#delete(name)
-    this.#doubtful.set(name, definition)
+    this.#delete(definition.name)
+    this.#doubtful.set(definition.name, definition)
   }
 
   /** It may not be what its text says: it is parsed anew when it is needed. */

@@ -12,7 +12,7 @@ import {
 import { CONTROL_PROTOCOL_VERSION } from '../../shared/consensus/wire.ts'
 import { callUnary } from '../../shared/rpc/client.ts'
 import { RenewedClient } from '../../shared/rpc/renewed-client.ts'
-import { timer } from '../../shared/time/clock.ts'
+import { now, timer } from '../../shared/time/clock.ts'
 import type { PoolerDirectory } from '../../shared/topology/directory.ts'
 import { instant } from './instant.ts'
 import type { Member } from './member.ts'
@@ -21,10 +21,18 @@ import type { Member } from './member.ts'
 const ASKED_PER_LEASE = 5
 /** How often it is looked whether there is something to ask for. */
 const IDLE_MS = 20
-/** With so many requests unanswered the connection may be one that a cut has left behind. */
-const ASKED_IN_VAIN = 2
+/**
+ * Without an answer for so much of a lease the connection may be one that a cut has left behind;
+ * who is only slow has answered by then, or answers too late for any lease.
+ */
+const IN_VAIN = 0.7
 
-type Peer = { readonly line: RenewedClient<PoolerClient>; asked: number }
+type Peer = {
+  readonly line: RenewedClient<PoolerClient>
+  asked: number
+  /** When the first request went out that came behind the last answer. */
+  waitsSinceMs: number | undefined
+}
 
 /** What it stands on; the directory is its owner's to dispose. */
 export type LeaseKeeperOptions = {
@@ -83,7 +91,8 @@ export class LeaseKeeper implements Disposable {
     const peer = this.#peer(id)
     const { lease, identity, clusterId } = this.#member
     if (peer === undefined || peer.asked >= ASKED_PER_LEASE) return
-    if (peer.asked >= ASKED_IN_VAIN) peer.line.renew()
+    peer.waitsSinceMs ??= now()
+    if (now() - peer.waitsSinceMs > IN_VAIN * lease.lengthMs) peer.line.renew()
     peer.asked += 1
     const asked = instant()
     const header = {
@@ -98,6 +107,7 @@ export class LeaseKeeper implements Disposable {
       const request = { header, rule: rule.number, leaderId: identity.id }
       const timeoutMs = Math.max(lease.lengthMs, 1)
       const reply = await callUnary(peer.line.client, 'grant', request, { timeoutMs })
+      peer.waitsSinceMs = undefined
       if (!reply.granted) this.#tell(id, reply.reason)
       else if (lease.granted(id, rule, asked)) this.#held()
     } catch (error) {
@@ -126,7 +136,8 @@ export class LeaseKeeper implements Disposable {
     if (address === undefined || known?.line.address === address) return known
     known?.line.close()
     const { token } = this.#options
-    const peer = { line: new RenewedClient(PoolerClient, address, { token }), asked: 0 }
+    const line = new RenewedClient(PoolerClient, address, { token })
+    const peer = { line, asked: 0, waitsSinceMs: undefined }
     this.#peers.set(id, peer)
     return peer
   }

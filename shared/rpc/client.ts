@@ -139,7 +139,14 @@ export function callUnary<C extends Client, K extends MethodsOf<C, UnaryMethod>>
     callback: typeof done,
   ) => ClientUnaryCall
   const deadline = wallTimeMs() + timeoutMs
-  const call = run.call(client, request, new Metadata(), { deadline }, done)
+  let call: ClientUnaryCall
+  try {
+    call = run.call(client, request, new Metadata(), { deadline }, done)
+  } catch (error) {
+    // The client was closed: what it throws is no error of gRPC's.
+    reject(new RpcError(Code.UNAVAILABLE, `${method}: ${String(error)}`, { cause: error }))
+    return promise
+  }
   signal?.addEventListener('abort', cancel, { once: true })
   return promise
 }

@@ -3,10 +3,10 @@ import { now } from '../time/clock.ts'
 import { rpcClient, type ClientConstructor, type RpcClientOptions } from './client.ts'
 
 /**
- * A connection gets this long before another one takes its place. A healed network is used at
- * least so soon again.
+ * A connection gets this long to come about before another one takes its place: TCP tries twice, at
+ * once and a second later.
  */
-const RENEWED_MS_MIN = 1000
+const RENEWED_MS_MIN = 2000
 
 /**
  * A client of one address whose connection can be given up for a new one. While a network is cut,

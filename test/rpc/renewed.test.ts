@@ -23,6 +23,15 @@ function all<S extends object>(service: S, handler: unknown): never {
   return Object.fromEntries(Object.keys(service).map((name) => [name, handler])) as never
 }
 
+/** Asks for another connection until there is one: not soon after the last. */
+async function renewed(line: RenewedClient<PgctldClient>): Promise<void> {
+  const before = line.client
+  await until(() => {
+    line.renew()
+    return line.client !== before
+  })
+}
+
 test('what a connection swallows fails, what goes over the next one does not', async () => {
   await using server = await startRpcServer(options)
   server.add(
@@ -41,7 +50,7 @@ test('what a connection swallows fails, what goes over the next one does not', a
   expect(await callUnary(other, 'version', {}, { timeoutMs: 5000 })).toMatchObject(VERSION)
   wire.mute()
   expect(String(await failureOf(version(1000)))).toContain('version')
-  line.renew()
+  await renewed(line)
   expect(await version(5000)).toMatchObject(VERSION)
   line.close()
   other.close()
@@ -59,13 +68,9 @@ test('what is called when the connection is renewed is answered over the old one
   server.add(PgctldService, all(PgctldService, version))
   const address = `127.0.0.1:${server.port}`
   const line = new RenewedClient(PgctldClient, address, { token: TOKEN })
-  const before = line.client
-  const answer = callUnary(before, 'version', {}, { timeoutMs: 20_000 })
+  const answer = callUnary(line.client, 'version', {}, { timeoutMs: 20_000 })
   await come.promise
-  await until(() => {
-    line.renew() // not sooner than a second after it was made
-    return line.client !== before
-  })
+  await renewed(line)
   go.resolve()
   expect(await answer).toMatchObject(VERSION)
   line.close()
