@@ -170,9 +170,9 @@ export class Router implements Route, Disposable {
   }
 
   /**
-   * Links of poolers that say nothing, and of which nobody waits for anything. TCP tries to send
-   * again after waits that double, so that a connection that was cut off stays silent for up to as
-   * long behind that, which would be a leader's that nobody can reach.
+   * Links of poolers that say nothing, and of which nobody waits for anything. TCP sends again
+   * after waits that double, so a connection may be silent for as long again as it was cut off;
+   * meanwhile that pooler may have been appointed, and nobody here would know.
    */
   #cutUnused(silentSince: number): void {
     for (const { connection, heardMs, used } of this.links.values()) {

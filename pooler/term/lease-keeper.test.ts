@@ -1,4 +1,5 @@
-// Goal: a leader keeps its lease where answers take most of it, as on a machine with too much to do.
+// Goal: a leader keeps its lease where answers take most of it, as on a machine with too much to
+// do, and has it back as soon as a network has healed.
 import { expect, test } from 'bun:test'
 import { PoolerService } from '../../proto/gen/pooler.ts'
 import type { Rule } from '../../shared/consensus/rule.ts'
@@ -6,9 +7,11 @@ import { nullLogger } from '../../shared/log/logger.ts'
 import { startRpcServer, unary } from '../../shared/rpc/server.ts'
 import { pause } from '../../test/support/pace.ts'
 import { until } from '../../test/support/until.ts'
+import { CutProxy } from '../../test/topology/cut-proxy.ts'
 import { Lease } from './lease.ts'
 import { LeaseKeeper, type LeaseKeeperOptions } from './lease-keeper.ts'
 
+const OPTIONS = { address: '127.0.0.1:0', token: undefined, log: nullLogger }
 const LEASE_MS = 1500
 const ANSWER_MS = 750
 
@@ -22,19 +25,11 @@ const rule: Rule = {
   createdUnixMs: 1n,
 }
 
-test('an answer is not waited for before the next request', async () => {
-  let answered = 0
-  const options = { address: '127.0.0.1:0', token: undefined, log: nullLogger }
-  await using server = await startRpcServer(options)
-  const grant = unary(async () => {
-    await pause(ANSWER_MS)
-    answered += 1
-    return { granted: true, reason: '' }
-  })
-  const { grant: definition } = PoolerService
-  server.add({ grant: definition }, { grant })
+const { grant: definition } = PoolerService
+
+/** One that leads and asks `b` at `grpc`; and its lease. */
+function leader(grpc: string): { lease: Lease; keeper: LeaseKeeper } {
   const lease = new Lease()
-  const record = { grpc: `127.0.0.1:${server.port}` }
   const stand = {
     member: {
       lease,
@@ -46,10 +41,41 @@ test('an answer is not waited for before the next request', async () => {
       publish: () => {},
       log: nullLogger,
     },
-    directory: { poolers: new Map([['b', { record }]]) },
+    directory: { poolers: new Map([['b', { record: { grpc } }]]) },
     token: undefined,
   }
-  using _ = new LeaseKeeper(stand as unknown as LeaseKeeperOptions)
+  return { lease, keeper: new LeaseKeeper(stand as unknown as LeaseKeeperOptions) }
+}
+
+test('an answer is not waited for before the next request', async () => {
+  let answered = 0
+  await using server = await startRpcServer(OPTIONS)
+  const grant = unary(async () => {
+    await pause(ANSWER_MS)
+    answered += 1
+    return { granted: true, reason: '' }
+  })
+  server.add({ grant: definition }, { grant })
+  const { lease, keeper } = leader(`127.0.0.1:${server.port}`)
+  using _ = keeper
   await until(() => answered >= 4, { deadlineMs: 15_000, what: 'four grants' })
   expect(lease.lowestMs).toBeGreaterThan(0)
+})
+
+test('who does not answer over a connection any more is asked over another one', async () => {
+  let answered = 0
+  await using server = await startRpcServer(OPTIONS)
+  const grant = unary(async () => {
+    answered += 1
+    return { granted: true, reason: '' }
+  })
+  server.add({ grant: definition }, { grant })
+  await using wire = await CutProxy.to(server.port)
+  const { lease, keeper } = leader(wire.address)
+  using _ = keeper
+  await until(() => lease.holds())
+  wire.mute()
+  await until(() => !lease.holds())
+  const before = answered
+  await until(() => lease.holds() && answered > before)
 })

@@ -370,6 +370,10 @@ describe('a name that one session made is not known to those that come later', (
   const ways: Readonly<Record<string, readonly string[]>> = {
     'by EXECUTE': ["prepare p(text) as select set_config('app.late', $1, false)", "execute p('1')"],
     'in a transaction that it leaves open': ['begin', "set app.late = '2'"],
+    'that cannot be asked for, in a transaction that it leaves open': [
+      'begin',
+      `set "app.lät" = '7'`,
+    ],
     'by UPDATE of pg_settings in one': [
       "set app.late = '3'",
       'begin',
@@ -397,9 +401,10 @@ describe('a name that one session made is not known to those that come later', (
     )
     for (const other of others) {
       await other.query('begin')
-      seen.push(await other.row("select current_setting('app.late', true)"))
+      const names = "current_setting('app.late', true), current_setting('app.lät', true)"
+      seen.push(await other.row(`select ${names}`))
     }
     for (const other of others) await other[Symbol.asyncDispose]()
-    expect(seen).toEqual(seen.map(() => [null]))
+    expect(seen).toEqual(seen.map(() => [null, null]))
   })
 })
