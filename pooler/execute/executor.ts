@@ -227,15 +227,16 @@ export class Executor implements BackendHost {
   }
 
   /**
-   * Closes the idle backends of all databases but `except`: a database that is dropped, renamed or
-   * copied must have no session. Postgres itself waits 5 s for those that are leaving.
+   * Closes the backends of all databases but `except`, those in use as they fall free: a database
+   * that is dropped, renamed or copied must have no session. Postgres itself waits 5 s for those
+   * that are leaving, and one that is cleaned up or connects just now would stay for good.
    */
-  closeIdle(except: string): void {
+  leave(except: string): void {
     this.listeners.closeIdle()
     this.watches.leave(except, this.nowMs)
     for (const pool of this.pools.pools.values()) {
       if (pool.key.database === except) continue
-      for (const backend of pool.idle.slice()) this.pools.retire(backend)
+      for (const backend of pool.members) this.pools.retire(backend)
     }
   }
 

@@ -491,7 +491,7 @@ export class Stream
   /** Looks at a batch's first words for the few that concern others than its session. */
   #announce(flags: number, bytes: Buffer, start: number, end: number): void {
     const concerns = concernsOf(flags, bytes, start, end)
-    if ((concerns & Concern.Database) !== 0) this.link.executor.closeIdle(this.pool.key.database)
+    if ((concerns & Concern.Database) !== 0) this.link.executor.leave(this.pool.key.database)
     if ((concerns & Concern.Defaults) !== 0) this.#end.changesDefaults = true
   }
 

@@ -9,6 +9,7 @@ import { PgError } from '../../shared/errors/pg-error.ts'
 import { EMPTY_LIST, Facet, WATCH_VERSION_MAX, type WatchList } from '../../shared/link/watch.ts'
 import type { Logger } from '../../shared/log/logger.ts'
 import { AdminConnection, type AdminOptions } from '../backend/admin-connection.ts'
+import { now } from '../../shared/time/clock.ts'
 import { CATALOG_STATEMENTS } from './catalog-sql.ts'
 import { CatalogReader } from './catalog-reader.ts'
 import { facetsSince, isEmptyList, sameList, unionOf } from './closure.ts'
@@ -41,7 +42,7 @@ export class DatabaseWatch {
   ready = false
   /** When it was looked at last, by the pooler's ticks. */
   polledMs = 0
-  /** Nobody may connect to the database before: it is dropped, renamed or copied. */
+  /** The database is dropped, renamed or copied until then: no connection stays in it. */
   awayUntilMs = 0
   /** Readings since the start, and those that found another list. */
   readings = 0
@@ -110,6 +111,7 @@ export class DatabaseWatch {
   #start(): Promise<void> {
     this.#running = this.#read().finally(() => {
       this.#running = undefined
+      if (now() < this.awayUntilMs) this.disconnect()
     })
     return this.#running
   }

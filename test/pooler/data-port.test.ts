@@ -3,7 +3,16 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Client } from 'pg'
 import { DataServer } from '../../pooler/server.ts'
-import { query, sslRequest, startup } from '../../shared/pgwire/frontend.ts'
+import {
+  bind,
+  execute,
+  flush,
+  parse,
+  query,
+  sslRequest,
+  startup,
+  sync,
+} from '../../shared/pgwire/frontend.ts'
 import { until } from '../support/until.ts'
 import { openFiles, SECRET, SERVING, startHarness, type Harness } from './harness.ts'
 import { TestLink } from './test-link.ts'
@@ -241,16 +250,34 @@ describe('a login row', () => {
   })
 })
 
+const DROPPED = ['CommandComplete DROP DATABASE', 'ReadyForQuery idle']
+
 test('a database can be dropped although backends of it idle here', async () => {
   const stream = await h.link.open()
   await stream.run(query('create database short_lived'))
   const inside = await h.link.open({ database: 'short_lived' })
   expect((await inside.run(query('select 1')))[1]).toBe('DataRow 1')
   await inside.close()
-  expect(await stream.run(query('drop database short_lived'))).toEqual([
-    'CommandComplete DROP DATABASE',
-    'ReadyForQuery idle',
-  ])
+  expect(await stream.run(query('drop database short_lived'))).toEqual(DROPPED)
+  await stream.close()
+})
+
+test('a database can be dropped once the backends in use there fall free', async () => {
+  const stream = await h.link.open()
+  await stream.run(query('create database short_lived'))
+  const inside = await h.link.open({ database: 'short_lived' })
+  inside.batch([parse('select 1'), bind(), execute(), flush()], { final: false })
+  await inside.until('DataRow 1')
+  const dropped = stream.run(query('drop database short_lived'))
+  await until(async () => {
+    const waits = "query like 'drop database%' and state = 'active'"
+    const rows = await h.postgres.query(`select from pg_stat_activity where ${waits}`)
+    return rows.length === 1
+  })
+  inside.more(sync(), { final: true })
+  expect(await inside.end()).toContain('ReadyForQuery idle')
+  expect(await dropped).toEqual(DROPPED)
+  await inside.close()
   await stream.close()
 })
 

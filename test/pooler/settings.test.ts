@@ -3,7 +3,7 @@
 // that every batch of another session is a hand-over; what each of them sees is compared with what
 // it set.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { Look } from '../../shared/link/frame.ts'
+import { Look, Pin } from '../../shared/link/frame.ts'
 import { bind, execute, flush, parse, query, sync } from '../../shared/pgwire/frontend.ts'
 import { until } from '../support/until.ts'
 import { startHarness, type Harness } from './harness.ts'
@@ -24,6 +24,7 @@ beforeAll(async () => {
         'create schema tenant_1',
         'create table t (a int)',
         'grant all on t to public',
+        'create role boss login superuser',
         "create database ascii encoding 'SQL_ASCII' template template0 locale 'C'",
       ],
     },
@@ -317,7 +318,6 @@ describe('custom names', () => {
 
 describe('sessions that make looking hard', () => {
   const HARD = [
-    'set statement_timeout = 1',
     'set default_transaction_isolation = serializable; set default_transaction_read_only = on; set default_transaction_deferrable = on',
     "create schema hijack; create function hijack.current_setting(text, boolean) returns text language sql as $$ select 'mine' $$; set search_path = hijack, pg_catalog",
     'set row_security = off',
@@ -339,6 +339,23 @@ describe('sessions that make looking hard', () => {
       })
     }),
   )
+
+  test('a statement_timeout that is shorter than the look', () =>
+    sessions([{}, { user: 'boss' }], async (one, blocker) => {
+      // Whether there are temporary objects is asked of pg_depend: the look waits for its lock.
+      await blocker.run(query('begin; lock table pg_catalog.pg_depend'))
+      one.batch(query("set statement_timeout = '1s'"), { pins: Look.AllSettings | Pin.TempObjects })
+      await until(async () => {
+        const waits = "wait_event_type = 'Lock' and now() - query_start > '1.5 s'"
+        const [row] = await h.postgres.query(`select count(*) from pg_stat_activity where ${waits}`)
+        return String(row?.[0]) === '1'
+      })
+      expect(one.pins).toBe(0)
+      await blocker.run(query('rollback'))
+      expect(await one.end()).toContain(IDLE)
+      expect(one.pins).toBe(0)
+      expect(one.settings).toContain('["statement_timeout","1s"]')
+    }))
 
   test('what a role may not read is read by the login role', () =>
     sessions([{}, {}], async (one, other) => {
