@@ -8,11 +8,12 @@ import type { Site } from './site.ts'
 import { pause } from '../support/pace.ts'
 
 const CLIENTS = 12
-const LOG = 0
 const ASK_PAUSE_MS = 2
 
 /** See the head of this file. The second gateway of the site is on the old side. */
 export class OldSide implements AsyncDisposable {
+  /** What they read. */
+  static readonly LOG = 0
   readonly #clients: readonly Client[]
   readonly #reads: LogRead[] = []
   #stopping = false
@@ -30,7 +31,7 @@ export class OldSide implements AsyncDisposable {
 
   /** Sessions are there and have read, so that nothing but the answer is missing later. */
   async prepare(): Promise<void> {
-    const first = await Promise.all(this.#clients.map((client) => readLog(client, LOG)))
+    const first = await Promise.all(this.#clients.map((client) => readLog(client, OldSide.LOG)))
     if (first.includes(undefined)) throw new Error('the old side does not answer yet')
   }
 
@@ -38,7 +39,7 @@ export class OldSide implements AsyncDisposable {
   ask(): Promise<void>[] {
     return this.#clients.map(async (client) => {
       while (!this.#stopping) {
-        const read = await readLog(client, LOG)
+        const read = await readLog(client, OldSide.LOG)
         if (read !== undefined) this.#reads.push(read)
         await pause(ASK_PAUSE_MS)
       }

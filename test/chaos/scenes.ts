@@ -3,7 +3,7 @@
 // waits for one that is only frozen in the buffers of its sockets would reach it afterwards.
 import { pause } from '../support/pace.ts'
 import { until } from '../support/until.ts'
-import type { Anomaly } from './history.ts'
+import { type Anomaly, ofKind } from './history.ts'
 import type { SiteNode } from './node.ts'
 import { OldSide } from './old-side.ts'
 import type { Site } from './site.ts'
@@ -32,7 +32,7 @@ export async function leaderOutOfTheWorld(on: Site, clients: Workload): Promise<
   await using oldSide = new OldSide(on, leader)
   await until(() => oldSide.prepare().then(() => true), AGAIN_MS_MAX)
   leader.freeze('pooler')
-  await acknowledged(clients, performance.now() + 200)
+  await acknowledged(clients, performance.now() + 200, { key: OldSide.LOG })
   const asking = oldSide.ask()
   await acknowledged(clients, performance.now())
   leader.thaw()
@@ -51,7 +51,7 @@ export async function leaderAlone(on: Site, clients: Workload): Promise<void> {
   }
   const { ended } = await tailOn(leader, TAIL_ROWS)
   // What is written behind the tail is lost, if anybody is told that it is not.
-  await comes(acknowledged(clients, performance.now(), ANSWER_MS))
+  await comes(acknowledged(clients, performance.now(), { deadlineMs: ANSWER_MS }))
   await pause(ALONE_MS)
   leader.kill('all')
   await ended
@@ -129,7 +129,7 @@ async function onlyWitness(on: Site, clients: Workload, back: SiteNode): Promise
   await pause(ALONE_MS)
   leader.kill('all')
   third?.start()
-  if (await comes(acknowledged(clients, performance.now(), NEVER_MS))) return []
+  if (await comes(acknowledged(clients, performance.now(), { deadlineMs: NEVER_MS }))) return []
   return [{ what: 'nobody can lead any more', detail: `${leader.id} did, followed by ${back.id}` }]
 }
 
@@ -179,16 +179,17 @@ async function isFollowedBy(leader: SiteNode, follower: SiteNode): Promise<boole
   return rows.length > 0
 }
 
-/** A write that is sent from then on is acknowledged. */
+/** A write, with `key` to that log, that is sent from then on is acknowledged. */
 export async function acknowledged(
   clients: Workload,
   fromMs: number,
-  deadlineMs = AGAIN_MS_MAX,
+  { key, deadlineMs = AGAIN_MS_MAX }: { key?: number; deadlineMs?: number } = {},
 ): Promise<void> {
   await until(
     () =>
-      clients.history.some((done) => {
-        return done.kind === 'write' && done.outcome === 'ok' && done.invokedMs >= fromMs
+      ofKind(clients.history, 'write').some((done) => {
+        if (key !== undefined && done.key !== key) return false
+        return done.outcome === 'ok' && done.invokedMs >= fromMs
       }),
     { deadlineMs, what: 'a write is acknowledged' },
   )
