@@ -9,7 +9,6 @@ import { join } from 'node:path'
 
 const PROJECT = join(import.meta.dir, '..', '..')
 const INSTALL_MS = 300_000
-const INSTANT_MS = 1_000
 const NOBODY = 65_534
 const isRoot = userInfo().uid === 0
 
@@ -74,12 +73,10 @@ describe('a clone', () => {
   beforeAll(async () => void (dir = await clone(tmpdir())))
 
   test(
-    'installs with NODE_ENV=production, then starts at once and says nothing',
+    'installs with NODE_ENV=production, and only once: then it says nothing',
     async () => {
       expect(await expectHelp(dir, { env: { NODE_ENV: 'production' } })).toContain('npm ci')
-      const began = performance.now()
       expect(await expectHelp(dir)).toBe('')
-      expect(performance.now() - began).toBeLessThan(INSTANT_MS)
     },
     INSTALL_MS,
   )
