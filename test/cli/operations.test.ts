@@ -204,7 +204,14 @@ test(
     expect(told.findLast(({ kind }) => kind === 'recovery.would_act')?.text).toContain(
       'appoint a leader',
     )
-    const triggered = await run('cluster', 'recovery', 'trigger')
+    // One that began anew just now waits a moment for the others of the cohort before it acts.
+    const triggered = await until(
+      async () => {
+        const answer = await run('cluster', 'recovery', 'trigger')
+        return answer.stdout.includes('appoint a leader') ? answer : undefined
+      },
+      { deadlineMs: 60_000, what: 'the orchestrator that acts has heard of all' },
+    )
     expect(triggered.stdout).toContain('appoint a leader')
     expect(triggered.exitCode).toBe(0)
     expect((await serving()).term).toBeGreaterThan(term)

@@ -12,8 +12,9 @@ export async function backendOf(
 ): Promise<number> {
   // At rest any may be the one that it had; what else ran there since is not its own.
   const which = state.told === 'nothing' ? "state = 'idle'" : `query like '%${markOfFault(key)}%'`
-  // What has committed has done so by the time it sleeps.
-  const when = state.row === true && state.runs === true ? "and wait_event = 'PgSleep'" : ''
+  // The statement before bears the mark as well. What has committed has done so when it sleeps.
+  const running = state.row === true ? "and wait_event = 'PgSleep'" : "and state = 'active'"
+  const when = state.runs === true ? running : ''
   const sql = `select pid from pg_stat_activity where ${which} ${when}
     and pid <> pg_backend_pid() and backend_type = 'client backend'`
   const line = await until(
