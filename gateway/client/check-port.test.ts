@@ -60,4 +60,4 @@ test('a port that somebody else has is refused, and so is one of another kind', 
     expect(refusal).toBeInstanceOf(StartError)
     expect(String(refusal)).toContain(`${holder.port}`)
   }
-}, 10_000)
+}, 60_000)

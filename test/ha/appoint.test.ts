@@ -178,7 +178,7 @@ describe('an appointment', () => {
       await until(async () => {
         const status = await leader.status()
         return status.postgres?.accepting && status.postgres.pid !== postgres?.pid
-      }, 10_000)
+      }, 60_000)
       expect(await failureOf(promote(leader))).toContain('not promoted')
       expect(await serving()).toEqual([])
     },

@@ -20,7 +20,8 @@ const TEST_MS = 90_000
 let shard: TestShard
 let row = 0
 beforeAll(async () => {
-  shard = await startShard({ poolers: 3 })
+  // Long enough for a Postgres that starts again on a busy machine.
+  shard = await startShard({ poolers: 3, resumeWaitMs: 15_000 })
   const { id } = await shard.leader(1n, START_MS)
   await shard.node(id).sql('CREATE TABLE written (row int PRIMARY KEY)')
 }, START_MS)

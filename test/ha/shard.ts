@@ -39,6 +39,8 @@ export type ShardOptions = {
   readonly orchs?: number
   /** Length of the leader's lease; the product's own without. */
   readonly leaseMs?: number
+  /** How long a new leader is sought with those that answer; the product's own without. */
+  readonly resumeWaitMs?: number
   /** Folder of Postgres's programs; the npm package's without. */
   readonly binDir?: string
   /** Lines of postgresql.conf. */
@@ -304,6 +306,7 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
     cells = 1,
     orchs: count = 1,
     leaseMs = 1000,
+    resumeWaitMs = 1500,
     binDir = 'embedded',
     settings = [],
   } = options
@@ -338,6 +341,7 @@ export async function startShard(options: ShardOptions = {}): Promise<TestShard>
       `--http-port=${http}`,
       `--grpc-port=${grpc}`,
       `--lease=${leaseMs}ms`,
+      `--resume-wait=${resumeWaitMs}ms`,
       '--bootstrap-settle=1s', // all poolers of a test start at once
     ]
     orchs.unshift(new Service(`orch${index}`, argv, join(dir, `orch${index}.log`)))

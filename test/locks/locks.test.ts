@@ -256,7 +256,7 @@ describe.each([...STORES])('locks on %s', (kind) => {
     })
     const again = await short.locks.acquire(ID, { client: 'a', requestId: 'r' })
     expect(again.token).toBeGreaterThan(handle.token)
-  }, 15_000)
+  }, 60_000)
 })
 
 /** Requests that were granted are remembered; nothing else may stay. */
