@@ -234,18 +234,12 @@ export class Executor implements BackendHost {
   leave(except: string): void {
     this.listeners.closeIdle()
     this.watches.leave(except, this.nowMs)
-    for (const pool of this.pools.pools.values()) {
-      if (pool.key.database === except) continue
-      for (const backend of pool.members) this.pools.retire(backend)
-    }
+    this.pools.retireAll('retired', (database) => database !== except)
   }
 
   /** Replaces the backends of `database`, or with '' of all, as they fall free. */
   retire(database: string): void {
-    for (const pool of this.pools.pools.values()) {
-      if (database !== '' && pool.key.database !== database) continue
-      for (const backend of pool.members) this.pools.retire(backend)
-    }
+    this.pools.retireAll('retired', (name) => database === '' || name === database)
   }
 
   /** A batch got its backend after `ms`. */

@@ -208,10 +208,10 @@ export class PoolSet<M extends PoolMember<M>> {
     this.#growAny()
   }
 
-  /** Retires every member: Postgres, its role or its settings are not what they were. */
-  retireAll(reason: CloseReason): void {
-    for (const pool of this.pools.values()) {
-      for (const member of pool.members) this.retire(member, reason)
+  /** Retires every member, of the databases that `concerns` names: they are not what they were. */
+  retireAll(reason: CloseReason, concerns: (database: string) => boolean = () => true): void {
+    for (const { key, members } of this.pools.values()) {
+      if (concerns(key.database)) for (const member of members) this.retire(member, reason)
     }
   }
 
