@@ -31,10 +31,13 @@ export function compareExchanges(
   return { statements: count, noise, differing: parts.length, text: parts.join('\n') }
 }
 
-/** Names of temporary schemas have the number of the backend. */
+/** Names of temporary schemas have the number of the backend; VERBOSE tells how long it took. */
 function textOf(exchange: Exchange | undefined): string {
   if (exchange === undefined) return ''
-  return [exchange.sql, ...exchange.lines].join('\n').replaceAll(/\bpg_temp_\d+/g, 'pg_temp_N')
+  return [exchange.sql, ...exchange.lines]
+    .join('\n')
+    .replaceAll(/\bpg_temp_\d+/g, 'pg_temp_N')
+    .replaceAll(/\b(user|system|elapsed): \d+\.\d+ s\b/g, '$1: N s')
 }
 
 function sameUnordered(a: string, b: string): boolean {
